@@ -1,0 +1,15 @@
+"""Run the Python blocks of README.md and docs/ as tests (`python3 go.py check`).
+
+One namespace per page; `<!-- skip: next -->` leaves the next block out.
+"""
+
+from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
+
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(doctest_optionflags=ELLIPSIS | NORMALIZE_WHITESPACE),
+             SkipParser()],
+    patterns=["*.md"],
+).pytest()

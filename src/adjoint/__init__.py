@@ -1,0 +1,55 @@
+"""adjoint: exact derivatives of NumPy programs, shown step by step.
+
+    import adjoint as ad
+
+Three faces on one engine: tensors with ``backward()`` (`ad.tensor`), functions of functions (`ad.grad`, `ad.vjp`,
+`ad.jvp`, `ad.jacobian`, `ad.hessian`, `ad.vmap`), and value classes to learn from (`ad.teach`). NumPy's functions work
+on tensors directly; the same names exist here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+from . import creation, errors
+from .core.primitive import PUBLIC as _PUBLIC
+from .creation import arange, array, asarray, eye, full, linspace, ones, zeros
+from .functions import Function
+from .modes import enable_grad, is_grad_enabled, line_of, no_grad, set_grad_enabled, sites, tape
+from .tensors import Tensor, tensor
+from .transforms import (
+    checkpoint, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp, vmap)
+
+_ALIASES = {
+    "absolute": "abs", "pow": "power", "sub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative",
+    "true_divide": "divide", "mod": "remainder", "permute_dims": "transpose", "matrix_transpose": "mT",
+    "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
+    "atanh": "arctanh", "atan2": "arctan2", "amax": "max", "amin": "min", "clamp": "clip", "concat": "concatenate",
+    "cat": "concatenate", "expit": "sigmoid", "round": "rint", "log_expit": "log_sigmoid", "logsigmoid": "log_sigmoid"}
+_LAZY = {"check": "checking", "default_dtype": "nn"}
+_MODULES = ("checking", "cli", "compiler", "data", "nn", "optim", "show", "teach")
+_HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item", "scatter"}
+
+for _name, _f in _PUBLIC.items():
+    if _name not in _HIDDEN and _name not in globals():
+        globals()[_name] = _f
+for _name, _target in _ALIASES.items():
+    if _target in _PUBLIC:
+        globals()[_name] = _PUBLIC[_target]
+annihilate = _PUBLIC["annihilate"]
+pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'adjoint' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_MODULES})

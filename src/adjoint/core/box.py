@@ -1,0 +1,169 @@
+"""How an operation is applied: bind, Box, levels.
+
+With no Box among the arguments a row just runs; otherwise the Box of the highest level interprets it, one level down.
+Symbols sit below everything (-1), Tensors at 0, transformations above, numbered by time.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from adjoint.errors import ArgumentError, EscapeError, LevelError, UnsupportedError
+
+from .node import MODES, switch
+from .primitive import NUMPY, PUBLIC, Primitive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+new_level = count(1).__next__
+live: set[int] = set()  # the levels of transformations that have not ended
+
+
+class Level:
+    """A transformation's level, alive inside the block: ``with Level() as level``."""
+
+    def __enter__(self) -> int:
+        self.number = new_level()
+        live.add(self.number)
+        return self.number
+
+    def __exit__(self, *_: object) -> None:
+        live.discard(self.number)
+
+
+def bind(row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    """Apply ``row``: the outermost Box interprets it, and with no Box it just runs."""
+    if switch.armed and (trace := MODES.get().trace) is not None:
+        args = trace.barrier(args)
+    top, level = None, -2
+    for a in args:
+        if isinstance(a, Box) and a.level > level:
+            top, level = a, a.level
+    if top is None:
+        return row.impl(*args, **params)
+    if level > 0 and level not in live:
+        raise escaped(top)
+    return top.interpret(row, args, params)
+
+
+class Box:
+    """A value in the custody of an interpreter."""
+
+    __slots__ = ("aval", "level", "value")
+    value: Any
+    aval: Any
+    level: int
+    __hash__ = object.__hash__
+
+    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply ``row`` to ``args``, of which this Box has the highest level."""
+        raise NotImplementedError
+
+    def concrete(self) -> Any:
+        """The array at the bottom; an error where it does not exist yet."""
+        if self.level > 0 and self.level not in live:
+            raise escaped(self)
+        return self.value.concrete() if isinstance(self.value, Box) else self.value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along each axis."""
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The NumPy dtype."""
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.aval.shape)
+
+    def __len__(self) -> int:
+        if not self.aval.shape:
+            raise ArgumentError("a 0-d value has no len(); x.shape is ()")
+        return self.aval.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        key = ufunc if method == "__call__" else (ufunc, method)
+        if key in NUMPY and not kwargs:
+            return NUMPY[key](*args)
+        return through_numpy(key, f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}"), args, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return through_numpy(function, f"np.{function.__name__}", args, kwargs)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise escape("np.asarray(x), np.array(x)", "np.stack([...]) or ad.array([...]) to build an array of tracked values")
+
+    def __float__(self) -> float:
+        raise escape("float(x), math.sin(x)", "ad.sin(x) for math.sin(x)")
+
+    def __int__(self) -> int:
+        raise escape("int(x)", "ad.trunc(x)")
+
+    def __index__(self) -> int:
+        raise escape("an index or a size", "x.item() where a Python integer is meant")
+
+    def __complex__(self) -> complex:
+        raise escape("complex(x)", "x.astype(complex)")
+
+    def __bool__(self) -> bool:
+        value = self.concrete()
+        if self.aval.size != 1:
+            raise ArgumentError(f"the truth of an array of shape {self.shape} is ambiguous; use .any() or .all()")
+        return bool(value)
+
+
+def escape(what: str, remedy: str) -> EscapeError:
+    """The error for a value that would leave the graph."""
+    return EscapeError(
+        f"{what} of a tracked value would cut it out of the graph, and its gradient would silently be lost. "
+        f"Write {remedy}; x.detach().numpy() or x.item() where the plain number is meant.")
+
+
+def escaped(box: Box) -> LevelError:
+    """The error for a value used after its transformation ended."""
+    return LevelError(
+        f"a value of shape {box.shape} was made inside a function under grad, vjp, jvp, vmap or hessian, and is used "
+        "after that call has ended. Return it from the function (has_aux=True), or store stop_gradient(x) of it.")
+
+
+def through_numpy(key: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """A call that NumPy handed to us, with ``out=`` taken apart."""
+    if key not in NUMPY:
+        raise UnsupportedError(
+            f"{name} has no row here, so it cannot be differentiated. Compose it from functions that have one, write "
+            "one with ad.Function, or take it out of the graph with x.detach().numpy().")
+    out = kwargs.pop("out", None)
+    y = NUMPY[key](*args, **kwargs)
+    if out is None:
+        return y
+    (out,) = out if isinstance(out, tuple) else (out,)
+    return PUBLIC["write_out"](out, y, name)
+
+
+UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "logical_not"}
+BINARY = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power", "matmul": "matmul",
+    "floordiv": "floor_divide", "mod": "remainder", "and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
+COMPARE = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
+
+
+def _install(operator: str, name: str, swapped: bool = False) -> None:
+    def apply(x: Any, *z: Any) -> Any:
+        return PUBLIC[name](*z, x) if swapped else PUBLIC[name](x, *z)
+    setattr(Box, f"__{'r' if swapped else ''}{operator}__", apply)
+
+
+for _operator, _name in (UNARY | BINARY | COMPARE).items():
+    _install(_operator, _name)
+for _operator, _name in BINARY.items():
+    _install(_operator, _name, swapped=True)
+_install("getitem", "getitem")

@@ -1,0 +1,60 @@
+"""Forward mode: Dual, a value and its rate of change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.errors import RuleError
+
+from .box import Box, bind
+from .node import MODES, aval_of, new
+from .primitive import REGISTRY, Primitive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Dual(Box):
+    """``value + tangent * epsilon`` at one level, with ``epsilon**2 = 0``."""
+
+    __slots__ = ("tangent",)
+    tangent: Any
+
+    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply ``row`` one level down, and its jvp rule to the tangents; a None among them is a structural zero."""
+        level = self.level
+        mine = [isinstance(a, Dual) and a.level == level for a in args]
+        xs = [a.value if m else a for a, m in zip(args, mine, strict=True)]
+        y = bind(row, xs, params)
+        if row.nondiff or level < MODES.get().paused:
+            return y
+        if row.jvp is None:
+            raise RuleError(f"{row} has no jvp rule, so forward mode cannot pass it; use ad.grad or ad.vjp there")
+        dxs = [a.tangent if m else None for a, m in zip(args, mine, strict=True)]
+        if row.singular:
+            with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
+                dy = row.jvp(dxs, y, *xs, **params)
+        else:
+            dy = row.jvp(dxs, y, *xs, **params)
+        return y if dy is None else dual(y, spread(dy, aval_of(y), row), level)
+
+
+def dual(value: Any, tangent: Any, level: int) -> Dual:
+    """A Dual, without its constructor."""
+    y = new(Dual)
+    y.value, y.tangent, y.level, y.aval = value, tangent, level, aval_of(value)
+    return y
+
+
+def spread(dy: Any, known: Any, row: Primitive) -> Any:
+    """The tangent of y has the shape and dtype of y: elementwise rules leave broadcasting to us."""
+    if known.__class__ is tuple:
+        return dy
+    got = aval_of(dy)
+    if got.shape != known.shape:
+        if not row.elementwise:
+            raise RuleError(f"the jvp of {row} gave shape {got.shape} for a result of shape {known.shape}")
+        dy = bind(REGISTRY["broadcast_to"], (dy,), {"shape": known.shape})
+    return dy if got.dtype == known.dtype else bind(REGISTRY["cast"], (dy,), {"dtype": known.dtype})

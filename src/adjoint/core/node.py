@@ -1,0 +1,203 @@
+"""What is remembered: Aval (what is known of an array), Node (one step), and the modes that a context is in.
+
+A `Node` is a vertex of the eager graph, a line of the tape and an equation of a traced program: one record, so that
+the reverse sweep, trace tables, pictures and the compiler read the same thing. Its inputs are always Nodes: a leaf, a
+constant, or an earlier step. ``value`` is None unless a rule will read it.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from itertools import count
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .primitive import CONSTANT, LEAF, Primitive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+clock = count()  # one for the process: sorting Nodes by index is a topological order, across threads too
+new = object.__new__
+ndarray, float64 = np.ndarray, np.float64
+NO_PARAMS: dict[str, Any] = {}
+KNOWN_LIMIT = 10_000
+
+
+class Aval:
+    """What is known of an array before it exists. Interned: the same shape and dtype are the same object.
+
+    ``weak`` marks a Python number, which adopts the dtype that it meets (NEP 50).
+    """
+
+    __slots__ = ("dtype", "inexact", "shape", "weak")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], weak: bool = False) -> None:
+        self.shape, self.dtype, self.weak = shape, dtype, weak
+        self.inexact = dtype.kind in "fc"
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        n = 1
+        for d in self.shape:
+            n *= d
+        return n
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Aval) and (self.shape, self.dtype, self.weak) == (
+            other.shape, other.dtype, other.weak)
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype, self.weak))
+
+    def __repr__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+known: dict[tuple[tuple[int, ...], Any], Aval] = {}
+
+
+def aval(shape: tuple[int, ...], dtype: Any) -> Aval:
+    """The one Aval of this shape and dtype."""
+    found = known.get((shape, dtype))
+    if found is None:
+        if len(known) > KNOWN_LIMIT:  # forgetting costs speed, never correctness
+            known.clear()
+        dtype = np.dtype(dtype)
+        found = known[shape, dtype] = Aval(shape, dtype)
+    return found
+
+
+WEAK: dict[type, Aval] = {
+    kind: Aval((), np.dtype(kind), weak=True) for kind in (float, int, complex)}
+
+
+def aval_of(x: Any) -> Any:
+    """Aval of an array, a number, a Box, or a tuple of them."""
+    kind = x.__class__
+    if kind is ndarray or kind is float64:
+        return known.get((x.shape, x.dtype)) or aval(x.shape, x.dtype)
+    if kind in WEAK:
+        return WEAK[kind]
+    if kind is tuple:
+        return tuple(map(aval_of, x))
+    found = getattr(x, "aval", None)
+    if found is not None:
+        return found
+    x = np.asarray(x)
+    return aval(x.shape, x.dtype)
+
+
+class Node:
+    """``value = prim(*inputs, **params)``: one step, recorded."""
+
+    __slots__ = ("aval", "index", "inputs", "params", "prim", "site", "value")
+    prim: Primitive
+    inputs: tuple[Node, ...]  # None once the graph was freed
+    params: dict[str, Any]
+    value: Any
+    aval: Any
+    index: float
+    site: Any
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"%{i.index}" for i in self.inputs or ())
+        return f"%{self.index}: {self.aval} = {self.prim}({inputs})"
+
+
+class Leaf(Node):
+    """A Node that nothing made. ``owner()`` is the Tensor whose ``.grad`` it feeds (weak: no cycle)."""
+
+    __slots__ = ("hooks", "owner")
+    owner: Callable[[], Any] | None
+    hooks: tuple[Any, ...]
+
+
+def node(prim: Primitive, inputs: tuple[Node, ...], params: dict[str, Any], value: Any, known: Any,
+         cls: type[Any] = Node) -> Any:
+    """A new Node, numbered by the clock."""
+    n = new(cls)
+    n.prim, n.inputs, n.params, n.value, n.aval = prim, inputs, params, value, known
+    n.index, n.site = next(clock), None
+    return n
+
+
+def leaf(value: Any, owner: Callable[[], Any] | None = None) -> Leaf:
+    """The Node of a value that gradients are asked for."""
+    n = node(LEAF, (), NO_PARAMS, value, aval_of(value), Leaf)
+    n.owner, n.hooks = owner, ()
+    return n
+
+
+numbers: dict[float, Node] = {}
+NUMBERS_LIMIT = 1000
+
+
+def constant(value: Any, keep: bool = True) -> Node:
+    """The Node of something that is not differentiated; with ``keep`` False its Aval only, so the array can be freed.
+
+    Python floats recur, so theirs are shared.
+    """
+    if value.__class__ is not float:
+        return node(CONSTANT, (), NO_PARAMS, private(value) if keep else None, aval_of(value))
+    found = numbers.get(value)
+    if found is None or value == 0.0:  # 0.0 == -0.0: never shared
+        found = node(CONSTANT, (), NO_PARAMS, value, WEAK[float])
+        if len(numbers) < NUMBERS_LIMIT:
+            numbers[value] = found
+    return found
+
+
+def private(value: Any) -> Any:
+    """``value``, or a copy of an array that the user can still write to: a graph never holds such a one."""
+    if value.__class__ is ndarray:
+        return value.copy() if value.flags.writeable or value.base is not None else value
+    return np.array(value) if isinstance(value, (ndarray, list)) else value
+
+
+class Modes(NamedTuple):
+    """What a context (thread or async task) has switched on."""
+
+    paused: int = 0  # values of a level below this are not recorded (no_grad)
+    site: Callable[[], Any] | None = None  # says which line of the user's asked for an operation
+    tapes: tuple[list[Node], ...] = ()  # every new Node is appended to each, with its value
+    whole: bool = False  # constants are kept, so that recorded steps can be run again (checkpoint)
+    trace: Any = None  # the sub-Graph being traced: the barrier that outside values do not pass
+
+
+class Switch:
+    """How many blocks, in all contexts, have a mode on. At 0 no operation asks for its modes."""
+
+    __slots__ = ("armed", "lock")
+
+
+switch, MODES = Switch(), ContextVar("adjoint.modes", default=Modes())
+switch.armed, switch.lock = 0, Lock()
+
+
+class Mode:
+    """A block with some modes changed, for this context only; ``change(modes) -> modes``."""
+
+    def __init__(self, change: Callable[[Modes], Modes]) -> None:
+        self.change, self.before = change, []
+
+    def __enter__(self) -> Any:
+        before = MODES.get()
+        MODES.set(self.change(before))
+        self.before.append(before)
+        with switch.lock:
+            switch.armed += 1
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        with switch.lock:
+            switch.armed -= 1
+        MODES.set(self.before.pop())

@@ -1,0 +1,98 @@
+"""What an operation is: one frozen record that holds every rule, and the registry that finds it by name.
+
+Start here. An operation ("row") is one `Primitive`. Interpreters (plain evaluation, reverse mode, forward mode,
+batching, tracing, lowering) are a closed set, operations are not: so the rules stand by operation, side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Rule = Any  # a function; its signature is in the table of `Primitive`
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """How a row is printed: plain text, LaTeX, LaTeX of each partial, and the name of the rule in a derivation.
+
+    The texts are format strings over the printed arguments: ``"{0} + {1}"``; ``{y}`` is the result.
+    """
+
+    text: str = ""
+    latex: str = ""
+    partials: tuple[str, ...] = ()
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Primitive:
+    """One row: an operation and everything that is known about it.
+
+    ==========  ==============================================  ============================================
+    field       signature                                       meaning
+    ==========  ==============================================  ============================================
+    impl        ``impl(*xs, **p) -> y``                         the value, on NumPy arrays
+    aval        ``aval(*avals, **p) -> Aval``                   shape and dtype of the result, from the inputs'
+    jvp         ``jvp(dxs, y, *xs, **p) -> dy``                 tangents forward; None is a structural zero
+    vjp         ``vjp(dy, y, *xs, needs, **p) -> tuple``        the cotangent back to each argument
+    batch       ``batch(size, axes, *xs, **p) -> (y, axis)``    the same with one more axis (None: a loop)
+    lower       ``lower(b, *refs, **p) -> ref``                 the row in the loop language of builder ``b``
+    keeps       subset of ``{"x", "y", 0, 1, ...}``             what vjp reads: all arguments, result, argument i
+    scalar      ``scalar(*floats) -> float``                    the `math` function for plain floats
+    cases       ``cases(rng) -> iterator of Case``              valid arguments: tests, fuzz and docs read it
+    ==========  ==============================================  ============================================
+
+    ``needs`` is a tuple of booleans and positional; a rule returns None where it is False. What ``keeps`` does not
+    name reaches vjp as an `Aval`, which has no arithmetic: a wrong ``keeps`` fails instead of using a wrong number.
+    """
+
+    name: str
+    impl: Callable[..., Any]
+    aval: Rule = None
+    jvp: Rule = None
+    vjp: Rule = None
+    batch: Rule = None
+    lower: Rule = None
+    label: Label = field(default_factory=Label)
+    keeps: frozenset[str | int] = frozenset()
+    scalar: Rule = None
+    cases: Rule = None
+    alias: bool = False  # the result may share its input's memory
+    effects: str = "none"  # "none", "random", "write" or "callback"
+    depends: Any = "all"  # which inputs an output element reads: "elementwise", "all", or an index map
+    elementwise: bool = False  # NumPy broadcasts the arguments; the sweep undoes that
+    singular: bool = False  # a partial may be infinite: zero downstream cancels it
+    nondiff: bool = False  # no derivative, said aloud (comparisons, argmax)
+    several: bool = False  # the value is a tuple of arrays; the `item` row picks one
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def kept(self, position: int | str) -> bool:
+        """Whether vjp reads the argument at ``position`` (or the result, ``"y"``)."""
+        return position in self.keeps or (position != "y" and "x" in self.keeps)
+
+
+REGISTRY: dict[str, Primitive] = {}
+PUBLIC: dict[str, Callable[..., Any]] = {}  # name -> the function that users call
+NUMPY: dict[Any, Callable[..., Any]] = {}  # NumPy function -> ours, for the NumPy protocols
+
+
+def register(row: Primitive) -> Primitive:
+    """Enter ``row``; a second row of the same name is a mistake."""
+    if row.name in REGISTRY:
+        raise ValueError(f"a row named {row.name!r} exists already; choose another name")
+    REGISTRY[row.name] = row
+    return row
+
+
+def _no_value(*_: Any) -> Any:
+    raise AssertionError("a leaf or a constant is not computed")
+
+
+LEAF = Primitive("leaf", _no_value)
+CONSTANT = Primitive("constant", _no_value)

@@ -1,0 +1,158 @@
+"""Reverse mode: Tracked (a Box with a Node) and the sweep.
+
+`Tracked.interpret` is the whole story of recording. ``ops/flat.py`` tells it again for one and two arguments, flat,
+because that runs on every operation; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from adjoint.errors import GraphError, RuleError
+
+from .box import Box, bind
+from .node import MODES, Leaf, Node, aval_of, constant, ndarray, new, node
+from .primitive import CONSTANT, REGISTRY, Primitive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+by_index = attrgetter("index")
+ONE, BOTH, FIRST, SECOND = (True,), (True, True), (True, False), (False, True)
+
+
+class Tracked(Box):
+    """A value that remembers how it was made. ``node`` is None for a value that nothing depends on."""
+
+    __slots__ = ("node",)
+    node: Node | None
+
+    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply ``row`` one level down and record the step."""
+        level, modes = self.level, MODES.get()
+        mine = [isinstance(a, Tracked) and a.level == level for a in args]
+        lower = [a.value if m else a for a, m in zip(args, mine, strict=True)]
+        nodes = [a.node if m else None for a, m in zip(args, mine, strict=True)]
+        value = bind(row, lower, params)
+        if row.vjp is None or not any(nodes) or level < modes.paused:
+            return tracked(self.__class__, value, level, None)
+        everything = bool(modes.tapes)
+        for i, (n, v) in enumerate(zip(nodes, lower, strict=True)):
+            keep = everything or row.kept(i)
+            if n is None:
+                nodes[i] = constant(v, keep or modes.whole)
+            elif keep:
+                n.value = v
+        keep = everything or "y" in row.keeps
+        n = node(row, tuple(nodes), params, value if keep else None, aval_of(value))
+        if modes.site is not None:
+            n.site = modes.site()
+        for tape in modes.tapes:
+            tape.append(n)
+        return tracked(self.__class__, value, level, n)
+
+
+    def shares(self, base: Tracked) -> None:
+        """Note that this value may share the memory of ``base`` (a row with ``alias`` made it from that)."""
+
+
+def tracked(cls: type[Any], value: Any, level: int, n: Node | None) -> Any:
+    """A Tracked value, without its constructor."""
+    y = new(cls)
+    y.value, y.level, y.node = value, level, n
+    y.aval = n.aval if n is not None else aval_of(value)
+    return y
+
+
+def order(nodes: Iterable[Node]) -> list[Node]:
+    """Everything that ``nodes`` depend on, newest first: a stack, then a sort by index. A freed part is an error."""
+    seen, stack = set(nodes), list(nodes)
+    while stack:
+        n = stack.pop()
+        if n.inputs is None:
+            raise GraphError(
+                f"the graph behind {n.prim} was freed by an earlier backward(). Pass retain_graph=True to that one, "
+                "or compute the result again.")
+        for source in n.inputs:
+            if source not in seen:
+                seen.add(source)
+                stack.append(source)
+    return sorted(seen, key=by_index, reverse=True)
+
+
+def sweep(seeds: Mapping[Node, Any], retain: bool = False, record: tuple[type[Any], int] | None = None
+          ) -> dict[Leaf, Any]:
+    """Walk the graph newest first with one buffer of cotangents; return {leaf: cotangent}.
+
+    ``seeds`` is {node: cotangent}. With ``record`` (a Tracked class and its level) the rules run on Boxes, so that
+    the sweep is itself recorded and can be differentiated again. A cotangent that two paths reach is summed in the
+    order of the sweep; a structural zero is None and never an array.
+    """
+    buffer, leaves, owned = dict(seeds), {}, set[Node]()
+    get, take = buffer.get, buffer.pop
+    for n in order(buffer):
+        dy = take(n, None)
+        if dy is None:
+            continue
+        row, inputs, here = n.prim, n.inputs, n.aval
+        if not inputs:
+            leaves[n] = dy
+            continue
+        if record is not None or n.params:
+            see = seen_as(record)
+            needs = tuple([i.prim is not CONSTANT for i in inputs])
+            parts = row.vjp(dy, see(n), *map(see, inputs), needs, **n.params)
+        elif len(inputs) == 2:
+            a, b = inputs
+            x, z = a.value, b.value
+            needs = SECOND if a.prim is CONSTANT else FIRST if b.prim is CONSTANT else BOTH
+            parts = row.vjp(dy, n.value, a.aval if x is None else x, b.aval if z is None else z, needs)
+        else:
+            xs = [i.aval if i.value is None else i.value for i in inputs]
+            needs = ONE if len(xs) == 1 else tuple([i.prim is not CONSTANT for i in inputs])
+            parts = row.vjp(dy, n.value, *xs, needs)
+        for source, part in zip(inputs, parts, strict=True):
+            if part is None or source.prim is CONSTANT:
+                continue
+            if source.aval is not here:
+                part = fit(part, source.aval, row)
+            before = get(source)
+            if before is None:
+                buffer[source] = part
+            elif source in owned:
+                before += part
+                buffer[source] = before
+            else:
+                buffer[source] = total = before + part
+                if total.__class__ is ndarray:  # ours alone: the next part is added in place
+                    owned.add(source)
+        if not retain:
+            n.value = n.inputs = None
+    return leaves
+
+
+def seen_as(record: tuple[type[Any], int] | None) -> Any:
+    """How a rule sees a Node: as its value, or as a Box if the sweep is recorded; as its Aval if it was not kept."""
+    if record is None:
+        return lambda n: n.aval if n.value is None else n.value
+    cls, level = record
+
+    def box(n: Node) -> Any:
+        if n.value is None:
+            return n.aval
+        return n.value if n.prim is CONSTANT else tracked(cls, n.value, level, n)
+    return box
+
+
+def fit(part: Any, known: Any, row: Primitive) -> Any:
+    """Undo broadcasting and promotion: the cotangent of x has the shape and dtype of x."""
+    if known.__class__ is tuple:
+        return part
+    if part.shape != known.shape:
+        if not row.elementwise:
+            raise RuleError(f"the vjp of {row} gave shape {part.shape} for an argument of shape {known.shape}")
+        part = bind(REGISTRY["sum_to"], (part,), {"shape": known.shape})
+    if part.dtype != known.dtype:
+        part = bind(REGISTRY["cast"], (part,), {"dtype": known.dtype})
+    return part

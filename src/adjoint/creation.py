@@ -1,0 +1,82 @@
+"""Making tensors: constants by shape, and arrays joined from tracked values and numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adjoint.core.box import Box
+from adjoint.core.primitive import NUMPY
+from adjoint.ops.declare import function, shape_of
+from adjoint.ops.shape import broadcast_to, stack
+
+from .tensors import Tensor, tensor, untracked
+
+
+def _made(f: Any) -> Any:
+    def make(*args: Any, requires_grad: bool = False, **kwargs: Any) -> Tensor:
+        return untracked(f(*args, **kwargs)).requires_grad_(requires_grad) if requires_grad else untracked(
+            f(*args, **kwargs))
+    make.__name__ = f.__name__
+    make.__doc__ = (f"A Tensor made as by `numpy.{f.__name__}`; ``requires_grad=True`` makes it a leaf.\n\n"
+                    f"    >>> ad.{f.__name__}({EXAMPLES[f.__name__][0]})\n    {EXAMPLES[f.__name__][1]}\n    ")
+    return make
+
+
+EXAMPLES = {
+    "zeros": ("2", "tensor([0., 0.])"), "ones": ("2", "tensor([1., 1.])"),
+    "eye": ("2", "tensor([[1., 0.],\n            [0., 1.]])"), "arange": ("3.0", "tensor([0., 1., 2.])"),
+    "linspace": ("0.0, 1.0, 3", "tensor([0. , 0.5, 1. ])")}
+zeros, ones, eye, arange, linspace = (_made(f) for f in (np.zeros, np.ones, np.eye, np.arange, np.linspace))
+
+
+@function()
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """An array filled with one value, differentiable in that value.
+
+    >>> ad.full(2, 7.0)
+    tensor([7., 7.])
+    """
+    if isinstance(fill_value, Box):
+        return broadcast_to(fill_value if dtype is None else fill_value.astype(dtype), shape)
+    return untracked(np.full(shape, fill_value, dtype))
+
+
+def _deep(data: Any) -> bool:
+    """Whether nested lists hold a Box."""
+    return isinstance(data, Box) or (isinstance(data, (list, tuple)) and any(map(_deep, data)))
+
+
+@function()
+def array(data: Any, dtype: Any = None) -> Any:
+    """Nested lists of tracked values and numbers, joined into one array that is tracked too.
+
+    >>> x = ad.tensor(2.0, requires_grad=True)
+    >>> ad.array([x, 3.0, x * x]).sum().backward()
+    >>> x.grad
+    tensor(5.)
+    """
+    if isinstance(data, Box):
+        y: Any = data
+    elif _deep(data):
+        y = stack([array(d) if _deep(d) else tensor(d) for d in data])
+    else:
+        y = tensor(data)
+    return y if dtype is None else y.astype(dtype)
+
+
+def asarray(data: Any, dtype: Any = None) -> Any:
+    """``data`` itself if it is a tensor, else `array` of it.
+
+    >>> ad.asarray([1.0])
+    tensor([1.])
+    """
+    return array(data, dtype)
+
+
+def _full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
+    return full(shape_of(x), fill_value, dtype or x.dtype)
+
+
+NUMPY[np.full_like] = _full_like

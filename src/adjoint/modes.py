@@ -1,0 +1,116 @@
+"""What a block can switch on for its context (thread or async task): no_grad, enable_grad, tape, sites."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from adjoint.core.box import new_level
+from adjoint.core.node import MODES, Mode, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType
+
+HERE = os.path.dirname(__file__)
+
+
+class GradMode(Mode):
+    """A block, or a decorator, that says whether operations are recorded."""
+
+    def __call__(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        """Run ``f`` in a block of its own, each time."""
+        @functools.wraps(f)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with GradMode(self.change):
+                return f(*args, **kwargs)
+        return wrapped
+
+
+def no_grad() -> GradMode:
+    """A block in which nothing is recorded: what is computed there is a constant, in both modes.
+
+    Inside a function under `grad` it holds for the values of that function too; a transformation that begins inside
+    the block records as usual.
+
+    >>> x = ad.tensor(2.0, requires_grad=True)
+    >>> with ad.no_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    False
+    """
+    return GradMode(lambda modes: modes._replace(paused=new_level()))
+
+
+def enable_grad() -> GradMode:
+    """A block in which operations are recorded, inside a `no_grad` block.
+
+    >>> x = ad.tensor(2.0, requires_grad=True)
+    >>> with ad.no_grad(), ad.enable_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    True
+    """
+    return GradMode(lambda modes: modes._replace(paused=0))
+
+
+def set_grad_enabled(mode: bool) -> GradMode:
+    """`enable_grad` or `no_grad`, by a boolean.
+
+    >>> with ad.set_grad_enabled(False):
+    ...     ad.is_grad_enabled()
+    False
+    """
+    return enable_grad() if mode else no_grad()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations on tensors are recorded here.
+
+    >>> ad.is_grad_enabled()
+    True
+    """
+    return MODES.get().paused == 0
+
+
+class tape(Mode):  # noqa: N801 - a function to its users, like open
+    """A block that holds every Node made inside, in order, each with its value and its line.
+
+    >>> x = ad.tensor(2.0, requires_grad=True)
+    >>> with ad.tape() as nodes:
+    ...     y = np.log(x) * x
+    >>> [n.prim.name for n in nodes]
+    ['log', 'multiply']
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        super().__init__(lambda m: m._replace(tapes=(*m.tapes, self.nodes), site=m.site or site))
+
+    def __enter__(self) -> list[Node]:
+        super().__enter__()
+        return self.nodes
+
+
+def sites() -> Mode:
+    """A block in which every Node knows the line that asked for it: ``line_of(node.site)``."""
+    return Mode(lambda m: m._replace(site=site))
+
+
+def site() -> tuple[CodeType, int] | None:
+    """The code and the instruction of the first frame outside this package."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(HERE):
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def line_of(where: tuple[CodeType, int]) -> tuple[str, int]:
+    """The file and line of a site; only printing pays for finding it."""
+    code, instruction = where
+    for start, end, line in code.co_lines():
+        if start <= instruction < end and line is not None:
+            return code.co_filename, line
+    return code.co_filename, code.co_firstlineno

@@ -1,0 +1,312 @@
+"""Arithmetic and powers: one statement per operation.
+
+A vjp stands written out where a literal or a shared quotient beats the derived one; the adjoint test holds it to the
+jvp, which is derived from the partials.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from adjoint.core.primitive import Label
+
+from .declare import annihilate as zero_wins
+from .declare import constant, elementwise, function, general, total
+from .declare import batch_elementwise, broadcast_shape, dtype_of, kind_of, lower_elementwise
+from .cases import Case, Cases, array_cases, elementwise_cases
+from adjoint.core.node import aval
+
+NONZERO = (0.5, 3.0)
+
+add = elementwise(
+    "add", np.add, 1, 1, label=Label("{0} + {1}", "{0} + {1}", ("1", "1"), "sum rule"),
+    numpy=[np.add], scalar=operator.add,
+    vjp=lambda dy, y, x, z, needs: (dy if needs[0] else None, dy if needs[1] else None),
+    doc="""The sum, element by element.
+
+        y = x + z,    dy/dx = 1,    dy/dz = 1
+
+    >>> ad.add(2.0, [1.0, 2.0])
+    array([3., 4.])
+    """)
+subtract = elementwise(
+    "subtract", np.subtract, 1, -1, label=Label("{0} - {1}", "{0} - {1}", ("1", "-1"), "sum rule"),
+    numpy=[np.subtract], scalar=operator.sub,
+    vjp=lambda dy, y, x, z, needs: (dy if needs[0] else None, -dy if needs[1] else None),
+    doc="""The difference, element by element.
+
+        y = x - z,    dy/dx = 1,    dy/dz = -1
+
+    >>> ad.subtract(2.0, [1.0, 2.0])
+    array([1., 0.])
+    """)
+multiply = elementwise(
+    "multiply", np.multiply, lambda y, x, z: z, lambda y, x, z: x, numpy=[np.multiply],
+    label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"), "product rule"), scalar=operator.mul,
+    vjp=lambda dy, y, x, z, needs: (dy * z if needs[0] else None, dy * x if needs[1] else None),
+    doc="""The product, element by element.
+
+        y = x z,    dy/dx = z,    dy/dz = x
+
+    >>> ad.multiply(2.0, [1.0, 2.0])
+    array([2., 4.])
+    """)
+
+
+def _divide_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
+    """dy/dx = 1/z and dy/dz = -y/z share the quotient dy/z."""
+    if dy.__class__ is np.float64 and z != 0 and y - y == 0:  # finite: nothing to annihilate
+        dx = dy / z
+        return dx, -(dx * y)
+    return (zero_wins(dy, 1.0 / z) if needs[0] else None,
+            -zero_wins(dy, y / z) if needs[1] else None)
+
+
+divide = elementwise(
+    "divide", np.true_divide, lambda y, x, z: 1.0 / z, lambda y, x, z: -(y / z),
+    numpy=[np.true_divide], label=Label("{0} / {1}", r"\frac{{{0}}}{{{1}}}",
+                                        (r"\frac{{1}}{{{1}}}", r"-\frac{{{y}}}{{{1}}}"),
+                                        "quotient rule"),
+    singular=True, domain=((-2.0, 2.0), NONZERO), scalar=operator.truediv, vjp=_divide_vjp,
+    keeps=frozenset({"y", 1}), singular_at=[(1.0, 0.0), (0.0, 0.0)],
+    doc="""The quotient, element by element.
+
+        y = x / z,    dy/dx = 1 / z,    dy/dz = -x / z^2
+
+    >>> ad.divide([1.0, 3.0], 2.0)
+    array([0.5, 1.5])
+    """)
+negative = elementwise(
+    "negative", np.negative, -1, label=Label("-{0}", "-{0}", ("-1",), "sum rule"),
+    numpy=[np.negative], scalar=operator.neg,
+    doc="""The negative.
+
+        y = -x,    dy/dx = -1
+
+    >>> ad.negative([1.0, -2.0])
+    array([-1.,  2.])
+    """)
+positive = elementwise(
+    "positive", np.positive, 1, label=Label("+{0}", "{0}", ("1",), "identity"),
+    numpy=[np.positive], scalar=operator.pos,
+    doc="""A copy: y = x.
+
+    >>> ad.positive([1.0, -2.0])
+    array([ 1., -2.])
+    """)
+
+
+def _log_of_base(x: Any) -> Any:
+    """ln x for x > 0, 0 at 0 (where 0**z is flat in z > 0), NaN below: (-2)**z is not real next to z = 2."""
+    from .exponential import log
+    from .select import where
+    return log(where(x == 0, 1.0, x))
+
+
+def _power_impl(x: Any, z: Any) -> Any:
+    if x.__class__ is float or x.__class__ is int:  # Python would give a complex or an error
+        x = np.asarray(x)[()]
+    return operator.pow(x, z)
+
+
+power = elementwise(
+    "power", _power_impl, lambda y, x, z: zero_wins(z, x ** (z - 1)),
+    lambda y, x, z: y * _log_of_base(x), numpy=[np.power, np.float_power],
+    label=Label("{0} ^ {1}", "{{{0}}}^{{{1}}}", (r"{1}\,{{{0}}}^{{{1} - 1}}", r"{y}\ln {0}"),
+                "power rule"),
+    singular=True, domain=((0.5, 2.0), (-2.0, 2.0)), scalar=math.pow,
+    cases=elementwise_cases(((0.5, 2.0), (-2.0, 2.0)), (), [(0.0, 0.5), (0.0, 0.0), (0.0, 2.0)]),
+    doc="""The power, element by element.
+
+        y = x^z,    dy/dx = z x^(z - 1),    dy/dz = y ln x
+
+    Where 0 meets a limit the convention is the useful one: at x = z = 0 both partials are 0, and 0^z is flat in z.
+    For x < 0 dy/dz is NaN, because x^z is not real next to an integer z.
+
+    >>> ad.power([1.0, 2.0, 3.0], 2)
+    array([1., 4., 9.])
+    """)
+square = elementwise(
+    "square", np.square, lambda y, x: 2.0 * x, numpy=[np.square],
+    label=Label("{0}^2", "{{{0}}}^2", (r"2\,{0}",), "power rule"), scalar=lambda x: x * x,
+    doc="""The square.
+
+        y = x^2,    dy/dx = 2 x
+
+    >>> ad.square([1.0, -3.0])
+    array([1., 9.])
+    """)
+sqrt = elementwise(
+    "sqrt", np.sqrt, lambda y, x: 0.5 / y, numpy=[np.sqrt], singular=True, scalar=math.sqrt,
+    label=Label("sqrt({0})", r"\sqrt{{{0}}}", (r"\frac{{1}}{{2{y}}}",), "power rule"),
+    domain=NONZERO, singular_at=[(0.0,)],
+    doc="""The square root; its derivative at 0 is infinite.
+
+        y = x^(1/2),    dy/dx = 1 / (2 y)
+
+    >>> ad.sqrt([1.0, 4.0])
+    array([1., 2.])
+    """)
+cbrt = elementwise(
+    "cbrt", np.cbrt, lambda y, x: 1.0 / (3.0 * y * y), numpy=[np.cbrt], singular=True,
+    label=Label("cbrt({0})", r"\sqrt[3]{{{0}}}", (r"\frac{{1}}{{3{y}^2}}",), "power rule"),
+    domain=NONZERO, singular_at=[(0.0,)], scalar=getattr(math, "cbrt", None),
+    doc="""The real cube root.
+
+        y = x^(1/3),    dy/dx = 1 / (3 y^2)
+
+    >>> ad.cbrt([1.0, -8.0])
+    array([ 1., -2.])
+    """)
+reciprocal = elementwise(
+    "reciprocal", np.reciprocal, lambda y, x: -(y * y), numpy=[np.reciprocal], singular=True,
+    label=Label("1 / {0}", r"\frac{{1}}{{{0}}}", (r"-{y}^2",), "power rule"), domain=NONZERO,
+    singular_at=[(0.0,)], scalar=lambda x: 1.0 / x,
+    doc="""The reciprocal.
+
+        y = 1 / x,    dy/dx = -1 / x^2
+
+    >>> ad.reciprocal([1.0, 4.0])
+    array([1.  , 0.25])
+    """)
+
+
+def _abs_partial(y: Any, x: Any) -> Any:
+    return sign(x)
+
+
+absolute = elementwise(
+    "abs", np.absolute, _abs_partial, numpy=[np.absolute], scalar=abs,
+    label=Label("|{0}|", r"\left|{0}\right|", (r"\mathrm{{sign}}\,{0}",), "absolute value"),
+    domain=(0.1, 2.0), kinks=[(0.0,)],
+    doc="""The absolute value; its derivative at 0 is taken to be 0.
+
+        y = |x|,    dy/dx = sign x
+
+    >>> ad.abs([-1.5, 2.0])
+    array([1.5, 2. ])
+    """)
+sign = constant(
+    "sign", np.sign, 1, numpy=[np.sign], label=Label("sign({0})", r"\mathrm{{sign}}\,{0}"),
+    doc="""-1, 0 or 1; its derivative is 0 wherever it has one.
+
+    >>> ad.sign([-1.5, 0.0, 2.0])
+    array([-1.,  0.,  1.])
+    """)
+floor_divide = constant(
+    "floor_divide", np.floor_divide, 2, numpy=[np.floor_divide], domain=((-2.0, 2.0), NONZERO),
+    label=Label("{0} // {1}", r"\left\lfloor {0} / {1} \right\rfloor"),
+    doc="""The quotient rounded down: constant between its jumps.
+
+    >>> ad.floor_divide([5.0, 7.0], 2.0)
+    array([2., 3.])
+    """)
+remainder = elementwise(
+    "remainder", np.remainder, 1, lambda y, x, z: -floor_divide(x, z),
+    numpy=[np.remainder], domain=((0.1, 0.9), (1.0, 2.0)), kinks=[(3.0, 3.0)],
+    label=Label("{0} mod {1}", r"{0} \bmod {1}",
+                ("1", r"-\left\lfloor {0} / {1} \right\rfloor"), "remainder"),
+    doc="""What floor division leaves, with the sign of the divisor.
+
+        y = x - z floor(x / z),    dy/dx = 1,    dy/dz = -floor(x / z)
+
+    >>> ad.remainder([5.0, -1.0], 3.0)
+    array([2., 2.])
+    """)
+
+
+# ---- 0 * inf = 0, if the 0 stands downstream (DESIGN 6)
+
+def _annihilate_impl(first: Any, second: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        y = np.multiply(first, second)
+    return np.where(np.equal(first, 0) & ~np.isfinite(second), y.dtype.type(0), y)[()]
+
+
+def _annihilate_vjp(dy: Any, y: Any, first: Any, second: Any, needs: Any) -> tuple[Any, Any]:
+    return (zero_wins(dy, second) if needs[0] else None, zero_wins(first, dy) if needs[1] else None)
+
+
+def _annihilate_jvp(dxs: Any, y: Any, first: Any, second: Any) -> Any:
+    dfirst, dsecond = dxs
+    return total([None if dfirst is None else zero_wins(dfirst, second),
+                  None if dsecond is None else zero_wins(first, dsecond)])
+
+
+def _annihilate_lower(b: Any, first: Any, second: Any) -> Any:
+    from .loops import aligned, broadcast
+    first, second = aligned(b, (first, second))
+    y = b.elementwise("multiply", first, second)
+    zero = broadcast(b, b.const(y.dtype.type(0)), y.shape)
+    is_zero = b.elementwise("equal", first, broadcast(b, b.const(first.dtype.type(0)), y.shape))
+    lost = b.elementwise("logical_not", b.elementwise("isfinite", second))
+    return b.select(b.elementwise("logical_and", is_zero, lost), zero, y)
+
+
+annihilate = general(
+    "annihilate", _annihilate_impl, jvp=_annihilate_jvp, vjp=_annihilate_vjp, elementwise=True,
+    aval=lambda a, b: aval(broadcast_shape("annihilate", a, b),
+                           dtype_of(np.multiply, kind_of(a), kind_of(b))),
+    batch=batch_elementwise("annihilate"), lower=_annihilate_lower, keeps=frozenset({0, 1}),
+    depends="elementwise", cases=elementwise_cases(((-2.0, 2.0), (-2.0, 2.0))),
+    label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"), "product rule"),
+    doc="""The product in which a zero downstream cancels a non-finite factor upstream.
+
+        y = x z, but 0 where x = 0 and z is infinite or NaN
+
+    >>> ad.annihilate([0.0, 2.0], [float("inf"), 3.0])
+    array([0., 6.])
+    """)
+
+
+# ---- dtype
+
+def _cast_impl(x: Any, dtype: Any) -> Any:
+    x = np.asarray(x)
+    if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+        x = x.real
+    return x.astype(dtype)[()]
+
+
+def _cast_known(x: Any, dtype: Any) -> Any:
+    return aval(x.shape, np.dtype(dtype))
+
+
+def _batch_cast(size: int, axes: Any, x: Any, dtype: Any) -> Any:
+    return astype(x, dtype), 0
+
+
+def _cast_vjp(dy: Any, y: Any, x: Any, needs: Any, dtype: Any) -> tuple[Any]:
+    return (_cast(dy, dtype=x.dtype),)
+
+
+def _cast_jvp(dxs: Any, y: Any, x: Any, dtype: Any) -> Any:
+    return None if dxs[0] is None else _cast(dxs[0], dtype=dtype)
+
+
+def _cast_lower(b: Any, x: Any, dtype: Any) -> Any:
+    return b.cast(x, np.dtype(dtype))
+
+
+_cast = general(
+    "cast", _cast_impl, arity=1, aval=_cast_known, jvp=_cast_jvp, vjp=_cast_vjp, lower=_cast_lower,
+    batch=_batch_cast, depends="elementwise", label=Label("{0}", "{0}", ("1",), "change of dtype"),
+    cases=array_cases({"dtype": np.dtype("float64")}, {"dtype": np.dtype("float32")}))
+_round_off = constant(
+    "cast_to_discrete", _cast_impl, 1, aval=_cast_known, elementwise=False, batch=_batch_cast,
+    lower=_cast_lower, label=Label("{0}", "{0}"),
+    cases=Cases(lambda rng: [Case((np.array([1.5, 2.5]),), {"dtype": np.dtype("int64")})]))
+
+
+@function(np.astype)
+def astype(x: Any, dtype: Any, copy: bool = True) -> Any:
+    """``x`` in another dtype; the gradient comes back in the dtype of x.
+
+    Integers and booleans have no derivative: what is cast to them is a constant.
+    """
+    dtype = np.dtype(dtype)
+    return _cast(x, dtype=dtype) if dtype.kind in "fc" else _round_off(x, dtype=dtype)

@@ -1,0 +1,330 @@
+"""Builders: what follows from the kind of an operation is derived here, once.
+
+Each enters one row into the registry and returns the function that users call. Any field of the row can be given by
+name to override what the builder derives. Rules are written in the library's own operations, so they can be
+differentiated again, batched, traced and compiled.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.box import Box, bind
+from adjoint.core.node import NO_PARAMS, aval, float64, ndarray
+from adjoint.core.primitive import NUMPY, PUBLIC, Label, Primitive, register
+from adjoint.core.reverse import Tracked
+from adjoint.errors import ArgumentError, ShapeError
+
+from . import loops
+from .cases import Cases, Domain, elementwise_cases
+from .flat import binary, unary, unary_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Function = Any
+REALS: Domain = (-2.0, 2.0)
+
+
+# ---- shapes and dtypes
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of an array, a Box, an Aval, a number or a list."""
+    found = getattr(x, "shape", None)
+    return np.shape(x) if found is None else found
+
+
+def broadcast_shape(name: str, *xs: Any) -> tuple[int, ...]:
+    """The common shape by NumPy's rule, or an error that shows the shapes."""
+    try:
+        return np.broadcast_shapes(*[x.shape for x in xs])
+    except ValueError:
+        raise ShapeError(misfit(name, *xs)) from None
+
+
+def misfit(name: str, *xs: Any) -> str:
+    """The message for shapes that do not broadcast."""
+    shapes = " and ".join(str(shape_of(x)) for x in xs)
+    return (f"{name}: the shapes {shapes} do not broadcast: aligned at the right, every two sizes must be equal or "
+            "one of them 1. Insert an axis with x[:, None] or reshape one of them.")
+
+
+@lru_cache(maxsize=4096)
+def dtype_of(impl: Callable[..., Any], *kinds: Any) -> Any:
+    """The dtype that ``impl`` gives for arguments of these dtypes (a type stands for a weak Python number)."""
+    with np.errstate(all="ignore"):
+        return np.asarray(impl(*[k(1) if isinstance(k, type) else np.ones(1, k) for k in kinds])).dtype
+
+
+def kind_of(known: Any) -> Any:
+    """What `dtype_of` wants to know of an Aval."""
+    return type(known.dtype.type(0).item()) if known.weak else known.dtype
+
+
+def promoted(*avals: Any) -> Any:
+    """The dtype that NumPy promotes these Avals to (NEP 50)."""
+    return np.result_type(*[kind_of(a)(1) if a.weak else a.dtype for a in avals])
+
+
+# ---- products with a partial
+
+def product(partial: Any, times: Function | None) -> Function:
+    """The function (d, y, *xs) -> d * partial. Literals are resolved here, once: a user's value may also be the int 1."""
+    if partial == 1:
+        return lambda d, *_: d
+    if partial == -1:
+        return lambda d, *_: -d
+    return (lambda d, *ys: times(d, partial(*ys))) if times else (lambda d, *ys: d * partial(*ys))
+
+
+def annihilate(first: Any, second: Any) -> Any:
+    """``first * second``, but 0 where ``first`` (the factor further downstream) is 0 and ``second`` is not finite.
+
+    One test finds out whether 0 * inf happened at all: NaN is the only number that is not itself, and a dot product
+    of an array with itself is NaN if an element is.
+    """
+    if isinstance(first, Box) or isinstance(second, Box):
+        return PUBLIC["annihilate"](first, second)
+    y = first * second
+    if y.__class__ is float64:
+        return y if y == y or first != 0 else y.dtype.type(0)
+    flat = y.ravel()
+    total = flat.dot(flat)
+    return y if total == total else np.where(np.equal(first, 0), y.dtype.type(0), y)[()]
+
+
+def total(parts: Sequence[Any]) -> Any:
+    """The sum of what is not None; None if nothing is."""
+    out = None
+    for p in parts:
+        out = p if out is None else out if p is None else out + p
+    return out
+
+
+def reads(partials: Sequence[Any]) -> frozenset[str | int]:
+    """Which arguments the partials read, asked of their bytecode: a rule cannot be out of step with its ``keeps``."""
+    found: set[str | int] = set()
+    for p in partials:
+        if isinstance(p, int):
+            continue
+        names = p.__code__.co_varnames
+        used = set(p.__code__.co_cellvars)
+        for i in dis.get_instructions(p):
+            if i.opname.startswith("LOAD_FAST"):
+                used |= set(i.argval) if isinstance(i.argval, tuple) else {i.argval}
+        found |= {"y" if k == 0 else k - 1 for k, name in enumerate(names[:p.__code__.co_argcount]) if name in used}
+    return frozenset(found)
+
+
+# ---- the kinds
+
+def elementwise(name: str, impl: Function, *partials: Any, label: Label, numpy: Sequence[Any] = (), doc: str = "",
+                singular: bool = False, domain: Domain | Sequence[Domain] = REALS,
+                kinks: Sequence[tuple[float, ...]] = (), singular_at: Sequence[tuple[float, ...]] = (),
+                without: dict[str, str] | None = None, code: str = "", **fields: Any) -> Function:
+    """A row ``y = f(x_k)``, element by element. One partial per argument gives jvp, vjp, aval, batch and depends.
+
+    A partial is ``lambda y, *xs: ...`` or the literal 1 or -1. ``domain`` (one interval, or one per argument),
+    ``kinks`` and ``singular_at`` give the cases; ``code`` is the scalar function it lowers to (its own name if empty).
+    """
+    back = [product(p, annihilate if singular else None) for p in partials]
+    forth = [product(p, (lambda d, p: annihilate(p, d)) if singular else None) for p in partials]
+
+    def jvp(dxs: Any, y: Any, *xs: Any) -> Any:
+        return total([None if d is None else part(d, y, *xs) for d, part in zip(dxs, forth, strict=True)])
+
+    domains = [domain] * len(partials) if isinstance(domain[0], (int, float)) else domain
+    fields = {
+        "jvp": jvp, "vjp": elementwise_vjp(partials, back, singular),
+        "aval": lambda *avals: aval(broadcast_shape(name, *avals), dtype_of(impl, *map(kind_of, avals))),
+        "batch": batch_elementwise(name), "lower": lower_elementwise(code or name, impl), "keeps": reads(partials),
+        "depends": "elementwise", "cases": elementwise_cases(domains, kinks, singular_at, without)} | fields
+    row = register(Primitive(name, impl, label=label, elementwise=True, singular=singular, **fields))
+    return public(row, len(partials), numpy, doc)
+
+
+def elementwise_vjp(partials: Sequence[Any], back: Sequence[Function], singular: bool) -> Function:
+    """The joint vjp of an elementwise row, written out for one and two arguments."""
+    if len(partials) == 1:
+        (p,), (part,) = partials, back
+        if isinstance(p, int) or singular:
+            return lambda dy, y, x, needs: (part(dy, y, x),)
+        return lambda dy, y, x, needs: (dy * p(y, x),)  # the same with one call less
+    if len(partials) == 2:
+        first, second = back
+        return lambda dy, y, x, z, needs: (
+            first(dy, y, x, z) if needs[0] else None, second(dy, y, x, z) if needs[1] else None)
+
+    def vjp(dy: Any, y: Any, *xs_needs: Any) -> tuple[Any, ...]:
+        *xs, needs = xs_needs
+        return tuple([part(dy, y, *xs) if need else None for part, need in zip(back, needs, strict=True)])
+    return vjp
+
+
+def constant(name: str, impl: Function, arity: int, *, label: Label, numpy: Sequence[Any] = (), doc: str = "",
+             domain: Domain | Sequence[Domain] = REALS, code: str = "", **fields: Any) -> Function:
+    """A row without derivative, said aloud: comparisons, rounding, argmax. Elementwise unless ``fields`` say otherwise."""
+    domains = [domain] * arity if isinstance(domain[0], (int, float)) else domain
+    fields = {
+        "aval": lambda *avals: aval(broadcast_shape(name, *avals), dtype_of(impl, *map(kind_of, avals))),
+        "batch": batch_elementwise(name), "lower": lower_elementwise(code or name, impl), "elementwise": True,
+        "depends": "elementwise", "cases": elementwise_cases(domains)} | fields
+    row = register(Primitive(name, impl, label=label, nondiff=True, **fields))
+    return public(row, arity if row.elementwise else 0, numpy, doc)
+
+
+def linear(name: str, impl: Function, transpose: Function, known: Function, *, label: Label,
+           numpy: Sequence[Any] = (), doc: str = "", **fields: Any) -> Function:
+    """A row ``y = A x``: its jvp is itself, its vjp the transpose: ``transpose(dy, x, **params)``, x as an Aval."""
+    def jvp(dxs: Any, y: Any, x: Any, **params: Any) -> Any:
+        return None if dxs[0] is None else bind(row, dxs, params)
+
+    def vjp(dy: Any, y: Any, x: Any, needs: Any, **params: Any) -> tuple[Any]:
+        return (transpose(dy, x, **params),)
+    row = register(Primitive(name, impl, known, **{"jvp": jvp, "vjp": vjp, "label": label} | fields))
+    return public(row, 1, numpy, doc)
+
+
+def bilinear(name: str, impl: Function, left: Function, right: Function, known: Function, *, label: Label,
+             numpy: Sequence[Any] = (), doc: str = "", **fields: Any) -> Function:
+    """A row ``y = A(x, z)``, linear in each: ``left(dy, x, z)`` and ``right(dy, x, z)`` are the two transposes."""
+    def jvp(dxs: Any, y: Any, x: Any, z: Any, **params: Any) -> Any:
+        dx, dz = dxs
+        return total([None if dx is None else bind(row, (dx, z), params),
+                      None if dz is None else bind(row, (x, dz), params)])
+
+    def vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any, **params: Any) -> tuple[Any, Any]:
+        return (left(dy, x, z, **params) if needs[0] else None, right(dy, x, z, **params) if needs[1] else None)
+    fields = {"jvp": jvp, "vjp": vjp, "label": label, "keeps": frozenset("x")} | fields
+    row = register(Primitive(name, impl, known, **fields))
+    return public(row, 2, numpy, doc)
+
+
+def general(name: str, impl: Function, *, numpy: Sequence[Any] = (), doc: str = "", arity: int = 0,
+            **fields: Any) -> Function:
+    """A row with jvp and vjp both written; the adjoint test holds them against each other."""
+    return public(register(Primitive(name, impl, **fields)), arity, numpy, doc)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """An operation written in other rows, with a label of its own for pictures."""
+
+    name: str
+    decompose: Function
+    label: Label
+    cases: Cases
+
+
+COMPOSED: dict[str, Composed] = {}
+
+
+def composed(*numpy: Any, label: Label, cases: Cases) -> Function:
+    """Decorator for an operation written in other rows: it differentiates, batches and lowers because they do."""
+    def enter(f: Function) -> Function:
+        COMPOSED[f.__name__] = Composed(f.__name__, f, label, cases)
+        return function(*numpy)(f)
+    return enter
+
+
+def function(*numpy: Any) -> Function:
+    """Decorator for the public function of one row, where it does more than apply it (axes, defaults, aliases)."""
+    def enter(f: Function) -> Function:
+        PUBLIC[f.__name__] = f
+        NUMPY.update(dict.fromkeys(numpy, f))
+        return f
+    return enter
+
+
+# ---- the public function of a row
+
+def public(row: Primitive, arity: int, numpy: Sequence[Any], doc: str) -> Function:
+    """The function that users and rules call, also reached from NumPy's protocols and from operators."""
+    if arity == 1:
+        f = unary(row) if row.elementwise and row.vjp is not None else unary_with(row)
+    elif arity == 2:
+        f = binary_function(row)
+    else:
+        def f(*args: Any, **params: Any) -> Any:
+            return bind(row, args, params)
+    return publish(row.name, f, numpy, doc, row)
+
+
+def binary_function(row: Primitive) -> Function:
+    """The function of a row with two array arguments: arrays straight, Tensors flat, everything else through bind."""
+    method, swapped, impl = binary(row), binary(row, swapped=True), row.impl
+    if row.vjp is not None:
+        install_operators(row.name, method, swapped)
+    is_ufunc = isinstance(impl, np.ufunc)
+
+    def f(x: Any, z: Any) -> Any:
+        if isinstance(x, Tracked):
+            return method(x, z)
+        if isinstance(z, Tracked):
+            return swapped(z, x)
+        if is_ufunc or isinstance(x, Box) or isinstance(z, Box):
+            return bind(row, (x, z), NO_PARAMS)
+        return impl(x if x.__class__ is ndarray else np.asarray(x)[()], z)
+    return f
+
+
+def install_operators(name: str, method: Function, swapped: Function) -> None:
+    """Give Tracked the flat way for the operator that this row stands behind."""
+    from adjoint.core.box import BINARY
+    for operator, row_name in BINARY.items():
+        if row_name == name:
+            setattr(Tracked, f"__{operator}__", method)
+            setattr(Tracked, f"__r{operator}__", swapped)
+
+
+def publish(name: str, f: Function, numpy: Sequence[Any], doc: str, row: Primitive | None = None) -> Function:
+    """Name ``f`` as users know it and enter it in the tables."""
+    f.__name__ = f.__qualname__ = name
+    f.__module__, f.__doc__ = sys._getframe(2).f_globals["__name__"], doc
+    f.row = row
+    PUBLIC[name] = f
+    for function in numpy:
+        NUMPY[function] = f
+    return f
+
+
+# ---- derived batch and lower rules
+
+def batch_elementwise(name: str) -> Function:
+    """Align ranks, so that NumPy's broadcasting pairs the batch axes."""
+    def batch(size: int, axes: Any, *xs: Any, **params: Any) -> tuple[Any, int]:
+        return PUBLIC[name](*batch_aligned(size, axes, xs), **params), 0
+    return batch
+
+
+def batch_aligned(size: int, axes: Any, xs: Any) -> list[Any]:
+    """``xs`` with the batch axis first and axes of size 1 behind it, as many as the longest shape needs."""
+    rank = max(len(shape_of(x)) - (axis is not None) for x, axis in zip(xs, axes, strict=True))
+    out: list[Any] = []
+    for x, axis in zip(xs, axes, strict=True):
+        shape = shape_of(x)
+        missing = rank - (len(shape) - 1)
+        out.append(PUBLIC["reshape"](x, (size, *(1,) * missing, *shape[1:])) if axis is not None and missing else x)
+    return out
+
+
+def lower_elementwise(function: str, impl: Function) -> Function:
+    """One scalar function over aligned operands, cast first to the dtype that NumPy computes in."""
+    def lower(b: loops.Builder, *refs: Any) -> Any:
+        return b.elementwise(function, *loops.aligned(b, refs))
+    return lower
+
+
+def check_axis(name: str, axis: Any, ndim: int) -> int:
+    """``axis`` counted from 0, or an error."""
+    if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
+        raise ArgumentError(f"{name}: axis must be an integer, not {axis!r}")
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"{name}: axis {axis} does not exist; the array has {ndim} axes, 0 to {ndim - 1}")
+    return int(axis) % ndim

@@ -1,0 +1,108 @@
+"""The loop language that rows lower to: about sixteen statements, and the index expressions of views.
+
+A row's ``lower(b, *refs, **params)`` writes statements with the builder ``b`` and returns a reference. `Builder` is the
+interface; ``compiler/numpy_builder.py`` runs it, the compiler emits machine code from it. A row never imports either.
+
+An **index** says where an element comes from: for each axis of the operand ``(offset, ((output axis, step), ...))``,
+an affine expression in the output's indices. Broadcast, transpose, slices, flips, diagonals and windows are all views.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Axis = tuple[int, tuple[tuple[int, int], ...]]
+Index = tuple[Axis, ...]
+Shape = tuple[int, ...]
+Ref = Any  # what a builder returns; it has .shape and .dtype
+
+
+class Builder(Protocol):
+    """The statements. Operands of one statement have equal shapes: broadcasting is a view, written first."""
+
+    def input(self, known: Any) -> Ref: """An argument of the given Aval."""
+    def const(self, value: Any) -> Ref: """A number or an array known when the program is built."""
+    def iota(self, shape: Shape, axis: int, dtype: Any) -> Ref: """The index along ``axis``."""
+    def elementwise(self, function: str, *xs: Ref) -> Ref: """A scalar function of ``compiler/maths.py``."""
+    def cast(self, x: Ref, dtype: Any) -> Ref: """The scalar function that changes the dtype."""
+    def view(self, x: Ref, index: Index, shape: Shape) -> Ref: """``out[i] = x[index(i)]``."""
+    def pad(self, x: Ref, index: Index, shape: Shape, fill: Any) -> Ref: """``out[index(i)] = x[i]``, else fill."""
+    def select(self, condition: Ref, x: Ref, z: Ref) -> Ref: """``x`` where the condition holds, else ``z``."""
+    def pick(self, x: Ref, indices: Sequence[Ref]) -> Ref: """``out[i] = x[indices[0][i], indices[1][i], ...]``."""
+    def reduce(self, op: str, x: Ref, axes: Shape) -> Ref: """add, multiply, maximum, minimum, argmax, argmin over axes."""
+    def scan(self, op: str, x: Ref, axis: int) -> Ref: """The cumulative ``op`` along one axis."""
+    def dot(self, pairs: Sequence[tuple[Ref, Ref]]) -> Ref: """The sum of products (..., m, k) by (..., k, n)."""
+    def scatter_add(self, x: Ref, indices: Sequence[Ref], shape: Shape) -> Ref: """``out[indices[i]] += x[i]``."""
+    def copy(self, x: Ref, shape: Shape) -> Ref: """The elements in C order under another shape: stored."""
+    def loop(self, body: Any, count: int, carries: Sequence[Ref], inputs: Sequence[Ref]) -> Ref: """A loop over Graphs."""
+    def item(self, x: Ref, index: int) -> Ref: """One result of a statement with several."""
+    def call(self, function: Callable[..., Any], xs: Sequence[Ref], known: Any) -> Ref: """A C entry point or Python."""
+
+
+def straight(n: int) -> Index:
+    """The index of n axes, unchanged."""
+    return tuple((0, ((d, 1),)) for d in range(n))
+
+
+def broadcast(b: Builder, x: Ref, shape: Shape) -> Ref:
+    """``x`` seen in a larger shape by NumPy's rule: an axis of size 1 is read at 0 again and again."""
+    if x.shape == shape:
+        return x
+    lead = len(shape) - len(x.shape)
+    index = tuple((0, ((lead + d, 1),)) if n == shape[lead + d] else (0, ()) for d, n in enumerate(x.shape))
+    return b.view(x, index, shape)
+
+
+def aligned(b: Builder, xs: Sequence[Ref]) -> list[Ref]:
+    """All of ``xs`` broadcast to their common shape."""
+    shape = np.broadcast_shapes(*[x.shape for x in xs])
+    return [broadcast(b, x, shape) for x in xs]
+
+
+def permuted(b: Builder, x: Ref, axes: Shape) -> Ref:
+    """``x`` with its axes in another order."""
+    where = {axis: position for position, axis in enumerate(axes)}
+    index = tuple((0, ((where[d], 1),)) for d in range(len(axes)))
+    return b.view(x, index, tuple(x.shape[a] for a in axes))
+
+
+def expanded(b: Builder, x: Ref, axes: Shape, shape: Shape) -> Ref:
+    """A reduced ``x`` seen again in ``shape``, constant along ``axes``: the transpose of a sum over them."""
+    rest = [d for d in range(len(shape)) if d not in axes]
+    return b.view(x, tuple((0, ((d, 1),)) for d in rest), shape)
+
+
+def reshaped(b: Builder, x: Ref, shape: Shape) -> Ref:
+    """``x`` under another shape: a view if only axes of size 1 come and go, or axes split; else a copy."""
+    kept, rest = [d for d, n in enumerate(x.shape) if n != 1], [d for d, n in enumerate(shape) if n != 1]
+    if [x.shape[d] for d in kept] == [shape[d] for d in rest]:
+        where = dict(zip(kept, rest, strict=True))
+        return b.view(x, tuple((0, ((where[d], 1),)) if d in where else (0, ()) for d in range(len(x.shape))), shape)
+    index = split(x.shape, shape)
+    return b.copy(x, shape) if index is None else b.view(x, index, shape)
+
+
+def split(old: Shape, shape: Shape) -> Index | None:
+    """The index of a reshape that only splits axes; None if it merges some."""
+    if prod(old) == 0:
+        return None
+    index: list[Axis] = []
+    d = 0
+    for n in old:
+        terms: list[int] = []
+        size = 1
+        while d < len(shape) and size < n:
+            terms.append(d)
+            size *= shape[d]
+            d += 1
+        if size != n:
+            return None
+        steps = [prod(shape[t + 1:terms[-1] + 1]) for t in terms]
+        index.append((0, tuple(zip(terms, steps, strict=True))))
+    return tuple(index) if all(n == 1 for n in shape[d:]) else None

@@ -1,0 +1,211 @@
+"""Comparisons and choices between elements: constants, and rows that pass the gradient to the element chosen.
+
+At a tie maximum, minimum and clip share the gradient equally; the relu family follows PyTorch at its kinks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adjoint.core.node import aval
+from adjoint.core.primitive import Label
+
+from .cases import Case, Cases, draw, elementwise_cases
+from .declare import (
+    batch_elementwise, broadcast_shape, composed, constant, elementwise, function, general, promoted)
+from .loops import aligned
+
+
+def _comparison(name: str, impl: Any, sign: str, latex: str, what: str, answer: str) -> Any:
+    return constant(
+        name, impl, 2, numpy=[impl], label=Label(f"{{0}} {sign} {{1}}", f"{{0}} {latex} {{1}}"),
+        doc=f"Where x is {what} z: booleans, without derivative.\n\n"
+            f"    >>> ad.{name}([1.0, 2.0, 3.0], 2.0)\n    array({answer})\n    ")
+
+
+less = _comparison("less", np.less, "<", "<", "less than", "[ True, False, False]")
+less_equal = _comparison("less_equal", np.less_equal, "<=", r"\le", "at most",
+                         "[ True,  True, False]")
+greater = _comparison("greater", np.greater, ">", ">", "greater than", "[False, False,  True]")
+greater_equal = _comparison("greater_equal", np.greater_equal, ">=", r"\ge", "at least",
+                            "[False,  True,  True]")
+equal = _comparison("equal", np.equal, "==", "=", "equal to", "[False,  True, False]")
+not_equal = _comparison("not_equal", np.not_equal, "!=", r"\ne", "different from",
+                        "[ True, False,  True]")
+
+
+def _logical(name: str, impl: Any, arity: int, sign: str, example: str, numpy: Any) -> Any:
+    arguments = "{0} " + sign + " {1}" if arity == 2 else sign + "({0})"
+    return constant(
+        name, impl, arity, numpy=numpy, label=Label(arguments, arguments.replace("_", r"\_")),
+        doc=f"{sign}, element by element: booleans, without derivative.\n\n    {example}\n    ")
+
+
+logical_and = _logical("logical_and", np.logical_and, 2, "and",
+                       ">>> ad.logical_and([True, True], [True, False])\n    array([ True, False])",
+                       [np.logical_and, np.bitwise_and])
+logical_or = _logical("logical_or", np.logical_or, 2, "or",
+                      ">>> ad.logical_or([True, False], False)\n    array([ True, False])",
+                      [np.logical_or, np.bitwise_or])
+logical_xor = _logical("logical_xor", np.logical_xor, 2, "xor",
+                       ">>> ad.logical_xor([True, False], True)\n    array([False,  True])",
+                       [np.logical_xor, np.bitwise_xor])
+logical_not = _logical("logical_not", np.logical_not, 1, "not",
+                       ">>> ad.logical_not([True, False])\n    array([False,  True])",
+                       [np.logical_not, np.invert])
+isfinite = _logical("isfinite", np.isfinite, 1, "isfinite",
+                    ">>> ad.isfinite([1.0, float('inf')])\n    array([ True, False])", [np.isfinite])
+isnan = _logical("isnan", np.isnan, 1, "isnan",
+                 ">>> ad.isnan([1.0, float('nan')])\n    array([False,  True])", [np.isnan])
+isinf = _logical("isinf", np.isinf, 1, "isinf",
+                 ">>> ad.isinf([1.0, float('inf')])\n    array([False,  True])", [np.isinf])
+signbit = _logical("signbit", np.signbit, 1, "signbit",
+                   ">>> ad.signbit([1.0, -0.0])\n    array([False,  True])", [np.signbit])
+
+
+def _rounding(name: str, impl: Any, latex: str, what: str, answer: str) -> Any:
+    return constant(
+        name, impl, 1, numpy=[impl], label=Label(name + "({0})", latex),
+        doc=f"{what}: constant between its jumps, so without derivative.\n\n"
+            f"    >>> ad.{name}([-1.5, 0.4, 2.7])\n    array({answer})\n    ")
+
+
+floor = _rounding("floor", np.floor, r"\lfloor {0} \rfloor", "Rounded down", "[-2.,  0.,  2.]")
+ceil = _rounding("ceil", np.ceil, r"\lceil {0} \rceil", "Rounded up", "[-1.,  1.,  3.]")
+trunc = _rounding("trunc", np.trunc, r"\mathrm{{trunc}}\,{0}", "Rounded towards zero",
+                  "[-1.,  0.,  2.]")
+rint = _rounding("rint", np.rint, r"\mathrm{{round}}\,{0}",
+                 "Rounded to the nearest integer, halves to the even one", "[-2.,  0.,  3.]")
+
+
+# ---- where
+
+def _where_jvp(dxs: Any, y: Any, c: Any, x: Any, z: Any) -> Any:
+    _, dx, dz = dxs
+    if dx is None and dz is None:
+        return None
+    return where(c, 0.0 if dx is None else dx, 0.0 if dz is None else dz)
+
+
+def _where_vjp(dy: Any, y: Any, c: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any, Any]:
+    return (None, where(c, dy, 0.0) if needs[1] else None, where(c, 0.0, dy) if needs[2] else None)
+
+
+def _where_lower(b: Any, *refs: Any) -> Any:
+    return b.select(*aligned(b, refs))
+
+
+def _where_cases(rng: np.random.Generator) -> Any:
+    for case in elementwise_cases(((-2.0, 2.0), (-2.0, 2.0)))(rng):
+        x, z = case.args
+        shape = np.broadcast_shapes(np.shape(x), np.shape(z))
+        yield Case((np.asarray(rng.random(shape) > 0.5)[()], x, z))
+    yield Case((np.array([[True], [False]]), draw(rng, (3,)), np.float64(1.0)))
+
+
+_select = general(
+    "where", lambda c, x, z: np.where(c, x, z)[()], jvp=_where_jvp, vjp=_where_vjp,
+    elementwise=True, keeps=frozenset({0}), batch=batch_elementwise("where"), lower=_where_lower,
+    aval=lambda c, x, z: aval(broadcast_shape("where", c, x, z), promoted(x, z)),
+    depends="elementwise", cases=Cases(_where_cases),
+    label=Label("where({0}, {1}, {2})", r"\begin{{cases}}{1} & {0}\\{2}\end{{cases}}",
+                ("0", "[{0}]", r"[\neg {0}]"), "choice"))
+
+
+@function(np.where)
+def where(condition: Any, x: Any = None, z: Any = None) -> Any:
+    """``x`` where the condition holds, else ``z``, element by element; the branch not taken gets exactly 0.
+
+        y = x if c else z,    dy/dx = [c],    dy/dz = [not c]
+
+    The gradient of the branch not taken is discarded, not multiplied by 0: ``where(x > 0, sqrt(x), 0)`` has gradient
+    0 at 0 in both modes and at every order.
+
+    >>> ad.where([True, False], [1.0, 2.0], 0.0)
+    array([1., 0.])
+    """
+    from adjoint.core.box import Box
+    if x is None and z is None and not isinstance(condition, Box):
+        return np.where(condition)
+    return _select(condition, x, z)
+
+
+# ---- extremes
+
+def _share(x: Any, z: Any) -> Any:
+    """1 where x > z, 0 where x < z, and a half each at a tie."""
+    return where(x > z, 1.0, where(x < z, 0.0, 0.5))
+
+
+def _extreme(name: str, impl: Any, partials: Any, what: str, sign: str) -> Any:
+    return elementwise(
+        name, impl, *partials, numpy=[impl], kinks=[(1.0, 1.0)],
+        label=Label(name + "({0}, {1})", rf"\{name[:3]}({{0}}, {{1}})",
+                    (f"[{{0}} {sign} {{1}}]", f"[{{1}} {sign} {{0}}]"), "choice"),
+        doc=f"""The {what} of two arrays, element by element; at a tie each gets half the gradient.
+
+        y = {name[:3]}(x, z),    dy/dx = 1 where x {sign} z, 1/2 where x = z, else 0
+
+    >>> ad.{name}([1.0, 3.0], 2.0)
+    array({"[2., 3.]" if name == "maximum" else "[1., 2.]"})
+    """)
+
+
+maximum = _extreme("maximum", np.maximum,
+                   (lambda y, x, z: _share(x, z), lambda y, x, z: _share(z, x)), "larger", ">")
+minimum = _extreme("minimum", np.minimum,
+                   (lambda y, x, z: _share(z, x), lambda y, x, z: _share(x, z)), "smaller", "<")
+
+
+@composed(np.clip, label=Label("clip({0}, {1}, {2})", r"\mathrm{{clip}}({0}, {1}, {2})"),
+          cases=Cases(lambda rng: [
+              Case((draw(rng, (2, 3)),), {"min": -0.5, "max": 0.5}),
+              Case((draw(rng, (3,)), np.array([-1.0, -0.5, 0.0]), np.float64(1.0))),
+              Case((np.array([1.0, 1.0]), np.array([1.0, 1.0]), 2.0), {}, "kink")]))
+def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Any:
+    """``x`` held between two bounds, each of which may be None; at a bound the gradient is shared equally.
+
+        y = minimum(maximum(x, min), max)
+
+    >>> ad.clip([-1.0, 0.5, 2.0], 0.0, 1.0)
+    array([0. , 0.5, 1. ])
+    """
+    low, high = (a_min if min is None else min), (a_max if max is None else max)
+    y = x if low is None else maximum(x, low)
+    return y if high is None else minimum(y, high)
+
+
+# ---- the relu family
+
+relu = elementwise(
+    "relu", lambda x: np.maximum(x, 0), lambda y, x: where(y > 0.0, 1.0, 0.0),
+    vjp=lambda dy, y, x, needs: (where(y > 0.0, dy, 0.0),), kinks=[(0.0,)],
+    lower=lambda b, x: b.elementwise("relu", x),
+    label=Label("relu({0})", r"\mathrm{{ReLU}}({0})", (r"[{0} > 0]",), "rectifier"),
+    doc="""The rectifier: the positive part. Its derivative at 0 is 0, as in PyTorch.
+
+        y = max(x, 0),    dy/dx = [x > 0]
+
+    >>> ad.relu([-1.0, 2.0])
+    array([0., 2.])
+    """)
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+_stop = constant("stop_gradient", _same, 1, label=Label("stop({0})", r"\mathrm{{stop}}({0})"),
+                 lower=lambda b, x: x, alias=True)
+
+
+@function()
+def stop_gradient(x: Any) -> Any:
+    """``x`` as a constant: its derivative is 0 in every mode.
+
+    >>> ad.grad(lambda x: x * ad.stop_gradient(x))(3.0)
+    3.0
+    """
+    return _stop(x)

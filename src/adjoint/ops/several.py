@@ -1,0 +1,34 @@
+"""Several outputs: a Node with a tuple value, and the `item` row that picks one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adjoint.core.primitive import Label
+
+from .cases import Case, Cases
+from .declare import general
+
+
+class Parts(tuple[Any, ...]):
+    """The cotangent of a Node with several outputs; None is a structural zero, and sums go part by part."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> Parts:
+        return Parts(b if a is None else a if b is None else a + b
+                     for a, b in zip(self, other, strict=True))
+
+
+def _item_vjp(dy: Any, y: Any, x: Any, needs: Any, index: int) -> tuple[Parts]:
+    return (Parts(dy if i == index else None for i in range(len(x))),)
+
+
+item = general(
+    "item", lambda x, index: x[index], aval=lambda x, index: x[index], vjp=_item_vjp,
+    jvp=lambda dxs, y, x, index: None if dxs[0] is None else dxs[0][index],
+    batch=lambda size, axes, x, index: (x[index], 0), lower=lambda b, x, index: b.item(x, index),
+    label=Label("{0}[{index}]", "{0}_{index}", ("1",), "selection"), alias=True,
+    cases=Cases(lambda rng: [Case(((np.ones(2), np.ones((2, 3))),), {"index": 1})]))

@@ -1,0 +1,451 @@
+"""Shapes: reshape, transpose, broadcast, join and pad. All are linear; each row's vjp is its transpose."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from adjoint.core.node import aval
+from adjoint.core.primitive import Label
+from adjoint.errors import ArgumentError, ShapeError
+
+from . import loops
+from .cases import Case, Cases, array_cases, draw
+from .declare import check_axis, function, general, linear, promoted, shape_of
+
+PLAIN = Label("{0}", "{0}", ("1",), "change of shape")
+
+
+def sizes(shape: Any) -> tuple[int, ...]:
+    """A shape as a tuple of Python integers."""
+    try:
+        return tuple(map(int, shape)) if isinstance(shape, (tuple, list)) else (int(shape),)
+    except TypeError:
+        raise ArgumentError(f"a shape is made of integers, not {shape!r}") from None
+
+
+# ---- reshape
+
+def _batch_reshape(size: int, axes: Any, x: Any, shape: Any) -> Any:
+    return _reshape(x, shape=(size, *shape)), 0
+
+
+_reshape = linear(
+    "reshape", lambda x, shape: np.reshape(x, shape), lambda dy, x, shape: _reshape(dy, shape=x.shape),
+    lambda x, shape: aval(shape, x.dtype), label=Label("reshape({0})", "{0}", ("1",), "change of shape"),
+    batch=_batch_reshape, lower=lambda b, x, shape: loops.reshaped(b, x, shape), alias=True,
+    cases=array_cases(
+        {"shape": (6,)}, {"shape": (3, 2)}, {"shape": (1, 2, 1, 3)}, layout=False,
+        extra=[Case((np.float64(1.5),), {"shape": (1,)}), Case((np.ones(1),), {"shape": ()}),
+               Case((np.ones((0, 3)),), {"shape": (3, 0)}), Case((np.arange(6),), {"shape": (2, 3)}),
+               Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),), {"shape": (6,)}),
+               Case((np.arange(6.0)[::-1],), {"shape": (2, 3)}),
+               Case((np.arange(6, dtype=np.float32),), {"shape": (2, 3)})]))
+
+
+@function(np.reshape)
+def reshape(x: Any, *shape: Any) -> Any:
+    """``x`` under another shape, its elements in the same (C) order; one size may be -1.
+
+    >>> ad.reshape([1.0, 2.0, 3.0, 4.0], (2, 2))
+    array([[1., 2.],
+           [3., 4.]])
+    """
+    new = sizes(shape[0] if len(shape) == 1 else shape)
+    old = shape_of(x)
+    if -1 in new:
+        rest = -prod(new)
+        new = tuple((prod(old) // rest if rest else 0) if n == -1 else n for n in new)
+    if prod(new) != prod(old) or min(new, default=0) < 0:
+        raise ShapeError(f"reshape: {old} has {prod(old)} elements and cannot become {new}")
+    return _reshape(x if hasattr(x, "shape") else np.asarray(x), shape=new)
+
+
+# ---- the order of axes
+
+def _batch_permute(size: int, batched: Any, x: Any, axes: Any) -> Any:
+    return _permute(x, axes=(0, *(a + 1 for a in axes))), 0
+
+
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+_permute = linear(
+    "transpose", lambda x, axes: np.transpose(x, axes),
+    lambda dy, x, axes: _permute(dy, axes=_inverse(axes)),
+    lambda x, axes: aval(tuple(x.shape[a] for a in axes), x.dtype),
+    label=Label("{0}.T", r"{0}^\top", ("1",), "transpose"), batch=_batch_permute, alias=True,
+    lower=lambda b, x, axes: loops.permuted(b, x, axes),
+    cases=array_cases(
+        {"axes": (1, 0)}, layout=False,
+        extra=[Case((np.float64(1.5),), {"axes": ()}), Case((np.ones((1,)),), {"axes": (0,)}),
+               Case((np.ones((0, 3)),), {"axes": (1, 0)}), Case((np.arange(3),), {"axes": (0,)}),
+               Case((np.arange(24.0).reshape(2, 3, 4),), {"axes": (2, 0, 1)}),
+               Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),), {"axes": (1, 0)}),
+               Case((np.arange(6.0).reshape(2, 3)[::-1],), {"axes": (1, 0)}),
+               Case((np.ones((2, 3), np.float32),), {"axes": (1, 0)})]))
+
+
+@function(np.transpose)
+def transpose(x: Any, *axes: Any) -> Any:
+    """``x`` with its axes in another order, reversed if none is given.
+
+    >>> ad.transpose([[1.0, 2.0]])
+    array([[1.],
+           [2.]])
+    """
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    ndim = len(shape_of(x))
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+        axes = axes[0] or ()
+    order = tuple(check_axis("transpose", a, ndim) for a in axes) or tuple(range(ndim))[::-1]
+    if sorted(order) != list(range(ndim)):
+        raise ShapeError(f"transpose: {axes} is not an order of {ndim} axes")
+    return _permute(x, axes=order)
+
+
+@function(np.swapaxes)
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """``x`` with two axes exchanged.
+
+    >>> ad.swapaxes([[1.0, 2.0]], 0, 1).shape
+    (2, 1)
+    """
+    ndim = len(shape_of(x))
+    order = list(range(ndim))
+    i, j = check_axis("swapaxes", axis1, ndim), check_axis("swapaxes", axis2, ndim)
+    order[i], order[j] = order[j], order[i]
+    return transpose(x, order)
+
+
+@function(np.moveaxis)
+def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    """``x`` with some axes moved to other places, the rest in their order.
+
+    >>> ad.moveaxis(np.zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
+    ndim = len(shape_of(x))
+    start = [check_axis("moveaxis", a, ndim) for a in sizes(source)]
+    end = [check_axis("moveaxis", a, ndim) for a in sizes(destination)]
+    if len(start) != len(end):
+        raise ArgumentError("moveaxis: source and destination name as many axes as each other")
+    order = [a for a in range(ndim) if a not in start]
+    for place, a in sorted(zip(end, start, strict=True)):
+        order.insert(place, a)
+    return transpose(x, order)
+
+
+@function(np.ravel)
+def ravel(x: Any) -> Any:
+    """All elements in one axis, in C order.
+
+    >>> ad.ravel([[1.0, 2.0], [3.0, 4.0]])
+    array([1., 2., 3., 4.])
+    """
+    return reshape(x, (-1,))
+
+
+@function(np.expand_dims)
+def expand_dims(x: Any, axis: Any) -> Any:
+    """``x`` with new axes of size 1 at the places ``axis`` of the result.
+
+    >>> ad.expand_dims([1.0, 2.0], 1).shape
+    (2, 1)
+    """
+    places, shape = sizes(axis), list(shape_of(x))
+    ndim = len(shape) + len(places)
+    for a in sorted(check_axis("expand_dims", a, ndim) for a in places):
+        shape.insert(a, 1)
+    return reshape(x, tuple(shape))
+
+
+@function(np.squeeze)
+def squeeze(x: Any, axis: Any = None) -> Any:
+    """``x`` without its axes of size 1, or without those named.
+
+    >>> ad.squeeze([[1.0, 2.0]]).shape
+    (2,)
+    """
+    shape = shape_of(x)
+    gone = [a for a, n in enumerate(shape) if n == 1] if axis is None else [
+        check_axis("squeeze", a, len(shape)) for a in sizes(axis)]
+    for a in gone:
+        if shape[a] != 1:
+            raise ShapeError(f"squeeze: axis {a} has size {shape[a]}, not 1")
+    return reshape(x, tuple(n for a, n in enumerate(shape) if a not in gone))
+
+
+# ---- broadcast_to and its transpose sum_to
+
+def _spread(x: Any, shape: tuple[int, ...]) -> Any:
+    y = np.empty(shape, np.asarray(x).dtype)
+    try:
+        y[...] = x
+    except ValueError:
+        raise ShapeError(f"broadcast_to: shape {np.shape(x)} does not broadcast to {shape}") from None
+    return y
+
+
+def _sum_axes(old: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    extra = len(old) - len(shape)
+    return (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and old[i + extra] != 1))
+
+
+def _gather(x: Any, shape: tuple[int, ...]) -> Any:
+    axes = _sum_axes(x.shape, shape)
+    y = np.add.reduce(x, axis=axes) if axes else x
+    return y.reshape(shape) if y.shape != shape else y
+
+
+def _with_ones(size: int, x: Any, ndim: int) -> Any:
+    """A batched ``x`` with axes of size 1 behind the batch axis, up to ``ndim`` besides it."""
+    shape = shape_of(x)
+    return _reshape(x, shape=(size, *(1,) * (ndim - len(shape) + 1), *shape[1:]))
+
+
+def _batch_broadcast(size: int, axes: Any, x: Any, shape: Any) -> Any:
+    return broadcast_to(_with_ones(size, x, len(shape)), (size, *shape)), 0
+
+
+def _batch_sum_to(size: int, axes: Any, x: Any, shape: Any) -> Any:
+    extra = len(shape_of(x)) - 1 - len(shape)
+    y = _sum_to(x, shape=(size, *(1,) * extra, *shape))
+    return _reshape(y, shape=(size, *shape)) if extra else y, 0
+
+
+def _lower_sum_to(b: Any, x: Any, shape: Any) -> Any:
+    return loops.reshaped(b, b.reduce("add", x, _sum_axes(x.shape, shape)), shape)
+
+
+_BROADCASTS = [Case((np.array([1.0, 2.0]),), {"shape": (3, 2)}),
+               Case((np.array([[1.0], [2.0]]),), {"shape": (2, 3)}),
+               Case((np.float64(1.5),), {"shape": (2, 2)}), Case((np.ones(1),), {"shape": (0,)}),
+               Case((np.ones((0, 1)),), {"shape": (0, 2)}), Case((np.arange(3),), {"shape": (2, 3)}),
+               Case((np.ones((2, 3), order="F"),), {"shape": (4, 2, 3)}),
+               Case((np.arange(3.0)[::-1],), {"shape": (2, 3)}),
+               Case((np.ones(2, np.float32),), {"shape": (3, 2)})]
+_broadcast = linear(
+    "broadcast_to", _spread, lambda dy, x, shape: _sum_to(dy, shape=x.shape),
+    lambda x, shape: aval(shape, x.dtype), label=Label("{0}", "{0}", ("1",), "broadcast"),
+    batch=_batch_broadcast, lower=lambda b, x, shape: loops.broadcast(b, x, shape),
+    cases=Cases(lambda rng: _BROADCASTS))
+_sum_to = linear(
+    "sum_to", _gather, lambda dy, x, shape: _broadcast(dy, shape=x.shape),
+    lambda x, shape: aval(shape, x.dtype), batch=_batch_sum_to, lower=_lower_sum_to,
+    label=Label("sum_to({0})", r"\sum {0}", ("1",), "sum over a broadcast"),
+    cases=array_cases(
+        {"shape": (3,)}, {"shape": (2, 1)}, {"shape": (1, 3)}, {"shape": ()}, layout=False,
+        extra=[Case((np.float64(1.5),), {"shape": ()}), Case((np.ones(1),), {"shape": ()}),
+               Case((np.ones((0, 3)),), {"shape": (3,)}), Case((np.ones((2, 3), int),), {"shape": (3,)}),
+               Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),), {"shape": (2, 1)}),
+               Case((np.arange(6.0).reshape(2, 3)[::-1],), {"shape": (3,)}),
+               Case((np.ones((2, 3), np.float32),), {"shape": (1, 3)})]))
+
+
+@function(np.broadcast_to)
+def broadcast_to(x: Any, shape: Any) -> Any:
+    """``x`` repeated to a larger shape by NumPy's rule; its vjp sums over what was repeated.
+
+    >>> ad.broadcast_to([1.0, 2.0], (2, 2))
+    array([[1., 2.],
+           [1., 2.]])
+    """
+    return _broadcast(x if hasattr(x, "shape") else np.asarray(x), shape=sizes(shape))
+
+
+@function()
+def unbroadcast(x: Any, shape: Any, to_keep: int = 0) -> Any:
+    """Undo broadcasting: ``x`` summed over the axes that broadcasting to its shape had added or repeated.
+
+    The last ``to_keep`` axes are never summed (2 for a batch of matrices). This is what the backward function of a
+    broadcast does to a gradient; it is not recorded in the graph unless ``x`` is.
+
+    >>> ad.unbroadcast([[1.0, 2.0], [3.0, 4.0]], (2,))
+    array([4., 6.])
+    """
+    x, shape = (x if hasattr(x, "shape") else np.asarray(x)), sizes(shape)
+    keep = x.shape[len(x.shape) - to_keep:]
+    target = (*shape[:len(shape) - to_keep], *keep)
+    try:
+        fits = np.broadcast_shapes(x.shape, target) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"unbroadcast: {x.shape} is not what broadcasting makes of {shape}")
+    return _sum_to(x, shape=target)
+
+
+# ---- joining
+
+def _joined(*xs: Any, axis: int) -> Any:
+    shape = list(xs[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in xs)
+    return aval(tuple(shape), promoted(*xs))
+
+
+def _pieces(dy: Any, xs: Any, axis: int) -> Any:
+    start = 0
+    for x in xs:
+        stop = start + x.shape[axis]
+        yield dy[(slice(None),) * axis + (slice(start, stop),)]
+        start = stop
+
+
+def _concatenate_vjp(dy: Any, y: Any, *xs_needs: Any, axis: int) -> tuple[Any, ...]:
+    *xs, needs = xs_needs
+    parts = _pieces(dy, xs, axis)
+    return tuple([p if need else None for p, need in zip(parts, needs, strict=True)])
+
+
+def _concatenate_jvp(dxs: Any, y: Any, *xs: Any, axis: int) -> Any:
+    return _concatenate(*[np.zeros(shape_of(x)) if dx is None else dx
+                          for dx, x in zip(dxs, xs, strict=True)], axis=axis)
+
+
+def _batch_concatenate(size: int, axes: Any, *xs: Any, axis: int) -> Any:
+    wide = [x if a is not None else broadcast_to(x, (size, *shape_of(x)))
+            for x, a in zip(xs, axes, strict=True)]
+    return _concatenate(*wide, axis=axis + 1), 0
+
+
+def _lower_concatenate(b: Any, *xs: Any, axis: int) -> Any:
+    shape = list(xs[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in xs)
+    dtype = np.result_type(*[x.dtype for x in xs])
+    y, start = None, 0
+    for x in xs:
+        index = tuple((start if d == axis else 0, ((d, 1),)) for d in range(len(shape)))
+        part = b.pad(b.cast(x, dtype), index, tuple(shape), dtype.type(0))
+        y = part if y is None else b.elementwise("add", y, part)
+        start += x.shape[axis]
+    return y
+
+
+def _concatenate_cases(rng: np.random.Generator) -> Any:
+    for a, b, axis in (((2, 3), (4, 3), 0), ((2, 3), (2, 1), 1), ((1,), (3,), 0), ((0, 2), (1, 2), 0)):
+        yield Case((draw(rng, a), draw(rng, b)), {"axis": axis})
+    x = draw(rng, (3, 2))
+    yield Case((np.asfortranarray(x), x[::-1], x), {"axis": 1})
+    yield Case((x.astype(np.float32), x.astype(np.float32)), {"axis": 0})
+    yield Case((x, np.arange(6).reshape(3, 2)), {"axis": 0})
+
+
+_concatenate = general(
+    "concatenate", lambda *xs, axis: np.concatenate(xs, axis=axis), aval=_joined,
+    vjp=_concatenate_vjp, jvp=_concatenate_jvp, batch=_batch_concatenate, lower=_lower_concatenate,
+    label=Label("concatenate({0}, {1}, ...)", r"[{0};\,{1};\,\dots]", ("1",), "join"),
+    cases=Cases(_concatenate_cases, {
+        "0-d": "a 0-d array has no axis to join along", "broadcast left": "shapes do not broadcast",
+        "broadcast right": "shapes do not broadcast"}))
+
+
+@function(np.concatenate)
+def concatenate(arrays: Any, axis: int | None = 0) -> Any:
+    """The arrays one after another along an axis that exists; flattened first if ``axis`` is None.
+
+    >>> ad.concatenate([[1.0, 2.0], [3.0]])
+    array([1., 2., 3.])
+    """
+    xs = [x if hasattr(x, "shape") else np.asarray(x) for x in arrays]
+    if not xs:
+        raise ArgumentError("concatenate: at least one array is needed")
+    if axis is None:
+        xs, axis = [ravel(x) for x in xs], 0
+    first = shape_of(xs[0])
+    if not first:
+        raise ShapeError("concatenate: 0-d arrays have no axis to join along; use stack")
+    axis = check_axis("concatenate", axis, len(first))
+    rest = {(*x.shape[:axis], *x.shape[axis + 1:]) if len(x.shape) == len(first) else x.shape for x in xs}
+    if len(rest) > 1:
+        shapes = ", ".join(str(x.shape) for x in xs)
+        raise ShapeError(f"concatenate: the shapes {shapes} differ elsewhere than along axis {axis}")
+    return _concatenate(*xs, axis=axis)
+
+
+@function(np.stack)
+def stack(arrays: Any, axis: int = 0) -> Any:
+    """Arrays of one shape, side by side along a new axis.
+
+    >>> ad.stack([[1.0, 2.0], [3.0, 4.0]], axis=1)
+    array([[1., 3.],
+           [2., 4.]])
+    """
+    xs = list(arrays)
+    if not xs:
+        raise ArgumentError("stack: at least one array is needed")
+    if len({shape_of(x) for x in xs}) > 1:
+        shapes = ", ".join(str(shape_of(x)) for x in xs)
+        raise ShapeError(f"stack: the shapes {shapes} differ; all must be equal")
+    axis = check_axis("stack", axis, len(shape_of(xs[0])) + 1)
+    return concatenate([expand_dims(x, axis) for x in xs], axis=axis)
+
+
+# ---- pad
+
+def _shifted(x: Any, width: Any) -> tuple[loops.Index, tuple[int, ...]]:
+    index = tuple((before, ((d, 1),)) for d, (before, _) in enumerate(width))
+    return index, tuple(n + a + z for n, (a, z) in zip(x.shape, width, strict=True))
+
+
+def _middle(width: Any, shape: Any) -> tuple[slice, ...]:
+    return tuple(slice(before, n - after) for n, (before, after) in zip(shape, width, strict=True))
+
+
+_pad = linear(
+    "pad", lambda x, width: np.pad(x, width),
+    lambda dy, x, width: dy[_middle(width, shape_of(dy))],
+    lambda x, width: aval(_shifted(x, width)[1], x.dtype), label=Label("pad({0})", "{0}", ("1",), "pad"),
+    batch=lambda size, axes, x, width: (_pad(x, width=((0, 0), *width)), 0),
+    lower=lambda b, x, width: b.pad(x, *_shifted(x, width), x.dtype.type(0)),
+    cases=array_cases(
+        {"width": ((1, 2), (0, 1))}, layout=False,
+        extra=[Case((np.float64(1.0),), {"width": ()}), Case((np.ones(1),), {"width": ((1, 1),)}),
+               Case((np.ones((0, 3)),), {"width": ((1, 0), (0, 0))}),
+               Case((np.arange(3),), {"width": ((2, 1),)}),
+               Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),), {"width": ((0, 1), (1, 0))}),
+               Case((np.arange(3.0)[::-1],), {"width": ((1, 0),)}),
+               Case((np.ones(2, np.float32),), {"width": ((0, 2),)})]))
+
+
+@function(np.pad)
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+    """``x`` with more elements around it, as `numpy.pad`: a constant, or its own elements in a mode that picks them.
+
+    Modes: "constant", and "edge", "reflect", "symmetric", "wrap", which read ``x`` at the indices NumPy would use.
+
+    >>> ad.pad([1.0, 2.0], 1)
+    array([0., 1., 2., 0.])
+    """
+    from .select import where
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    shape = shape_of(x)
+    width = tuple(map(tuple, np.broadcast_to(np.asarray(pad_width, dtype=int), (len(shape), 2)).tolist()))
+    if mode in ("edge", "reflect", "symmetric", "wrap"):
+        for axis, (n, w) in enumerate(zip(shape, width, strict=True)):
+            if w != (0, 0):
+                x = x[(slice(None),) * axis + (np.pad(np.arange(n), w, mode=mode),)]
+        return x
+    if mode != "constant":
+        raise ArgumentError(f"pad: no mode {mode!r}; there are constant, edge, reflect, symmetric, wrap")
+    y = _pad(x, width=width)
+    if isinstance(constant_values, (int, float)) and constant_values == 0:
+        return y
+    inside = np.pad(np.ones(shape, bool), width)
+    return where(inside, y, constant_values)
+
+
+@function(np.flip)
+def flip(x: Any, axis: Any = None) -> Any:
+    """``x`` with the order reversed along some axes, all if none is named.
+
+    >>> ad.flip([1.0, 2.0, 3.0])
+    array([3., 2., 1.])
+    """
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    ndim = len(shape_of(x))
+    turned = range(ndim) if axis is None else [check_axis("flip", a, ndim) for a in sizes(axis)]
+    return x[tuple(slice(None, None, -1) if d in turned else slice(None) for d in range(ndim))]

@@ -1,0 +1,530 @@
+"""PyTorch's face: Tensor, with requires_grad, .grad and backward().
+
+The handle (Tensor) and the Node are two objects. Gradients live on the handle and a leaf knows its owner weakly, so no
+reference cycle exists. Values are owned: what the user can still write to is copied before a graph holds it, and a
+write through a Tensor gives it a new node; it goes into the old buffer only where nobody else can reach that.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.box import Box, escape, live
+from adjoint.core.node import MODES, Leaf, Node, aval_of, leaf, ndarray, new, node, private
+from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY
+from adjoint.core.reverse import Tracked, sweep
+from adjoint.core.symbol import Symbol
+from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, MutationError, ShapeError
+
+from . import hooks, methods
+from .ops.declare import COMPOSED  # noqa: F401 - the rows are entered by this import
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+COUNTS = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
+GRADFUL = "fc"
+
+
+class Tensor(Tracked):
+    """An array that remembers how it was made: ``Tensor(data, requires_grad=False, dtype=None)``.
+
+    ``data`` is copied. With ``requires_grad`` the tensor is a leaf: ``backward()`` of a result adds the gradient to
+    its ``.grad``. Raises DTypeError if a gradient is asked of integers or booleans, EscapeError if ``data`` contains
+    tracked values (`ad.array` joins those).
+
+    >>> x = ad.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = ("__weakref__", "_base", "_gradient", "_retains")
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        if isinstance(data, Box):
+            if is_tracked(data):
+                raise escape("ad.tensor(x)", "x itself, or ad.tensor(x.detach()) for a copy outside the graph")
+            data = data.concrete()
+        value = as_value(data, dtype)
+        self.value, self.aval, self.level, self.node = value, aval_of(value), 0, None
+        if requires_grad:
+            self.requires_grad = True
+
+    # ---- what it is
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient can reach this tensor."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if not self.is_leaf:
+            raise GraphError("requires_grad can be set on leaves only; use y.detach() for a value outside the graph")
+        if wanted and self.aval.dtype.kind not in GRADFUL:
+            raise DTypeError(f"{self.dtype} has no derivative: only floating point and complex tensors require "
+                             "gradients; write ad.tensor(data, dtype=float, requires_grad=True)")
+        if wanted != (self.node is not None):
+            self.node = leaf(self.value, weakref.ref(self)) if wanted else None
+
+    def requires_grad_(self, wanted: bool = True) -> Tensor:
+        """Set ``requires_grad`` and return the tensor."""
+        self.requires_grad = wanted
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made it."""
+        return self.node is None or self.node.inputs == ()
+
+    @property
+    def grad_fn(self) -> GradFn | None:
+        """The recorded operation that made it, None for a leaf."""
+        n = self.node
+        return None if n is None or n.inputs == () else GradFn(n)
+
+    @property
+    def device(self) -> str:
+        """Always "cpu": a device is a target of the compiler."""
+        return "cpu"
+
+    def to(self, target: Any = "cpu", dtype: Any = None) -> Any:
+        """The tensor on ``"cpu"`` (where it is), or in another dtype."""
+        if isinstance(target, str) and target in ("cpu", "cuda", "mps"):
+            if target != "cpu":
+                raise ArgumentError(f"there is no device {target!r}; tensors are on the cpu")
+            return self if dtype is None else self.astype(dtype)
+        return self.astype(target)
+
+    # ---- values
+
+    @property
+    def data(self) -> Tensor:
+        """The value as an untracked Tensor; assigning rebinds the tensor to a new value."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self.writable("x.data = v")
+        self.replace(value.concrete() if isinstance(value, Box) else as_value(value, None))
+
+    def detach(self) -> Tensor:
+        """The same value outside the graph."""
+        return untracked(self.value, self.level)
+
+    def clone(self) -> Any:
+        """A copy that stays in the graph."""
+        return +self
+
+    def numpy(self) -> Any:
+        """A read-only view of the values; an error while the tensor is tracked."""
+        if self.node is not None:
+            raise escape("x.numpy()", "x.detach().numpy() for the values alone")
+        view = np.asarray(self.concrete()).view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """The one element as a Python number."""
+        if self.aval.size != 1:
+            raise ShapeError(f"item() needs one element; the shape is {self.shape}. Use tolist()")
+        return np.asarray(self.concrete()).item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists."""
+        return np.asarray(self.concrete()).tolist()
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if is_tracked(self):
+            return super().__array__(dtype)
+        if copy:
+            return np.array(self.concrete(), dtype=dtype)
+        return self.numpy() if dtype in (None, self.dtype) else self.numpy().astype(dtype)
+
+    def __float__(self) -> float:
+        return super().__float__() if is_tracked(self) else float(self.item())
+
+    def __int__(self) -> int:
+        return super().__int__() if is_tracked(self) else int(self.item())
+
+    def __complex__(self) -> complex:
+        return super().__complex__() if is_tracked(self) else complex(self.item())
+
+    def __index__(self) -> int:
+        return super().__index__() if is_tracked(self) else self.item().__index__()
+
+    def __repr__(self) -> str:
+        if self.level > 0 and self.level not in live:
+            return f"tensor({self.aval}, of a call that has ended)"
+        if isinstance(base := bottom(self), Symbol):
+            return f"tensor({base.aval}, traced)"
+        base = np.asarray(base)
+        body = np.array2string(base, separator=", ", prefix="tensor(") if base.ndim else np.array2string(base)
+        extra = "" if base.dtype.char in "dl?" else f", dtype={base.dtype}"
+        made = self.grad_fn
+        tail = f", grad_fn={made}" if made else ", requires_grad=True" if self.node is not None else ""
+        return f"tensor({body}{extra}{tail})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        if not self.is_leaf:
+            raise GraphError("only leaves can be copied deeply; use y.detach() or y.clone()")
+        copy = Tensor(self.detach(), requires_grad=self.requires_grad)
+        copy.grad = None if self.grad is None else self.grad.detach()
+        return copy
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise GraphError("only leaves can be pickled; use y.detach()")
+        return Tensor, (np.asarray(self.concrete()), self.requires_grad)
+
+    # ---- gradients
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward() has accumulated; None if none has arrived."""
+        try:
+            return self._gradient
+        except AttributeError:  # an unset slot: results do not pay for a gradient they never get
+            return None
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            value = value if isinstance(value, Tensor) else Tensor(value)
+            if value.shape != self.shape:
+                raise ShapeError(f".grad has the shape of its tensor, {self.shape}, not {value.shape}")
+        self._gradient = value
+
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        """Add to ``.grad`` of every leaf the gradient of this tensor, contracted with ``gradient``.
+
+            leaf.grad += sum_k gradient_k d y_k / d leaf
+
+        A result with one element needs no ``gradient``. The graph is freed unless ``retain_graph``; with
+        ``create_graph`` the gradients are themselves recorded and can be differentiated again.
+        """
+        if self.node is None:
+            raise GraphError("nothing to differentiate: no input of this value has requires_grad=True, or it was "
+                             "computed under no_grad()")
+        seed = self.seed(gradient)
+        if create_graph:
+            leaves = sweep({self.node: tracked_seed(seed, self.level)}, retain=True, record=(Tensor, self.level))
+        else:
+            with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
+                leaves = sweep({self.node: seed}, retain=bool(retain_graph))
+        accumulate(leaves, tracked=create_graph)
+
+    def seed(self, gradient: Any) -> Any:
+        """The cotangent that backward begins with, in the dtype of this tensor."""
+        if gradient is None:
+            if self.aval.size != 1:
+                raise GraphError(
+                    f"backward() of a result of shape {self.shape} needs the cotangent to contract it with: write "
+                    f"y.sum().backward(), or y.backward(np.ones({self.shape}))")
+            return np.ones(self.shape, self.dtype)[()]
+        shape = gradient.shape if isinstance(gradient, Box) else np.shape(gradient)
+        if shape != self.shape:
+            raise ShapeError(f"backward(gradient): the cotangent has shape {shape}, the result {self.shape}; they are "
+                             "equal")
+        if isinstance(gradient, Tensor):
+            gradient = gradient if is_tracked(gradient) else private(gradient.value)
+        else:
+            gradient = as_value(gradient, self.dtype)
+        return conjugate(gradient) if gradient.dtype == self.dtype else PUBLIC["astype"](gradient, self.dtype)
+
+    def retain_grad(self) -> None:
+        """Keep ``.grad`` of this result too, when backward() passes it."""
+        if self.node is None:
+            raise GraphError("retain_grad() needs a tensor that a gradient reaches")
+        if not self.is_leaf:
+            keeper = weakref.ref(self)
+            hooks.attach(self, lambda dy: hooks.keep(keeper, dy))
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> hooks.Handle:
+        """Call ``hook(gradient)`` when the gradient of this tensor is complete; what it returns replaces it.
+
+        Returns a handle with ``remove()``.
+        """
+        if self.node is None:
+            raise GraphError("a hook needs a tensor that a gradient reaches: requires_grad is False")
+        return hooks.attach(self, shown(hook))
+
+    # ---- changes in place
+
+    def replace(self, value: Any) -> None:
+        """Hold another value, on a new node: what a graph has kept of the old one is never overwritten."""
+        before, known = self.node, aval_of(value)
+        self.value, self.aval = value, known
+        if before is None:
+            return
+        if isinstance(before, Leaf):
+            self.node = leaf(value, before.owner)
+            self.node.hooks = before.hooks
+        else:
+            self.node = node(REGISTRY["cast"], (before,), {"dtype": known.dtype}, None, known)
+
+    def writable(self, what: str) -> None:
+        """An error if a write would, in NumPy, reach another tensor whose memory this one shares."""
+        base = getattr(self, "_base", None)
+        base = None if base is None else base()
+        if base is not None and shares_memory(self.value, base.value):
+            raise MutationError(
+                f"{what}: this tensor is a selection or another view of a tensor of shape {base.shape}; NumPy would "
+                "write into that one too, and here slices are values. Write into the whole one (x[0] = v), or take a "
+                "copy with .clone() first.")
+
+    def shares(self, base: Any) -> None:
+        """Note the tensor whose memory this one may share."""
+        root = getattr(base, "_base", None)
+        self._base = root if root is not None and root() is not None else weakref.ref(base)
+
+    def check_leaf(self, what: str) -> None:
+        """An error for a change of a leaf that wants a gradient, outside no_grad()."""
+        if isinstance(self.node, Leaf) and self.node.owner is not None and self.level >= MODES.get().paused:
+            raise GraphError(f"{what} on a leaf that requires a gradient: its history would be lost. Write it inside "
+                             "`with ad.no_grad():` (an update of a parameter), or x = x + ... (a new value)")
+
+    def zero_(self) -> Tensor:
+        """Set every element to 0, in place."""
+        self.writable("x.zero_()")
+        self.check_leaf("zero_()")
+        self.replace(np.zeros(self.shape, self.dtype)[()])
+        return self
+
+    def fill_(self, value: Any) -> Tensor:
+        """Set every element to ``value``, in place."""
+        self[...] = value
+        return self
+
+    def copy_(self, other: Any) -> Tensor:
+        """Take the values of ``other``, broadcast, in place."""
+        self[...] = other
+        return self
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.writable("x[...] = v")
+        self.check_leaf("x[...] = v")
+        if self.node is None or self.level < MODES.get().paused:
+            value = value.value if isinstance(value, Tensor) and value.level == self.level and (
+                value.node is None or self.level < MODES.get().paused) else value
+            if not isinstance(value, Box) and not isinstance(self.value, Box):
+                self.replace(PUBLIC["setitem"](self.value, key, value))
+                return
+        methods.set_item(self, key, value)
+
+    def change(self, name: str, ufunc: Any, z: Any) -> Tensor:
+        """``self op= z``: a new value for this tensor, in its old buffer if nobody else can see that."""
+        self.check_leaf(f"in-place {name}")
+        recorded = self.level >= MODES.get().paused
+        if isinstance(z, Tensor) and z.level == self.level and (z.node is None or not recorded):
+            z = z.value
+        if isinstance(z, Box) or isinstance(self.value, Box) or (recorded and self.node is not None):
+            y = PUBLIC[name](self, z)
+        elif ufunc is not None and self.owns_buffer() and fits_into(self, z):
+            ufunc(self.value, z, out=self.value)
+            return self
+        else:
+            y = PUBLIC[name](self.value, z)
+        if y.shape != self.shape:
+            raise ShapeError(f"in-place {name}: the result has shape {y.shape}, the tensor {self.shape}; write "
+                             f"x = ad.{name}(x, z) for a new one")
+        if isinstance(y, Box):
+            return methods.rebind(self, y, f"in-place {name}")
+        self.replace(y.astype(self.dtype) if y.dtype != self.dtype else y)
+        return self
+
+    def owns_buffer(self) -> bool:
+        """Whether only this tensor, with its idle leaf, can reach its buffer: then there is nothing to protect."""
+        if not COUNTS or self.value.__class__ is not ndarray or self.value.base is not None:
+            return False
+        held = SOLE
+        if self.node is not None:
+            if sys.getrefcount(self.node) != SOLE:
+                return False
+            held += self.node.value is self.value
+        return sys.getrefcount(self.value) == held
+
+
+def _in_place(name: str, ufunc: Any) -> Any:
+    return lambda self, z: self.change(name, ufunc, z)
+
+
+for _operator, _name in methods.INPLACE.items():
+    setattr(Tensor, f"__{_operator}__", _in_place(_name, None if _name == "matmul" else getattr(np, _name)))
+for _name in ("add", "sub", "mul", "div"):  # PyTorch's x.add_(z)
+    setattr(Tensor, f"{_name}_", _in_place(methods.HABITS[_name], getattr(np, methods.HABITS[_name])))
+
+
+def _count_sole() -> int:
+    """What getrefcount says of a value that one slot holds, on this interpreter."""
+    t = Tensor(np.zeros(1))
+    return sys.getrefcount(t.value)
+
+
+class GradFn:
+    """The recorded operation behind a tensor: its name, and the operations behind it."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, n: Node) -> None:
+        self.node = hooks.behind(n)
+
+    @property
+    def name(self) -> str:
+        """The name of the row."""
+        return self.node.prim.name
+
+    @property
+    def next_functions(self) -> tuple[GradFn, ...]:
+        """The operations that made the inputs."""
+        return tuple(GradFn(i) for i in self.node.inputs or () if i.inputs)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+# ---- helpers
+
+def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+    """A Tensor with a copy of ``data``: numbers, nested lists, arrays or untracked tensors.
+
+    >>> ad.tensor([1, 2])
+    tensor([1, 2])
+    """
+    return Tensor(data, requires_grad, dtype)
+
+
+def as_value(data: Any, dtype: Any) -> Any:
+    """A private array of ``data``; a NumPy scalar if it is 0-d."""
+    try:
+        value = np.array(data, dtype=dtype)
+    except EscapeError:
+        raise escape("ad.tensor([x, y])", "ad.array([x, y]), which joins tracked values and numbers") from None
+    except ValueError as e:
+        raise ShapeError(f"ad.tensor: the nested lists do not form an array ({e})") from None
+    if value.dtype.kind not in "fciub":
+        raise DTypeError(f"ad.tensor: no numbers: {value.dtype} from {type(data).__name__}")
+    return value[()] if value.ndim == 0 else value
+
+
+def untracked(value: Any, level: int = 0) -> Tensor:
+    """A Tensor that holds ``value`` itself, outside every graph."""
+    y = new(Tensor)
+    y.value, y.aval, y.level, y.node = value, aval_of(value), level, None
+    return y
+
+
+def bottom(x: Any) -> Any:
+    """The array or Symbol at the bottom of a value."""
+    while isinstance(x, Box) and not isinstance(x, Symbol):
+        x = x.value
+    return x
+
+
+def is_tracked(x: Any) -> bool:
+    """Whether a derivative flows through ``x``, or it has no value to give away."""
+    while isinstance(x, Box):
+        if not isinstance(x, Tensor) or x.node is not None:
+            return True
+        x = x.value
+    return False
+
+
+def shares_memory(x: Any, z: Any) -> bool:
+    """Whether two arrays may overlap."""
+    return isinstance(x, ndarray) and isinstance(z, ndarray) and np.may_share_memory(x, z)
+
+
+def fits_into(x: Tensor, z: Any) -> bool:
+    """Whether ``x op z`` has the shape and dtype of x, so that it can be written over x."""
+    shape = np.shape(z)
+    known = np.result_type(x.value, z)
+    return known == x.dtype and x.dtype.kind in GRADFUL and (
+        shape == () or (len(shape) <= x.ndim and np.broadcast_shapes(shape, x.shape) == x.shape))
+
+
+def conjugate(dy: Any) -> Any:
+    """The gradient of a complex variable is the direction of steepest ascent (PyTorch's convention).
+
+    The rules compute with transposes, so cotangents are conjugated where they enter and where they leave.
+    """
+    return dy.conj() if dy.dtype.kind == "c" and not isinstance(dy, Box) else dy
+
+
+def tracked_seed(seed: Any, level: int) -> Any:
+    """The seed of a recorded sweep."""
+    return seed if isinstance(seed, Tensor) else untracked(seed, level)
+
+
+def shown(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``hook`` as the sweep calls it: it sees a Tensor, and its answer goes back as what the sweep carries."""
+    def call(dy: Any) -> Any:
+        answer = hook(dy if isinstance(dy, Box) else untracked(dy))
+        if answer is None:
+            return dy
+        if getattr(answer, "shape", None) != dy.shape:
+            raise ArgumentError(f"a hook returns None or a gradient of shape {dy.shape}, not {answer!r}")
+        return answer.value if not isinstance(dy, Box) and isinstance(answer, Box) else answer
+    return call
+
+
+def accumulate(leaves: dict[Leaf, Any], tracked: bool) -> None:
+    """Add each cotangent to the gradient of its leaf's owner; no two gradients share memory."""
+    given: set[int] = set()
+    for n, dx in leaves.items():
+        owner = n.owner() if n.owner is not None else None
+        if owner is None:
+            continue
+        for hook in n.hooks:
+            dx = hook(dx)
+        if not tracked:
+            value = conjugate(dx.value if isinstance(dx, Tensor) and dx.level == 0 else dx)
+            if value.__class__ is ndarray and (value.base is not None or id(value) in given):
+                value = value.copy()
+            given.add(id(value))
+            dx = untracked(value)
+        before = owner.grad
+        owner._gradient = dx if before is None else before + dx if tracked else (before + dx).detach()
+
+
+def write_out(out: Any, y: Any, name: str) -> Any:
+    """``out=``: a Tensor is rebound as by ``out[...] = y``; an ndarray cannot hold a tracked result."""
+    if isinstance(out, Box):
+        if out.shape != y.shape:
+            raise ShapeError(f"{name}(out=t): the result has shape {y.shape}, t {out.shape}")
+        out[...] = y
+        return out
+    if is_tracked(y):
+        raise escape(f"{name}(..., out=array)", f"y = {name}(...), or out=t with a Tensor t")
+    out[...] = bottom(y)
+    return out
+
+
+def on_values(function: Any) -> Callable[..., Any]:
+    """``function`` on the values alone: its result is a constant."""
+    def strip(x: Any) -> Any:
+        if isinstance(x, (list, tuple)):
+            return type(x)(map(strip, x))
+        return x.concrete() if isinstance(x, Box) else x
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*map(strip, args), **{k: strip(v) for k, v in kwargs.items()})
+    return call
+
+
+CONSTANTS: Sequence[Any] = (np.allclose, np.isclose, np.array_equal, np.zeros_like, np.ones_like, np.empty_like,
+                            np.array_repr, np.array_str, np.result_type, np.array2string)
+for _function in CONSTANTS:
+    NUMPY[_function] = on_values(_function)
+NUMPY[np.shape], NUMPY[np.ndim], NUMPY[np.size] = (
+    lambda x: x.shape, lambda x: x.ndim, lambda x: x.aval.size)
+PUBLIC["write_out"] = write_out
+SOLE = _count_sole()

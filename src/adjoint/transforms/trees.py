@@ -1,0 +1,103 @@
+"""What goes into a transformation and comes out: pytrees of values, and the kind that each leaf is given back in.
+
+A transformation gives back the kind it got: ndarray for ndarray, Python float for float, Tensor for Tensor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optree
+
+from adjoint.core.box import Box
+from adjoint.core.node import aval_of, private
+from adjoint.errors import ArgumentError, DTypeError, ShapeError
+from adjoint.tensors import Tensor, is_tracked, untracked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Tree = Any
+NAMESPACE = "adjoint"
+
+
+def flatten(tree: Tree) -> tuple[list[Any], Any]:
+    """The leaves of a pytree (None is a tree without leaves), and its structure."""
+    return optree.tree_flatten(tree, namespace=NAMESPACE)
+
+
+def unflatten(structure: Any, leaves: Sequence[Any]) -> Tree:
+    """The pytree of this structure with these leaves."""
+    return optree.tree_unflatten(structure, leaves)
+
+
+def lift(x: Any) -> Any:
+    """The value that a transformation computes with: a private array, a NumPy scalar, or a Box as it stands."""
+    if isinstance(x, Tensor) and not is_tracked(x):
+        return private(x.concrete())
+    if isinstance(x, Box):
+        return x
+    if isinstance(x, (bool, int, float, complex, np.generic)):
+        return np.asarray(x)[()]
+    if isinstance(x, np.ndarray):
+        return private(x) if x.ndim else x[()]
+    raise ArgumentError(f"the arguments of a transformation are numbers, arrays, tensors and containers of them, not "
+                        f"{type(x).__name__}; bind other arguments with functools.partial or a lambda")
+
+
+def differentiable(x: Any, where: str, example: str) -> Any:
+    """The lifted ``x``; an error if its dtype has no derivative."""
+    value = lift(x)
+    if aval_of(value).dtype.kind not in "fc":
+        shown = repr(x) if np.ndim(x) == 0 else f"an array of {aval_of(value).dtype}"
+        cast = f"{float(x)}" if isinstance(x, (int, bool)) else "x.astype(float)"
+        raise DTypeError(f"{where}: {shown} is {aval_of(value).dtype}, which has no derivative. Write "
+                         f"{example.format(cast)}; arguments not differentiated may be integers (argnums).")
+    return value
+
+
+def kind_like(x: Any) -> Callable[[Any], Any]:
+    """The function that gives a value the kind of ``x``."""
+    if isinstance(x, Tensor):
+        return lambda y: y if isinstance(y, Box) else untracked(y)
+    if type(x) in (float, complex, int, bool):
+        return lambda y: y if isinstance(y, Box) or np.ndim(y) else np.asarray(y).item()
+    if isinstance(x, np.ndarray):
+        return lambda y: y if isinstance(y, Box) else np.asarray(y)
+    return lambda y: y
+
+
+def kind_of_all(leaves: Sequence[Any]) -> Callable[[Any], Any]:
+    """The kind of a result: Tensor if an argument is one, Python float if all are Python numbers, else NumPy's."""
+    for x in leaves:
+        if isinstance(x, Tensor):
+            return kind_like(x)
+    if leaves and all(type(x) in (float, complex, int, bool) for x in leaves):
+        return kind_like(0.0)
+    return lambda y: y
+
+
+def zeros(x: Any) -> Any:
+    """The gradient of what nothing depends on."""
+    known = aval_of(x)
+    return np.zeros(known.shape, known.dtype)[()]
+
+
+def check_match(what: str, got: Any, expected: Any) -> None:
+    """An error unless two trees have the same structure and shapes."""
+    (a, s), (b, t) = flatten(got), flatten(expected)
+    if s != t:
+        raise ArgumentError(f"{what} must have the structure {t}, not {s}")
+    for x, y in zip(a, b, strict=True):
+        if aval_of(x).shape != aval_of(y).shape:
+            raise ShapeError(f"{what}: shape {aval_of(x).shape} where {aval_of(y).shape} is expected")
+
+
+def selected(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """The positions of the arguments that are differentiated."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for n in numbers:
+        if not -count <= n < count:
+            raise ArgumentError(f"argnums={argnums}: the function was called with {count} positional arguments")
+    return tuple(n % count for n in numbers)
