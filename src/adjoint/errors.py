@@ -3,9 +3,31 @@
 All are subclasses of `AdjointError` and of the built-in class that a NumPy or PyTorch user would catch.
 """
 
+import linecache
+import os
+import sys
+
+HERE = os.path.dirname(__file__)
+
+
+def users_line() -> str:
+    """The first line outside this package that led here, as a traceback would show it."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(HERE):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    name, number = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(name, number, frame.f_globals).strip()
+    return f"\n  at {name}, line {number}" + (f": {text}" if text else "")
+
 
 class AdjointError(Exception):
-    """The base of every error that this library raises on purpose."""
+    """The base of every error that this library raises on purpose; it shows the user's line under the message."""
+
+    def __init__(self, message: str = "") -> None:
+        self.message, self.where = message, users_line()
+        super().__init__(message + self.where)
 
 
 class ShapeError(AdjointError, ValueError):

@@ -128,7 +128,7 @@ def make_row(cls: type[Function], args: Sequence[Any], at: Sequence[int], params
         dys = tuple(np.zeros(shape_of(v)) if d is None else d for d, v in zip(dys, ys, strict=True))
         ctx._boxes = (tuple(xs), ys) if recorded else None
         try:
-            parts = cls.backward(ctx, *[d if isinstance(d, Box) else untracked(d) for d in dys])
+            parts = cls.backward(ctx, *[d if recorded or isinstance(d, Box) else untracked(d) for d in dys])
         finally:
             ctx._boxes = None
         return checked(cls, parts, args, at, xs, needs)

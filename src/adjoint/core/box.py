@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adjoint.errors import ArgumentError, EscapeError, LevelError, UnsupportedError
 
-from .node import MODES, switch
+from .node import MODES, aval_of, switch
 from .primitive import NUMPY, PUBLIC, Primitive
 
 if TYPE_CHECKING:
@@ -42,10 +42,25 @@ def bind(row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         if isinstance(a, Box) and a.level > level:
             top, level = a, a.level
     if top is None:
-        return row.impl(*args, **params)
+        return evaluate(row, args, params)
     if level > 0 and level not in live:
         raise escaped(top)
     return top.interpret(row, args, params)
+
+
+def evaluate(row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    """The value, on arrays; where NumPy refuses the shapes, the Aval rule says what is wrong with them."""
+    try:
+        return row.impl(*args, **params)
+    except ValueError:
+        check_shapes(row, args, params)
+        raise
+
+
+def check_shapes(row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> None:
+    """Raise the ShapeError of the row's Aval rule, if the shapes are at fault."""
+    if row.aval is not None:
+        row.aval(*map(aval_of, args), **params)
 
 
 class Box:

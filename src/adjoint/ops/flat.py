@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.core.box import bind, escaped, live
+from adjoint.core.box import bind, check_shapes, escaped, live
 from adjoint.core.node import (
     MODES, NO_PARAMS, Node, aval_of, clock, constant, float64, ndarray, new, node, switch)
 from adjoint.core.reverse import Tracked, tracked
@@ -134,7 +134,11 @@ def binary(row: Primitive, swapped: bool = False) -> Callable[[Any, Any], Any]:
         if swapped:
             left, right, first, second = right, left, second, first
         y = new(cls)
-        y.value = result = run(left, right)
+        try:
+            y.value = result = run(left, right)
+        except ValueError:
+            check_shapes(row, (left, right), NO_PARAMS)
+            raise
         y.aval = aval = aval if same else aval_of(result)
         y.level = level
         if level < paused or (first is None and second is None):

@@ -58,14 +58,19 @@ def differentiable(x: Any, where: str, example: str) -> Any:
 
 
 def kind_like(x: Any) -> Callable[[Any], Any]:
-    """The function that gives a value the kind of ``x``."""
+    """The function that gives a value the kind of ``x``; what is still tracked stays a Box."""
     if isinstance(x, Tensor):
         return lambda y: y if isinstance(y, Box) else untracked(y)
     if type(x) in (float, complex, int, bool):
-        return lambda y: y if isinstance(y, Box) or np.ndim(y) else np.asarray(y).item()
+        return lambda y: y if isinstance(y := plain(y), Box) or np.ndim(y) else np.asarray(y).item()
     if isinstance(x, np.ndarray):
-        return lambda y: y if isinstance(y, Box) else np.asarray(y)
-    return lambda y: y
+        return lambda y: y if isinstance(y := plain(y), Box) else np.asarray(y)
+    return plain
+
+
+def plain(y: Any) -> Any:
+    """The array of an untracked Tensor (a constant that the function closed over made it one)."""
+    return y.concrete() if isinstance(y, Tensor) and not is_tracked(y) else y
 
 
 def kind_of_all(leaves: Sequence[Any]) -> Callable[[Any], Any]:
@@ -75,7 +80,7 @@ def kind_of_all(leaves: Sequence[Any]) -> Callable[[Any], Any]:
             return kind_like(x)
     if leaves and all(type(x) in (float, complex, int, bool) for x in leaves):
         return kind_like(0.0)
-    return lambda y: y
+    return plain
 
 
 def zeros(x: Any) -> Any:
