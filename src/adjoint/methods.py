@@ -87,21 +87,12 @@ def _inplace(name: str) -> Callable[[Box, Any], Any]:
     return change
 
 
-def _call(name: str) -> Callable[..., Any]:
-    def method(x: Box, *args: Any, **kwargs: Any) -> Any:
-        return PUBLIC[name](x, *args, **kwargs)
-    method.__name__ = name
-    method.__doc__ = PUBLIC[name].__doc__
-    return method
-
-
-
 def install() -> None:
     """Put the methods on Box."""
     for name in SAME_NAME:
-        setattr(Box, name, _call(name))
+        setattr(Box, name, PUBLIC[name])
     for habit, name in HABITS.items():
-        setattr(Box, habit, _call(name))
+        setattr(Box, habit, PUBLIC[name])
     for operator_name, name in INPLACE.items():
         setattr(Box, f"__{operator_name}__", _inplace(name))
     Box.__setitem__ = set_item

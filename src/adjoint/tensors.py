@@ -229,7 +229,7 @@ class Tensor(Tracked):
                 raise GraphError(
                     f"backward() of a result of shape {self.shape} needs the cotangent to contract it with: write "
                     f"y.sum().backward(), or y.backward(np.ones({self.shape}))")
-            return np.ones(self.shape, self.dtype)[()]
+            return np.ones(self.shape, self.dtype) if self.shape else self.dtype.type(1)
         shape = gradient.shape if isinstance(gradient, Box) else np.shape(gradient)
         if shape != self.shape:
             raise ShapeError(f"backward(gradient): the cotangent has shape {shape}, the result {self.shape}; they are "

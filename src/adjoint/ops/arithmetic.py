@@ -15,10 +15,11 @@ import numpy as np
 from adjoint.core.primitive import Label
 
 from .declare import annihilate as zero_wins
+from .declare import finite
 from .declare import constant, elementwise, function, general, total
 from .declare import batch_elementwise, broadcast_shape, dtype_of, kind_of, lower_elementwise
 from .cases import Case, Cases, array_cases, elementwise_cases
-from adjoint.core.node import aval
+from adjoint.core.node import aval, float64, ndarray
 
 NONZERO = (0.5, 3.0)
 
@@ -58,10 +59,11 @@ multiply = elementwise(
 
 
 def _divide_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
-    """dy/dx = 1/z and dy/dz = -y/z share the quotient dy/z."""
-    if dy.__class__ is np.float64 and z != 0 and y - y == 0:  # finite: nothing to annihilate
-        dx = dy / z
-        return dx, -(dx * y)
+    """dy/dx = 1/z and dy/dz = -y/z share the quotient dy/z; where that is not finite the partials are taken apart."""
+    dx = dy / z
+    dz = dx * y if needs[1] else dx
+    if (dz.__class__ is float64 or dz.__class__ is ndarray) and finite(dz):
+        return dx, -dz if needs[1] else None
     return (zero_wins(dy, 1.0 / z) if needs[0] else None,
             -zero_wins(dy, y / z) if needs[1] else None)
 

@@ -94,9 +94,18 @@ def annihilate(first: Any, second: Any) -> Any:
     y = first * second
     if y.__class__ is float64:
         return y if y == y or first != 0 else y.dtype.type(0)
-    flat = y.ravel()
+    flat = y if y.ndim == 1 else y.ravel()
     total = flat.dot(flat)
     return y if total == total else np.where(np.equal(first, 0), y.dtype.type(0), y)[()]
+
+
+def finite(y: Any) -> bool:
+    """Whether all of an array is finite, and far enough from overflow: one dot product tells."""
+    if y.__class__ is not ndarray:
+        return y - y == 0
+    flat = y if y.ndim == 1 else y.ravel()
+    s = flat.dot(flat)
+    return s - s == 0
 
 
 def total(parts: Sequence[Any]) -> Any:
@@ -246,9 +255,9 @@ def function(*numpy: Any) -> Function:
 
 def public(row: Primitive, arity: int, numpy: Sequence[Any], doc: str) -> Function:
     """The function that users and rules call, also reached from NumPy's protocols and from operators."""
-    if arity == 1:
-        f = unary(row) if row.elementwise and row.vjp is not None else unary_with(row)
-    elif arity == 2:
+    if arity == 1 and row.vjp is not None:
+        f = unary(row) if row.elementwise else unary_with(row)
+    elif arity == 2 and row.vjp is not None:
         f = binary_function(row)
     else:
         def f(*args: Any, **params: Any) -> Any:

@@ -13,8 +13,8 @@ import numpy as np
 
 from adjoint.core.box import bind, check_shapes, escaped, live
 from adjoint.core.node import (
-    MODES, NO_PARAMS, Node, aval_of, clock, constant, float64, ndarray, new, node, switch)
-from adjoint.core.reverse import Tracked, tracked
+    MODES, NO_PARAMS, Node, aval_of, clock, constant, float64, known, ndarray, new, switch)
+from adjoint.core.reverse import Tracked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ def unary_with(row: Primitive) -> Callable[..., Any]:
     """The function of a row with one argument and parameters: the shape and dtype may change."""
     impl, keeps_x, keeps_y, alias = row.impl, row.kept(0), row.kept("y"), row.alias
 
-    def apply(x: Any, **params: Any) -> Any:
+    def record(x: Any, params: dict[str, Any]) -> Any:
         cls = x.__class__
         if cls is ndarray or cls is float64:
             return impl(x, **params)
@@ -96,16 +96,31 @@ def unary_with(row: Primitive) -> Callable[..., Any]:
         value, source, level = x.value, x.node, x.level
         if level and level not in live:
             raise escaped(x)
-        result = impl(value, **params) if value.__class__ is ndarray else bind(row, (value,), params)
-        n = None
-        if source is not None and level >= paused:
-            if keeps_x:
-                source.value = value
-            n = node(row, (source,), params, result if keeps_y else None, aval_of(result))
-        y = tracked(cls, result, level, n)
+        y = new(cls)
+        y.value = result = impl(value, **params) if value.__class__ is ndarray else bind(
+            row, (value,), params)
+        y.aval = aval = known.get((result.shape, result.dtype)) or aval_of(result)
+        y.level = level
         if alias:
             y.shares(x)
+        if source is None or level < paused:
+            y.node = None
+            return y
+        y.node = n = new(Node)
+        if keeps_x:
+            source.value = value
+        n.value = result if keeps_y else None
+        n.prim = row
+        n.inputs = (source,)
+        n.params = params
+        n.aval = aval
+        n.index = next(clock)
+        n.site = None
         return y
+
+    def apply(x: Any, **params: Any) -> Any:
+        return record(x, params)
+    apply.record = record  # for callers whose parameters are always the same
     return apply
 
 

@@ -16,7 +16,7 @@ from .cases import Case, array_cases
 from .declare import check_axis, composed, function, general, linear, shape_of
 from .exponential import exp
 from .select import where
-from .shape import broadcast_to, moveaxis, reshape, stack
+from .shape import _broadcast, moveaxis, reshape, stack
 
 Axes = tuple[int, ...] | None
 REDUCTIONS = (
@@ -89,7 +89,7 @@ def _summed(dtype: Any) -> Any:
 
 
 def _spread(dy: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
-    return broadcast_to(restored(dy, x, axis, keepdims), x.shape)
+    return _broadcast(restored(dy, x, axis, keepdims), shape=x.shape)
 
 
 def settings(name: str, x: Any, axis: Any, keepdims: bool, dim: Any, keepdim: bool | None) -> Any:
@@ -103,9 +103,13 @@ def settings(name: str, x: Any, axis: Any, keepdims: bool, dim: Any, keepdim: bo
 # ---- sum and mean
 
 _sum = linear(
-    "sum", lambda x, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims), _spread,
+    "sum", lambda x, axis, keepdims: np.add.reduce(x, axis, None, None, keepdims), _spread,
     known_reduced(_summed), label=Label("sum({0})", r"\sum {0}", ("1",), "sum over branches"),
     batch=batched("sum"), lower=lower_reduce("add"), cases=array_cases(*REDUCTIONS))
+
+
+TO_SCALAR = {"axis": None, "keepdims": False}
+_sum_record = _sum.record
 
 
 @function(np.sum, (np.add, "reduce"))
@@ -118,6 +122,8 @@ def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, 
     >>> ad.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
     array([4., 6.])
     """
+    if axis is None and dim is None and dtype is None and not keepdims and not keepdim:
+        return _sum_record(x, TO_SCALAR)
     x, axes, keepdims = settings("sum", x, axis, keepdims, dim, keepdim)
     return _sum(x if dtype is None else _astype(x, dtype), axis=axes, keepdims=keepdims)
 
