@@ -2,9 +2,9 @@
 
     import adjoint as ad
 
-Three faces on one engine: tensors with ``backward()`` (`ad.tensor`), functions of functions (`ad.grad`, `ad.vjp`,
-`ad.jvp`, `ad.jacobian`, `ad.hessian`, `ad.vmap`), and value classes to learn from (`ad.teach`). NumPy's functions work
-on tensors directly; the same names exist here.
+Three faces on one engine: tensors with ``backward()`` (`ad.tensor`), functions of functions
+(`ad.grad`, `ad.vjp`, `ad.jvp`, `ad.jacobian`, `ad.hessian`, `ad.vmap`), and value classes to learn
+from (`ad.teach`). NumPy's functions work on tensors directly; the same names exist here.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from .transforms import (
     checkpoint, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp, vmap)
 
 _ALIASES = {
-    "absolute": "abs", "pow": "power", "sub": "subtract", "mul": "multiply", "div": "divide", "neg": "negative",
-    "true_divide": "divide", "mod": "remainder", "permute_dims": "transpose", "matrix_transpose": "mT",
+    "absolute": "abs", "pow": "power", "sub": "subtract", "mul": "multiply", "div": "divide",
+    "neg": "negative", "true_divide": "divide", "mod": "remainder", "permute_dims": "transpose",
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
-    "atanh": "arctanh", "atan2": "arctan2", "amax": "max", "amin": "min", "clamp": "clip", "concat": "concatenate",
-    "cat": "concatenate", "expit": "sigmoid", "round": "rint", "log_expit": "log_sigmoid", "logsigmoid": "log_sigmoid"}
+    "atanh": "arctanh", "atan2": "arctan2", "amax": "max", "amin": "min", "clamp": "clip",
+    "concat": "concatenate", "cat": "concatenate", "expit": "sigmoid", "round": "rint",
+    "log_expit": "log_sigmoid", "logsigmoid": "log_sigmoid"}
 _LAZY = {"check": "checking", "default_dtype": "nn"}
 _MODULES = ("checking", "cli", "compiler", "data", "nn", "optim", "show", "teach")
 _HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item", "scatter"}

@@ -1,19 +1,22 @@
 """The exception tree. Every message says what was wrong and, after it, what to write instead.
 
-All are subclasses of `AdjointError` and of the built-in class that a NumPy or PyTorch user would catch.
+All are subclasses of `AdjointError` and of the built-in class that a NumPy or PyTorch user would
+catch.
 """
 
 import linecache
-import os
 import sys
+from pathlib import Path
 
-HERE = os.path.dirname(__file__)
+import numpy as np
+
+INSIDE = (str(Path(__file__).parent), str(Path(np.__file__).parent))
 
 
 def users_line() -> str:
     """The first line outside this package that led here, as a traceback would show it."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(HERE):
+    while frame is not None and frame.f_code.co_filename.startswith(INSIDE):
         frame = frame.f_back
     if frame is None:
         return ""
@@ -23,7 +26,7 @@ def users_line() -> str:
 
 
 class AdjointError(Exception):
-    """The base of every error that this library raises on purpose; it shows the user's line under the message."""
+    """The base of every error raised on purpose; the user's line stands under the message."""
 
     def __init__(self, message: str = "") -> None:
         self.message, self.where = message, users_line()
@@ -35,7 +38,7 @@ class ShapeError(AdjointError, ValueError):
 
 
 class DTypeError(AdjointError, TypeError):
-    """A dtype that cannot do what was asked: a gradient of an integer, an order on complex numbers."""
+    """A dtype that cannot do what was asked, such as a gradient of an integer."""
 
 
 class ArgumentError(AdjointError, TypeError):
@@ -51,7 +54,7 @@ class GraphError(AdjointError, RuntimeError):
 
 
 class EscapeError(AdjointError, TypeError):
-    """A tracked value would leave the graph silently (``float(x)``, ``np.asarray(x)``, ``math.sin(x)``)."""
+    """A tracked value would leave the graph silently, as in ``float(x)`` or ``np.asarray(x)``."""
 
 
 class LevelError(AdjointError, RuntimeError):
@@ -59,7 +62,7 @@ class LevelError(AdjointError, RuntimeError):
 
 
 class MutationError(AdjointError, RuntimeError):
-    """A write that NumPy would let reach another array, or that would change a leaf behind the graph."""
+    """A write that would reach another array, or change a leaf behind the graph."""
 
 
 class UnsupportedError(AdjointError, TypeError):
@@ -67,11 +70,11 @@ class UnsupportedError(AdjointError, TypeError):
 
 
 class RuleError(AdjointError, TypeError):
-    """A row whose rules contradict each other: a missing derivative, a cotangent of a wrong shape."""
+    """A row whose rules do not fit: a missing derivative, a cotangent of a wrong shape."""
 
 
 class CheckError(AdjointError, AssertionError):
-    """`ad.check` found a derivative that is not what finite differences or the adjoint identity give."""
+    """`ad.check` found a derivative that its tests contradict."""
 
 
 class UnusedInputError(AdjointError, ValueError):

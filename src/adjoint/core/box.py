@@ -1,7 +1,8 @@
 """How an operation is applied: bind, Box, levels.
 
-With no Box among the arguments a row just runs; otherwise the Box of the highest level interprets it, one level down.
-Symbols sit below everything (-1), Tensors at 0, transformations above, numbered by time.
+With no Box among the arguments a row just runs; otherwise the Box of the highest level interprets
+it, one level down. Symbols sit below everything (-1), Tensors at 0, transformations above, numbered
+by time.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def bind(row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
 
 
 def evaluate(row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    """The value, on arrays; where NumPy refuses the shapes, the Aval rule says what is wrong with them."""
+    """The value, on arrays; where NumPy refuses the shapes, the Aval rule says why."""
     try:
         return row.impl(*args, **params)
     except ValueError:
@@ -103,19 +104,21 @@ class Box:
         return self.aval.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
+        return (PUBLIC["getitem"](self, i) for i in range(len(self)))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         key = ufunc if method == "__call__" else (ufunc, method)
         if key in NUMPY and not kwargs:
             return NUMPY[key](*args)
-        return through_numpy(key, f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}"), args, kwargs)
+        name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        return through_numpy(key, name, args, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return through_numpy(function, f"np.{function.__name__}", args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        raise escape("np.asarray(x), np.array(x)", "np.stack([...]) or ad.array([...]) to build an array of tracked values")
+        raise escape("np.asarray(x), np.array(x)",
+                     "np.stack([...]) or ad.array([...]) to build an array of tracked values")
 
     def __float__(self) -> float:
         raise escape("float(x), math.sin(x)", "ad.sin(x) for math.sin(x)")
@@ -132,30 +135,33 @@ class Box:
     def __bool__(self) -> bool:
         value = self.concrete()
         if self.aval.size != 1:
-            raise ArgumentError(f"the truth of an array of shape {self.shape} is ambiguous; use .any() or .all()")
+            raise ArgumentError(
+                f"the truth of an array of shape {self.shape} is ambiguous; use .any() or .all()")
         return bool(value)
 
 
 def escape(what: str, remedy: str) -> EscapeError:
     """The error for a value that would leave the graph."""
     return EscapeError(
-        f"{what} of a tracked value would cut it out of the graph, and its gradient would silently be lost. "
-        f"Write {remedy}; x.detach().numpy() or x.item() where the plain number is meant.")
+        f"{what} of a tracked value would cut it out of the graph, and its gradient would silently "
+        f"be lost. Write {remedy}; x.detach().numpy() or x.item() where the plain number is meant.")
 
 
 def escaped(box: Box) -> LevelError:
     """The error for a value used after its transformation ended."""
     return LevelError(
-        f"a value of shape {box.shape} was made inside a function under grad, vjp, jvp, vmap or hessian, and is used "
-        "after that call has ended. Return it from the function (has_aux=True), or store stop_gradient(x) of it.")
+        f"a value of shape {box.shape} was made inside a function under grad, vjp, jvp, vmap or "
+        "hessian, and is used after that call has ended. Return it from the function, beside the "
+        "result (has_aux=True).")
 
 
 def through_numpy(key: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """A call that NumPy handed to us, with ``out=`` taken apart."""
     if key not in NUMPY:
         raise UnsupportedError(
-            f"{name} has no row here, so it cannot be differentiated. Compose it from functions that have one, write "
-            "one with ad.Function, or take it out of the graph with x.detach().numpy().")
+            f"{name} has no row here, so it cannot be differentiated. Compose it from functions "
+            "that have one, write one with ad.Function, or take it out of the graph with "
+            "x.detach().numpy().")
     out = kwargs.pop("out", None)
     y = NUMPY[key](*args, **kwargs)
     if out is None:
@@ -166,9 +172,11 @@ def through_numpy(key: Any, name: str, args: Sequence[Any], kwargs: dict[str, An
 
 UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "logical_not"}
 BINARY = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power", "matmul": "matmul",
-    "floordiv": "floor_divide", "mod": "remainder", "and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
-COMPARE = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
+    "matmul": "matmul", "floordiv": "floor_divide", "mod": "remainder", "and": "logical_and",
+    "or": "logical_or", "xor": "logical_xor"}
+COMPARE = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
+           "eq": "equal", "ne": "not_equal"}
 
 
 def _install(operator: str, name: str, swapped: bool = False) -> None:

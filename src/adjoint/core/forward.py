@@ -23,7 +23,7 @@ class Dual(Box):
     tangent: Any
 
     def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        """Apply ``row`` one level down, and its jvp rule to the tangents; a None among them is a structural zero."""
+        """Apply ``row`` one level down, and its jvp to the tangents; None is a structural zero."""
         level = self.level
         mine = [isinstance(a, Dual) and a.level == level for a in args]
         xs = [a.value if m else a for a, m in zip(args, mine, strict=True)]
@@ -31,7 +31,8 @@ class Dual(Box):
         if row.nondiff or level < MODES.get().paused:
             return y
         if row.jvp is None:
-            raise RuleError(f"{row} has no jvp rule, so forward mode cannot pass it; use ad.grad or ad.vjp there")
+            raise RuleError(f"{row} has no jvp rule, so forward mode cannot pass it; use ad.grad "
+                            "or ad.vjp there")
         dxs = [a.tangent if m else None for a, m in zip(args, mine, strict=True)]
         if row.singular:
             with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
@@ -55,6 +56,7 @@ def spread(dy: Any, known: Any, row: Primitive) -> Any:
     got = aval_of(dy)
     if got.shape != known.shape:
         if not row.elementwise:
-            raise RuleError(f"the jvp of {row} gave shape {got.shape} for a result of shape {known.shape}")
+            raise RuleError(f"the jvp of {row} gave shape {got.shape} for a result of shape "
+                            f"{known.shape}")
         dy = bind(REGISTRY["broadcast_to"], (dy,), {"shape": known.shape})
     return dy if got.dtype == known.dtype else bind(REGISTRY["cast"], (dy,), {"dtype": known.dtype})

@@ -1,8 +1,9 @@
-"""What is remembered: Aval (what is known of an array), Node (one step), and the modes that a context is in.
+"""What is remembered: Aval (what is known of an array), Node (one step), a context's modes.
 
-A `Node` is a vertex of the eager graph, a line of the tape and an equation of a traced program: one record, so that
-the reverse sweep, trace tables, pictures and the compiler read the same thing. Its inputs are always Nodes: a leaf, a
-constant, or an earlier step. ``value`` is None unless a rule will read it.
+A `Node` is a vertex of the eager graph, a line of the tape and an equation of a traced program: one
+record, so that the reverse sweep, trace tables, pictures and the compiler read the same thing. Its
+inputs are always Nodes: a leaf, a constant, or an earlier step. ``value`` is None unless a rule
+will read it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .primitive import CONSTANT, LEAF, Primitive
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-clock = count()  # one for the process: sorting Nodes by index is a topological order, across threads too
+clock = count()  # one for the process: sorting Nodes by index is a topological order
 new = object.__new__
 ndarray, float64 = np.ndarray, np.float64
 NO_PARAMS: dict[str, Any] = {}
@@ -27,7 +28,9 @@ KNOWN_LIMIT = 10_000
 
 
 class Aval:
-    """What is known of an array before it exists. Interned: the same shape and dtype are the same object.
+    """What is known of an array before it exists: shape and dtype, interned.
+
+    Equal shape and dtype are the same object, so that a test of both is one `is`.
 
     ``weak`` marks a Python number, which adopts the dtype that it meets (NEP 50).
     """
@@ -114,7 +117,7 @@ class Node:
 
 
 class Leaf(Node):
-    """A Node that nothing made. ``owner()`` is the Tensor whose ``.grad`` it feeds (weak: no cycle)."""
+    """A Node that nothing made; ``owner()`` is the Tensor whose ``.grad`` it feeds (weakly)."""
 
     __slots__ = ("hooks", "owner")
     owner: Callable[[], Any] | None
@@ -142,7 +145,9 @@ NUMBERS_LIMIT = 1000
 
 
 def constant(value: Any, keep: bool = True) -> Node:
-    """The Node of something that is not differentiated; with ``keep`` False its Aval only, so the array can be freed.
+    """The Node of something that is not differentiated.
+
+    With ``keep`` False it holds the Aval only, so that the array can be freed.
 
     Python floats recur, so theirs are shared.
     """
@@ -157,7 +162,7 @@ def constant(value: Any, keep: bool = True) -> Node:
 
 
 def private(value: Any) -> Any:
-    """``value``, or a copy of an array that the user can still write to: a graph never holds such a one."""
+    """``value``, or a copy of an array that the user can still write to."""
     if value.__class__ is ndarray:
         return value.copy() if value.flags.writeable or value.base is not None else value
     return np.array(value) if isinstance(value, (ndarray, list)) else value
@@ -177,9 +182,12 @@ class Switch:
     """How many blocks, in all contexts, have a mode on. At 0 no operation asks for its modes."""
 
     __slots__ = ("armed", "lock")
+    armed: int
+    lock: Any
 
 
-switch, MODES = Switch(), ContextVar("adjoint.modes", default=Modes())
+switch, DEFAULT = Switch(), Modes()
+MODES = ContextVar("adjoint.modes", default=DEFAULT)
 switch.armed, switch.lock = 0, Lock()
 
 

@@ -1,7 +1,8 @@
-"""What an operation is: one frozen record that holds every rule, and the registry that finds it by name.
+"""What an operation is: one frozen record with every rule, and the registry to find it by name.
 
-Start here. An operation ("row") is one `Primitive`. Interpreters (plain evaluation, reverse mode, forward mode,
-batching, tracing, lowering) are a closed set, operations are not: so the rules stand by operation, side by side.
+Start here. An operation ("row") is one `Primitive`. Interpreters (plain evaluation, reverse mode,
+forward mode, batching, tracing, lowering) are a closed set, operations are not: so the rules stand
+by operation, side by side.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Rule = Any  # a function; its signature is in the table of `Primitive`
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """How a row is printed: plain text, LaTeX, LaTeX of each partial, and the name of the rule in a derivation.
+    """How a row is printed: text, LaTeX, LaTeX of each partial, the rule's name in a derivation.
 
     The texts are format strings over the printed arguments: ``"{0} + {1}"``; ``{y}`` is the result.
     """
@@ -32,22 +33,24 @@ class Label:
 class Primitive:
     """One row: an operation and everything that is known about it.
 
-    ==========  ==============================================  ============================================
-    field       signature                                       meaning
-    ==========  ==============================================  ============================================
-    impl        ``impl(*xs, **p) -> y``                         the value, on NumPy arrays
-    aval        ``aval(*avals, **p) -> Aval``                   shape and dtype of the result, from the inputs'
-    jvp         ``jvp(dxs, y, *xs, **p) -> dy``                 tangents forward; None is a structural zero
-    vjp         ``vjp(dy, y, *xs, needs, **p) -> tuple``        the cotangent back to each argument
-    batch       ``batch(size, axes, *xs, **p) -> (y, axis)``    the same with one more axis (None: a loop)
-    lower       ``lower(b, *refs, **p) -> ref``                 the row in the loop language of builder ``b``
-    keeps       subset of ``{"x", "y", 0, 1, ...}``             what vjp reads: all arguments, result, argument i
-    scalar      ``scalar(*floats) -> float``                    the `math` function for plain floats
-    cases       ``cases(rng) -> iterator of Case``              valid arguments: tests, fuzz and docs read it
-    ==========  ==============================================  ============================================
+    ======  ============================================  =====================================
+    field   signature                                     meaning
+    ======  ============================================  =====================================
+    impl    ``impl(*xs, **p) -> y``                       the value, on NumPy arrays
+    aval    ``aval(*avals, **p) -> Aval``                 shape and dtype of the result
+    jvp     ``jvp(dxs, y, *xs, **p) -> dy``               tangents forward; None means zero
+    vjp     ``vjp(dy, y, *xs, needs, **p) -> tuple``      the cotangent back to each argument
+    batch   ``batch(size, axes, *xs, **p) -> (y, axis)``  with one more axis (None: a loop)
+    lower   ``lower(b, *refs, **p) -> ref``               the row in the loop language of ``b``
+    keeps   subset of ``{"x", "y", 0, 1, ...}``           what vjp reads: all arguments, the
+                                                          result, argument i
+    scalar  ``scalar(*floats) -> float``                  the `math` function for plain floats
+    cases   ``cases(rng) -> iterator of Case``            valid arguments, for tests and docs
+    ======  ============================================  =====================================
 
-    ``needs`` is a tuple of booleans and positional; a rule returns None where it is False. What ``keeps`` does not
-    name reaches vjp as an `Aval`, which has no arithmetic: a wrong ``keeps`` fails instead of using a wrong number.
+    ``needs`` is a tuple of booleans and positional; a rule returns None where it is False. What
+    ``keeps`` does not name reaches vjp as an `Aval`, which has no arithmetic: a wrong ``keeps``
+    fails instead of using a wrong number.
     """
 
     name: str
@@ -63,7 +66,7 @@ class Primitive:
     cases: Rule = None
     alias: bool = False  # the result may share its input's memory
     effects: str = "none"  # "none", "random", "write" or "callback"
-    depends: Any = "all"  # which inputs an output element reads: "elementwise", "all", or an index map
+    depends: Any = "all"  # what an output element reads: "elementwise", "all", or an index map
     elementwise: bool = False  # NumPy broadcasts the arguments; the sweep undoes that
     singular: bool = False  # a partial may be infinite: zero downstream cancels it
     nondiff: bool = False  # no derivative, said aloud (comparisons, argmax)

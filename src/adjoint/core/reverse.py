@@ -1,7 +1,7 @@
 """Reverse mode: Tracked (a Box with a Node) and the sweep.
 
-`Tracked.interpret` is the whole story of recording. ``ops/flat.py`` tells it again for one and two arguments, flat,
-because that runs on every operation; a test holds the two against each other.
+`Tracked.interpret` is the whole story of recording. ``ops/flat.py`` tells it again for one and two
+arguments, flat, because that runs on every operation; a test holds the two against each other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adjoint.errors import GraphError, RuleError
 
 from .box import Box, bind
-from .node import MODES, Leaf, Node, aval_of, constant, ndarray, new, node
+from .node import MODES, Node, aval_of, constant, ndarray, new, node
 from .primitive import CONSTANT, REGISTRY, Primitive
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ ONE, BOTH, FIRST, SECOND = (True,), (True, True), (True, False), (False, True)
 
 
 class Tracked(Box):
-    """A value that remembers how it was made. ``node`` is None for a value that nothing depends on."""
+    """A value that remembers how it was made; ``node`` is None if no gradient is asked of it."""
 
     __slots__ = ("node",)
     node: Node | None
@@ -33,7 +33,7 @@ class Tracked(Box):
         level, modes = self.level, MODES.get()
         mine = [isinstance(a, Tracked) and a.level == level for a in args]
         lower = [a.value if m else a for a, m in zip(args, mine, strict=True)]
-        nodes = [a.node if m else None for a, m in zip(args, mine, strict=True)]
+        nodes: list[Any] = [a.node if m else None for a, m in zip(args, mine, strict=True)]
         value = bind(row, lower, params)
         if row.vjp is None or not any(nodes) or level < modes.paused:
             return tracked(self.__class__, value, level, None)
@@ -54,7 +54,7 @@ class Tracked(Box):
 
 
     def shares(self, base: Tracked) -> None:
-        """Note that this value may share the memory of ``base`` (a row with ``alias`` made it from that)."""
+        """Note that this value may share the memory of ``base``: a row with ``alias`` made it."""
 
 
 def tracked(cls: type[Any], value: Any, level: int, n: Node | None) -> Any:
@@ -66,14 +66,14 @@ def tracked(cls: type[Any], value: Any, level: int, n: Node | None) -> Any:
 
 
 def order(nodes: Iterable[Node]) -> list[Node]:
-    """Everything that ``nodes`` depend on, newest first: a stack, then a sort by index. A freed part is an error."""
+    """Everything that ``nodes`` depend on, newest first: a stack, then a sort by index."""
     seen, stack = set(nodes), list(nodes)
     while stack:
         n = stack.pop()
         if n.inputs is None:
             raise GraphError(
-                f"the graph behind {n.prim} was freed by an earlier backward(). Pass retain_graph=True to that one, "
-                "or compute the result again.")
+                f"the graph behind {n.prim} was freed by an earlier backward(). Pass "
+                "retain_graph=True to that one, or compute the result again.")
         for source in n.inputs:
             if source not in seen:
                 seen.add(source)
@@ -81,13 +81,14 @@ def order(nodes: Iterable[Node]) -> list[Node]:
     return sorted(seen, key=by_index, reverse=True)
 
 
-def sweep(seeds: Mapping[Node, Any], retain: bool = False, record: tuple[type[Any], int] | None = None
-          ) -> dict[Leaf, Any]:
+def sweep(seeds: Mapping[Node, Any], retain: bool = False,
+          record: tuple[type[Any], int] | None = None) -> dict[Any, Any]:
     """Walk the graph newest first with one buffer of cotangents; return {leaf: cotangent}.
 
-    ``seeds`` is {node: cotangent}. With ``record`` (a Tracked class and its level) the rules run on Boxes, so that
-    the sweep is itself recorded and can be differentiated again. A cotangent that two paths reach is summed in the
-    order of the sweep; a structural zero is None and never an array.
+    ``seeds`` is {node: cotangent}. With ``record`` (a Tracked class and its level) the rules run on
+    Boxes, so that the sweep is itself recorded and can be differentiated again. A cotangent that
+    two paths reach is summed in the order of the sweep; a structural zero is None and never an
+    array.
     """
     buffer, leaves, owned = dict(seeds), {}, set[Node]()
     get, take, see = buffer.get, buffer.pop, seen_as(record)
@@ -106,7 +107,8 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False, record: tuple[type[An
             a, b = inputs
             x, z = a.value, b.value
             needs = SECOND if a.prim is CONSTANT else FIRST if b.prim is CONSTANT else BOTH
-            parts = row.vjp(dy, n.value, a.aval if x is None else x, b.aval if z is None else z, needs)
+            x, z = a.aval if x is None else x, b.aval if z is None else z
+            parts = row.vjp(dy, n.value, x, z, needs)
         else:
             xs = [i.aval if i.value is None else i.value for i in inputs]
             needs = ONE if len(xs) == 1 else tuple([i.prim is not CONSTANT for i in inputs])
@@ -127,12 +129,12 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False, record: tuple[type[An
                 if total.__class__ is ndarray:  # ours alone: the next part is added in place
                     owned.add(source)
         if not retain:
-            n.value = n.inputs = None
+            n.value = n.inputs = None  # pyright: ignore[reportAttributeAccessIssue] - freed
     return leaves
 
 
 def seen_as(record: tuple[type[Any], int] | None) -> Any:
-    """How a rule sees a Node: as its value, or as a Box if the sweep is recorded; as its Aval if it was not kept."""
+    """How a rule sees a Node: its value (a Box in a recorded sweep), or its Aval if not kept."""
     if record is None:
         return lambda n: n.aval if n.value is None else n.value
     cls, level = record
@@ -150,7 +152,8 @@ def fit(part: Any, known: Any, row: Primitive) -> Any:
         return part
     if part.shape != known.shape:
         if not row.elementwise:
-            raise RuleError(f"the vjp of {row} gave shape {part.shape} for an argument of shape {known.shape}")
+            raise RuleError(f"the vjp of {row} gave shape {part.shape} for an argument of shape "
+                            f"{known.shape}")
         part = bind(REGISTRY["sum_to"], (part,), {"shape": known.shape})
     if part.dtype != known.dtype:
         part = bind(REGISTRY["cast"], (part,), {"dtype": known.dtype})

@@ -1,7 +1,7 @@
 """A value that does not exist yet: Symbol, and the Graph that its operations write.
 
-A Symbol stands where an array would, below every other Box, so Tensors, Duals and Batches can hold it unawares and
-every rule traces unchanged.
+A Symbol stands where an array would, below every other Box, so Tensors, Duals and Batches can hold
+it unawares and every rule traces unchanged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adjoint.errors import EscapeError, LevelError
 
 from .box import Box, bind, new_level
-from .node import MODES, NO_PARAMS, Mode, Node, aval_of, constant, new, node
+from .node import MODES, NO_PARAMS, Mode, Node, constant, new, node
 from .primitive import LEAF, Primitive
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class Graph:
-    """A traced program: inputs, nodes in order, outputs, and the values from outside that the body closed over.
+    """A traced program: inputs, nodes in order, outputs, and the values that it closed over.
 
-    The Nodes of closed-over values stand behind those of the arguments in ``inputs``, in the order of ``closed``.
+    The Nodes of closed-over values stand behind those of the arguments in ``inputs``, in the order
+    of ``closed``.
     """
 
     __slots__ = ("closed", "inputs", "nodes", "outputs")
@@ -33,11 +34,11 @@ class Graph:
         self.closed: list[Any] = []
 
     def __call__(self, *values: Any) -> list[Any]:
-        """Run the program on ``values`` (arguments, then closed-over values), whatever Boxes they are."""
+        """Run the program on arguments, then closed-over values, whatever Boxes they are."""
         env = dict(zip(self.inputs, values, strict=True))
 
         def read(n: Node) -> Any:
-            return env[n] if n in env else n.value
+            return env.get(n, n.value)
         for n in self.nodes:
             env[n] = bind(n.prim, [read(i) for i in n.inputs], n.params)
         return [read(o) for o in self.outputs]
@@ -60,11 +61,11 @@ class Trace:
         return symbol(self.graph, n)
 
     def barrier(self, args: Sequence[Any]) -> list[Any]:
-        """``args`` with every value from outside replaced by an input, before any level acts on it."""
+        """``args`` with values from outside replaced by inputs, before any level acts on them."""
         return [self.close(a) if isinstance(a, Box) and not self.owns(a) else a for a in args]
 
     def owns(self, x: Any) -> bool:
-        """Whether ``x`` was made by the body: a Symbol of this Graph, or a Box of a transformation begun inside."""
+        """Whether the body made ``x``: a Symbol of this Graph, or a transformation begun inside."""
         while isinstance(x, Box):
             if isinstance(x, Symbol):
                 return x.graph is self.graph
@@ -91,8 +92,8 @@ class Symbol(Box):
     def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Symbol:
         """Write ``row`` down; its Aval rule says what the result will be."""
         if any(isinstance(a, Symbol) and a.graph is not self.graph for a in args):
-            raise LevelError(f"{row} mixes values of two traces: one of them has escaped from the function it was "
-                             "made in. Pass it in as an argument.")
+            raise LevelError(f"{row} mixes values of two traces: one of them has escaped from the "
+                             "function it was made in. Pass it in as an argument.")
         inputs = tuple([a.node if isinstance(a, Symbol) else constant(a) for a in args])
         n = node(row, inputs, params, None, row.aval(*[i.aval for i in inputs], **params))
         modes = MODES.get()
@@ -104,8 +105,9 @@ class Symbol(Box):
     def concrete(self) -> Any:
         """Always an error: there is no value."""
         raise EscapeError(
-            f"this value ({self.aval}) does not exist yet: the function is being traced, so Python cannot branch on it "
-            "or print it. Use ad.where(condition, x, y) to choose by element, or ad.cond for a choice of branches.")
+            f"this value ({self.aval}) does not exist yet: the function is being traced, so Python "
+            "cannot branch on it or print it. Use ad.where(condition, x, y) to choose by element, "
+            "or ad.cond for a choice of branches.")
 
 
 def symbol(graph: Graph, n: Node) -> Symbol:
@@ -116,7 +118,7 @@ def symbol(graph: Graph, n: Node) -> Symbol:
 
 
 def trace(f: Callable[..., Any], *avals: Any) -> tuple[Graph, Any]:
-    """Run ``f`` on Symbols; return the Graph, and what ``f`` returned (Symbols in it are lines of the Graph)."""
+    """Run ``f`` on Symbols; return the Graph, and what ``f`` returned, Symbols and all."""
     t = Trace()
     with Mode(lambda modes: modes._replace(trace=t)):
         out = f(*map(t.input, avals))
