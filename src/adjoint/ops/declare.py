@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Function = Any
+APPLY: dict[str, Function] = {}  # name -> the function that applies the row and nothing else
 REALS: Domain = (-2.0, 2.0)
 
 
@@ -262,6 +263,7 @@ def public(row: Primitive, arity: int, numpy: Sequence[Any], doc: str) -> Functi
     else:
         def f(*args: Any, **params: Any) -> Any:
             return bind(row, args, params)
+    APPLY[row.name] = f
     return publish(row.name, f, numpy, doc, row)
 
 
@@ -326,8 +328,20 @@ def batch_aligned(size: int, axes: Any, xs: Any) -> list[Any]:
 def lower_elementwise(function: str, impl: Function) -> Function:
     """One scalar function over aligned operands, cast first to the dtype that NumPy computes in."""
     def lower(b: loops.Builder, *refs: Any) -> Any:
-        return b.elementwise(function, *loops.aligned(b, refs))
+        dtypes = loop_dtypes(impl, *map(kind_of, refs))
+        xs = [loops.cast(b, x, d) for x, d in zip(refs, dtypes, strict=True)]
+        return b.elementwise(function, *loops.aligned(b, xs))
     return lower
+
+
+@lru_cache(maxsize=4096)
+def loop_dtypes(impl: Callable[..., Any], *kinds: Any) -> tuple[Any, ...]:
+    """The dtypes that ``impl`` computes in, one for each argument, for arguments of these dtypes."""
+    if isinstance(impl, np.ufunc):
+        return impl.resolve_dtypes((*kinds, *(None,) * impl.nout))[:impl.nin]
+    result = dtype_of(impl, *kinds)
+    common = np.result_type(*[k(1) if isinstance(k, type) else k for k in kinds])
+    return (result if result.kind in "fc" else common,) * len(kinds)
 
 
 def check_axis(name: str, axis: Any, ndim: int) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Axis = tuple[int, tuple[tuple[int, int], ...]]
 Index = tuple[Axis, ...]
 Shape = tuple[int, ...]
-Ref = Any  # what a builder returns; it has .shape and .dtype
+Ref = Any  # what a builder returns; it has .shape, .dtype and .weak, as an Aval has
 
 
 class Builder(Protocol):
@@ -48,6 +48,11 @@ class Builder(Protocol):
 def straight(n: int) -> Index:
     """The index of n axes, unchanged."""
     return tuple((0, ((d, 1),)) for d in range(n))
+
+
+def cast(b: Builder, x: Ref, dtype: Any) -> Ref:
+    """``x`` in a dtype; nothing where it has it."""
+    return x if x.dtype == dtype and not x.weak else b.cast(x, dtype)
 
 
 def broadcast(b: Builder, x: Ref, shape: Shape) -> Ref:

@@ -1,0 +1,1 @@
+"""Programs in the loop language of ``ops/loops.py``, and what runs them."""
