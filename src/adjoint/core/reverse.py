@@ -52,7 +52,6 @@ class Tracked(Box):
             tape.append(n)
         return tracked(self.__class__, value, level, n)
 
-
     def shares(self, base: Tracked) -> None:
         """Note that this value may share the memory of ``base``: a row with ``alias`` made it."""
 
@@ -97,40 +96,60 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
         if dy is None:
             continue
         row, inputs, here = n.prim, n.inputs, n.aval
-        if not inputs:
-            leaves[n] = dy
-            continue
-        if record is not None or n.params:
-            needs = tuple([i.prim is not CONSTANT for i in inputs])
-            parts = row.vjp(dy, see(n), *map(see, inputs), needs, **n.params)
-        elif len(inputs) == 2:
+        arity = len(inputs) if record is None and not n.params else 3
+        if arity == 2:  # one and two arguments, written out: a quarter of the time of the loop below
             a, b = inputs
             x, z = a.value, b.value
             needs = SECOND if a.prim is CONSTANT else FIRST if b.prim is CONSTANT else BOTH
             x, z = a.aval if x is None else x, b.aval if z is None else z
-            parts = row.vjp(dy, n.value, x, z, needs)
+            dx, dz = row.vjp(dy, n.value, x, z, needs)
+            if dx is not None:
+                dx = dx if a.aval is here else fit(dx, a.aval, row)
+                if get(a) is None:
+                    buffer[a] = dx
+                else:
+                    add_to(buffer, owned, a, dx)
+            if dz is not None:
+                dz = dz if b.aval is here else fit(dz, b.aval, row)
+                if get(b) is None:
+                    buffer[b] = dz
+                else:
+                    add_to(buffer, owned, b, dz)
+        elif arity == 1:
+            (a,) = inputs
+            x = a.value
+            (dx,) = row.vjp(dy, n.value, a.aval if x is None else x, ONE)
+            if dx is not None:
+                dx = dx if a.aval is here else fit(dx, a.aval, row)
+                if get(a) is None:
+                    buffer[a] = dx
+                else:
+                    add_to(buffer, owned, a, dx)
+        elif not inputs:
+            leaves[n] = dy
         else:
-            xs = [i.aval if i.value is None else i.value for i in inputs]
-            needs = ONE if len(xs) == 1 else tuple([i.prim is not CONSTANT for i in inputs])
-            parts = row.vjp(dy, n.value, *xs, needs)
-        for source, part in zip(inputs, parts):  # noqa: B905 - strict costs 60 ns a step
-            if part is None or source.prim is CONSTANT:
-                continue
-            if source.aval is not here:
-                part = fit(part, source.aval, row)
-            before = get(source)
-            if before is None:
-                buffer[source] = part
-            elif source in owned:
-                before += part
-                buffer[source] = before
-            else:
-                buffer[source] = total = before + part
-                if total.__class__ is ndarray:  # ours alone: the next part is added in place
-                    owned.add(source)
-        if not retain:
+            needs = tuple([i.prim is not CONSTANT for i in inputs])
+            parts = row.vjp(dy, see(n), *map(see, inputs), needs, **n.params)
+            for source, part in zip(inputs, parts, strict=True):
+                if part is not None and source.prim is not CONSTANT:
+                    add_to(buffer, owned, source, fit(part, source.aval, row))
+        if not retain and inputs:
             n.value = n.inputs = None  # pyright: ignore[reportAttributeAccessIssue] - freed
     return leaves
+
+
+def add_to(buffer: dict[Node, Any], owned: set[Node], source: Node, part: Any) -> None:
+    """Add one more cotangent of ``source``; a sum that the sweep made itself is added to in place."""
+    before = buffer.get(source)
+    if before is None:
+        buffer[source] = part
+    elif source in owned:
+        before += part
+        buffer[source] = before
+    else:
+        buffer[source] = total = before + part
+        if total.__class__ is ndarray:
+            owned.add(source)
 
 
 def seen_as(record: tuple[type[Any], int] | None) -> Any:

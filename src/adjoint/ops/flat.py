@@ -165,7 +165,8 @@ def binary(row: Primitive, swapped: bool = False) -> Callable[[Any, Any], Any]:
         except ValueError:
             check_shapes(row, (left, right), NO_PARAMS)
             raise
-        y.aval = aval = aval if same else aval_of(result)
+        y.aval = aval = aval if same else (
+            known.get((result.shape, result.dtype)) or aval_of(result))
         y.level = level
         if level < paused or (first is None and second is None):
             y.node = None
