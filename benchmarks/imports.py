@@ -54,7 +54,8 @@ def main():
     options = parser.parse_args()
     found = measure(options.rounds)
     base = found["numpy"][0]
-    print(f"# Imports\n\nPython {platform.python_version()}, medians of {options.rounds} processes\n")
+    print(f"# Imports\n\nPython {platform.python_version()}, "
+          f"medians of {options.rounds} processes\n")
     print("| module | ms | noise ± ms | over NumPy, ms | modules |\n|---|--:|--:|--:|--:|")
     for m, (ms, noise, modules) in found.items():
         print(f"| {m} | {ms:.1f} | {noise:.1f} | {ms - base:.1f} | {modules} |")
