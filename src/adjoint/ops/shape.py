@@ -182,7 +182,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
 # ---- broadcast_to and its transpose sum_to
 
 def _spread(x: Any, shape: tuple[int, ...]) -> Any:
-    y = np.empty(shape, np.asarray(x).dtype)
+    y = np.empty(shape, x.dtype)
     try:
         y[...] = x
     except ValueError:
@@ -196,8 +196,10 @@ def _sum_axes(old: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _gather(x: Any, shape: tuple[int, ...]) -> Any:
+    if not shape:
+        return np.add.reduce(x, None)
     axes = _sum_axes(x.shape, shape)
-    y = np.add.reduce(x, axis=axes) if axes else x
+    y = np.add.reduce(x, axes) if axes else x
     return y.reshape(shape) if y.shape != shape else y
 
 
