@@ -79,3 +79,16 @@ class CheckError(AdjointError, AssertionError):
 
 class UnusedInputError(AdjointError, ValueError):
     """The result does not depend on an input, and ``on_unused="error"`` was asked for."""
+
+
+class FormatError(AdjointError, ValueError):
+    """A file that is damaged, or not in the format that was expected."""
+
+
+class MissingPackageError(AdjointError, ImportError):
+    """An optional package is not installed; the message has the line that installs it."""
+
+    def __init__(self, what: str, package: str) -> None:
+        self.package = package
+        super().__init__(f"{what}, which is not installed here. Type: "
+                         f"{sys.executable or 'python'} -m pip install {package}")
