@@ -81,7 +81,7 @@ def strided(statement: str, x: Any, index: Index, shape: Shape, writeable: bool 
             strides[d] += step * stride
     if not prod(shape):
         return np.empty(shape, x.dtype)
-    return as_strided(x[tuple(start)], shape, strides, writeable=writeable)
+    return as_strided(x[(*start, ...)], shape, strides, writeable=writeable)
 
 
 def checked_indices(statement: str, indices: Sequence[Ref], shape: Shape) -> tuple[Any, ...]:

@@ -1,5 +1,5 @@
 """The rows: one statement per operation, and no engine code."""
 
-from . import arithmetic, exponential, index, linalg, reduce, select, several, shape, trigonometric
+from . import arithmetic, exponential, index, linalg, reduce, select, several, shape, trigonometric, write
 
-__all__ = ["arithmetic", "exponential", "index", "linalg", "reduce", "select", "several", "shape", "trigonometric"]
+__all__ = ["arithmetic", "exponential", "index", "linalg", "reduce", "select", "several", "shape", "trigonometric", "write"]

@@ -33,7 +33,7 @@ def _left(dy: Any, x: Any, z: Any) -> Any:
     if len(z.shape) == 1:
         return dy * z if len(x.shape) == 1 else unbroadcast(expand_dims(dy, -1) * z, x.shape)
     if len(x.shape) == 1:
-        return unbroadcast((_flip(z) * 1.0 @ expand_dims(dy, -1))[..., 0], x.shape)
+        return unbroadcast((z @ expand_dims(dy, -1))[..., 0], x.shape)
     return unbroadcast(dy @ _flip(z), x.shape)
 
 
@@ -81,8 +81,8 @@ def _batch_matmul(size: int, axes: Any, x: Any, z: Any) -> Any:
 
 def _lower_matmul(b: loops.Builder, x: Any, z: Any) -> Any:
     out = _product_shape(x, z)
-    dtype = np.result_type(x.dtype, z.dtype)
-    x, z = b.cast(x, dtype), b.cast(z, dtype)
+    dtype = promoted(x, z)
+    x, z = loops.cast(b, x, dtype), loops.cast(b, z, dtype)
     x = loops.reshaped(b, x, (1, *x.shape)) if len(x.shape) == 1 else x
     z = loops.reshaped(b, z, (*z.shape, 1)) if len(z.shape) == 1 else z
     lead = np.broadcast_shapes(x.shape[:-2], z.shape[:-2])
@@ -173,8 +173,9 @@ def _einsum_part(dy: Any, xs: Any, k: int, terms: list[str], out: str) -> Any:
     size = dict(zip(term, shape, strict=True))
     # An axis of size 1 that met a longer one was broadcast: sum it again.
     grown = dict(zip(found, shape_of(part), strict=True))
-    part = unbroadcast(part, tuple(1 if size[c] == 1 else grown[c] for c in found))
-    spread = reshape(part, tuple(size[c] if c in found else 1 for c in unique))
+    fitted = {c: min(n, size[c]) if 1 in (n, size[c]) else n for c, n in grown.items()}
+    part = unbroadcast(part, tuple(fitted[c] for c in found))
+    spread = reshape(part, tuple(fitted.get(c, 1) for c in unique))
     part = broadcast_to(spread, tuple(size[c] for c in unique))
     return part if unique == term else _embed(part, unique, term, shape)
 
@@ -183,8 +184,8 @@ def _embed(part: Any, unique: str, term: str, shape: tuple[int, ...]) -> Any:
     """Zeros of ``shape`` with ``part`` on the diagonals that the repeated letters of ``term`` name."""
     grids = np.meshgrid(*[np.arange(n) for n in shape_of(part)], indexing="ij")
     where = dict(zip(unique, grids, strict=True))
-    from .index import setitem
-    return setitem(part * 0.0 if not shape else np.zeros(shape), tuple(where[c] for c in term), part)
+    from .write import setitem
+    return setitem(np.zeros(shape, part.dtype), tuple(where[c] for c in term), part)
 
 
 def _einsum_vjp(dy: Any, y: Any, *xs_needs: Any, subscripts: str) -> tuple[Any, ...]:
@@ -213,12 +214,12 @@ def _lower_einsum(b: loops.Builder, *xs: Any, subscripts: str) -> Any:
     size = _sizes(terms, xs, subscripts)
     letters = out + "".join(c for c in size if c not in out)
     shape = tuple(size[c] for c in letters)
-    dtype = np.result_type(*[x.dtype for x in xs])
+    dtype = promoted(*xs)
     y = None
     for term, x in zip(terms, xs, strict=True):
         index = tuple((0, ((letters.index(c), 1),)) if n == size[c] else (0, ())
                       for c, n in zip(term, x.shape, strict=True))
-        part = b.view(b.cast(x, dtype), index, shape)
+        part = b.view(loops.cast(b, x, dtype), index, shape)
         y = part if y is None else b.elementwise("multiply", y, part)
     return b.reduce("add", y, tuple(range(len(out), len(letters))))
 
