@@ -1,7 +1,7 @@
 """Arithmetic and powers: one statement per operation.
 
-A vjp stands written out where a literal or a shared quotient beats the derived one; the adjoint test holds it to the
-jvp, which is derived from the partials.
+A vjp stands written out where a literal or a shared quotient beats the derived one; the adjoint
+test holds it to the jvp, which is derived from the partials.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from adjoint.core.node import aval, float64, ndarray
 from adjoint.core.primitive import Label
 
+from . import loops
+from .cases import array_cases, elementwise_cases
 from .declare import annihilate as zero_wins
-from .declare import finite
-from .declare import constant, elementwise, function, general, total
-from .declare import batch_elementwise, broadcast_shape, dtype_of, kind_of, lower_elementwise
-from .cases import Case, Cases, array_cases, elementwise_cases
-from adjoint.core.node import aval, float64, ndarray
+from .declare import (
+    batch_elementwise, broadcast_shape, constant, dtype_of, elementwise, finite, function, general,
+    kind_of, promoted, total)
 
 NONZERO = (0.5, 3.0)
 
@@ -58,18 +59,23 @@ multiply = elementwise(
     """)
 
 
+def _inverse(z: Any) -> Any:
+    """1 / z, infinite at Python's 0.0 too, where Python itself raises."""
+    return math.copysign(math.inf, z) if z.__class__ in (float, int) and z == 0 else 1.0 / z
+
+
 def _divide_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
-    """dy/dx = 1/z and dy/dz = -y/z share the quotient dy/z; where that is not finite the partials are taken apart."""
+    """dy/dx = 1/z and dy/dz = -y/z share dy/z; where that is not finite they are taken apart."""
     dx = dy / z
     dz = dx * y if needs[1] else dx
     if (dz.__class__ is float64 or dz.__class__ is ndarray) and finite(dz):
-        return dx, -dz if needs[1] else None
-    return (zero_wins(dy, 1.0 / z) if needs[0] else None,
+        return dx if needs[0] else None, -dz if needs[1] else None
+    return (zero_wins(dy, _inverse(z)) if needs[0] else None,
             -zero_wins(dy, y / z) if needs[1] else None)
 
 
 divide = elementwise(
-    "divide", np.true_divide, lambda y, x, z: 1.0 / z, lambda y, x, z: -(y / z),
+    "divide", np.true_divide, lambda y, x, z: _inverse(z), lambda y, x, z: -(y / z),
     numpy=[np.true_divide], label=Label("{0} / {1}", r"\frac{{{0}}}{{{1}}}",
                                         (r"\frac{{1}}{{{1}}}", r"-\frac{{{y}}}{{{1}}}"),
                                         "quotient rule"),
@@ -103,7 +109,7 @@ positive = elementwise(
 
 
 def _log_of_base(x: Any) -> Any:
-    """ln x for x > 0, 0 at 0 (where 0**z is flat in z > 0), NaN below: (-2)**z is not real next to z = 2."""
+    """Natural log of x > 0; 0 at 0, where 0**z is flat in z > 0; NaN below, as (-2)**z is not real."""
     from .exponential import log
     from .select import where
     return log(where(x == 0, 1.0, x))
@@ -126,8 +132,8 @@ power = elementwise(
 
         y = x^z,    dy/dx = z x^(z - 1),    dy/dz = y ln x
 
-    Where 0 meets a limit the convention is the useful one: at x = z = 0 both partials are 0, and 0^z is flat in z.
-    For x < 0 dy/dz is NaN, because x^z is not real next to an integer z.
+    Where 0 meets a limit the convention is the useful one: at x = z = 0 both partials are 0, and
+    0^z is flat in z. For x < 0 dy/dz is NaN, because x^z is not real next to an integer z.
 
     >>> ad.power([1.0, 2.0, 3.0], 2)
     array([1., 4., 9.])
@@ -209,7 +215,7 @@ floor_divide = constant(
     """)
 remainder = elementwise(
     "remainder", np.remainder, 1, lambda y, x, z: -floor_divide(x, z),
-    numpy=[np.remainder], domain=((0.1, 0.9), (1.0, 2.0)), kinks=[(3.0, 3.0)],
+    numpy=[np.remainder], domain=((0.1, 0.9), (1.0, 2.5)), kinks=[(3.0, 3.0)],
     label=Label("{0} mod {1}", r"{0} \bmod {1}",
                 ("1", r"-\left\lfloor {0} / {1} \right\rfloor"), "remainder"),
     doc="""What floor division leaves, with the sign of the divisor.
@@ -240,11 +246,11 @@ def _annihilate_jvp(dxs: Any, y: Any, first: Any, second: Any) -> Any:
 
 
 def _annihilate_lower(b: Any, first: Any, second: Any) -> Any:
-    from .loops import aligned, broadcast
-    first, second = aligned(b, (first, second))
+    dtype = promoted(first, second)
+    first, second = loops.aligned(b, [loops.cast(b, x, dtype) for x in (first, second)])
     y = b.elementwise("multiply", first, second)
-    zero = broadcast(b, b.const(y.dtype.type(0)), y.shape)
-    is_zero = b.elementwise("equal", first, broadcast(b, b.const(first.dtype.type(0)), y.shape))
+    zero = loops.broadcast(b, b.const(dtype.type(0)), y.shape)
+    is_zero = b.elementwise("equal", first, zero)
     lost = b.elementwise("logical_not", b.elementwise("isfinite", second))
     return b.select(b.elementwise("logical_and", is_zero, lost), zero, y)
 
@@ -254,7 +260,8 @@ annihilate = general(
     aval=lambda a, b: aval(broadcast_shape("annihilate", a, b),
                            dtype_of(np.multiply, kind_of(a), kind_of(b))),
     batch=batch_elementwise("annihilate"), lower=_annihilate_lower, keeps=frozenset({0, 1}),
-    depends="elementwise", cases=elementwise_cases(((-2.0, 2.0), (-2.0, 2.0))),
+    depends="elementwise", cases=elementwise_cases(
+        ((-2.0, 2.0), (-2.0, 2.0)), (), [(0.0, np.inf), (0.0, np.nan), (np.inf, 0.0)]),
     label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"), "product rule"),
     doc="""The product in which a zero downstream cancels a non-finite factor upstream.
 
@@ -301,7 +308,7 @@ _cast = general(
 _round_off = constant(
     "cast_to_discrete", _cast_impl, 1, aval=_cast_known, elementwise=False, batch=_batch_cast,
     lower=_cast_lower, label=Label("{0}", "{0}"),
-    cases=Cases(lambda rng: [Case((np.array([1.5, 2.5]),), {"dtype": np.dtype("int64")})]))
+    cases=array_cases({"dtype": np.dtype("int64")}, {"dtype": np.dtype("bool")}))
 
 
 @function(np.astype)
@@ -309,6 +316,9 @@ def astype(x: Any, dtype: Any, copy: bool = True) -> Any:
     """``x`` in another dtype; the gradient comes back in the dtype of x.
 
     Integers and booleans have no derivative: what is cast to them is a constant.
+
+    >>> ad.astype([1.5, 2.5], int)
+    array([1, 2])
     """
     dtype = np.dtype(dtype)
     return _cast(x, dtype=dtype) if dtype.kind in "fc" else _round_off(x, dtype=dtype)

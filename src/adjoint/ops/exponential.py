@@ -63,7 +63,8 @@ log1p = elementwise(
 def _logaddexp_weight(a: Any, b: Any) -> Any:
     """The share e^a / (e^a + e^b); 0 where both are -inf, as their sum is 0 whatever is added."""
     from .select import where
-    difference = where(a == b, 0.0, a - b)
+    with np.errstate(invalid="ignore"):  # inf - inf, which is not chosen
+        difference = where(a == b, 0.0, a - b)
     return where(a == -np.inf, 0.0, sigmoid(difference))
 
 
@@ -72,6 +73,7 @@ logaddexp = elementwise(
     lambda y, x, z: _logaddexp_weight(z, x), numpy=[np.logaddexp],
     label=Label("logaddexp({0}, {1})", r"\ln(e^{{{0}}} + e^{{{1}}})",
                 ("e^{{{0} - {y}}}", "e^{{{1} - {y}}}"), "log-sum-exp"),
+    singular_at=[(-np.inf, -np.inf), (np.inf, 0.0), (np.inf, np.inf), (0.0, -np.inf)],
     doc=_doc("The logarithm of a sum of two exponentials, without overflow.",
              "y = ln(e^x + e^z),    dy/dx = e^(x - y),    dy/dz = e^(z - y)",
              ">>> ad.logaddexp(1000.0, [1000.0, 0.0])\n    array([1000.69314718, 1000.        ])"))

@@ -12,7 +12,7 @@ from adjoint.core.primitive import Label
 from adjoint.errors import ArgumentError, ShapeError
 
 from . import loops
-from .cases import Case, Cases, draw
+from .cases import CONTRACTED, Case, Cases, array_cases, draw, pair_cases
 from .declare import bilinear, composed, function, general, promoted, shape_of, total
 from .shape import broadcast_to, expand_dims, moveaxis, reshape, swapaxes, unbroadcast
 
@@ -246,7 +246,8 @@ def _einsum_cases(rng: np.random.Generator) -> Any:
 _einsum = general(
     "einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs), aval=_einsum_known, vjp=_einsum_vjp,
     jvp=_einsum_jvp, keeps=frozenset("x"), batch=_batch_einsum, lower=_lower_einsum,
-    label=Label("einsum({subscripts}, {0}, ...)", r"\mathrm{{einsum}}({0}, \dots)", ("",), "product rule"),
+    label=Label("einsum({subscripts}, {0}, ...)", r"\mathrm{{einsum}}({0}, \dots)",
+                (r"\mathrm{{einsum}}(\cdot, \dots)",), "product rule"),
     cases=Cases(_einsum_cases))
 
 
@@ -270,13 +271,10 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def _pair(rng: np.random.Generator, a: Any, b: Any, **params: Any) -> Case:
-    return Case((np.asarray(draw(rng, a)), np.asarray(draw(rng, b))), params)
-
-
 @composed(np.dot, label=Label("dot({0}, {1})", r"{0}\cdot{1}", ("{1}", "{0}"), "product rule"),
-          cases=Cases(lambda rng: [_pair(rng, a, b) for a, b in (
-              ((3,), (3,)), ((2, 3), (3,)), ((), (3,)), ((2, 3), (4, 3, 2)))]))
+          cases=pair_cases(((3,), (3,), {}), ((2, 3), (3,), {}), ((3,), (3, 2), {}), ((), (3,), {}),
+                           ((2, 3), (), {}), ((2, 3), (4, 3, 2), {}), ((2, 1, 3), (3,), {}),
+                           ((0, 3), (3,), {}), ((2, 0), (0, 2), {})))
 def dot(x: Any, z: Any) -> Any:
     """`numpy.dot`: the inner product of vectors, the product of matrices, the last axis with the last but one.
 
@@ -290,9 +288,10 @@ def dot(x: Any, z: Any) -> Any:
 
 
 @composed(np.tensordot, label=Label("tensordot({0}, {1})", r"{0}\cdot{1}", ("{1}", "{0}"), "product rule"),
-          cases=Cases(lambda rng: [
-              _pair(rng, (2, 3), (3, 2), axes=1), _pair(rng, (2, 3), (2, 3), axes=2),
-              _pair(rng, (2,), (3,), axes=0), _pair(rng, (2, 3, 4), (4, 2), axes=((0, -1), (1, 0)))]))
+          cases=pair_cases(
+              ((2, 3), (3, 2), {"axes": 1}), ((2, 3), (2, 3), {"axes": 2}), ((2,), (3,), {"axes": 0}),
+              ((2, 3, 4), (4, 2), {"axes": ((0, -1), (1, 0))}), ((0, 3), (3, 2), {"axes": 1}),
+              ((), (2,), {"axes": 0}), ((2, 3), (3,), {"axes": (-1, 0)}), without=CONTRACTED))
 def tensordot(x: Any, z: Any, axes: Any = 2) -> Any:
     """The sum of products over pairs of axes; the axes left over follow each other.
 
@@ -314,7 +313,8 @@ def tensordot(x: Any, z: Any, axes: Any = 2) -> Any:
 
 
 @composed(np.outer, label=Label("outer({0}, {1})", r"{0}\,{1}^\top", ("{1}", "{0}"), "product rule"),
-          cases=Cases(lambda rng: [_pair(rng, (2,), (3,)), _pair(rng, (2, 2), (3,))]))
+          cases=pair_cases(((2,), (3,), {}), ((2, 2), (3,), {}), ((), (3,), {}), ((3,), (), {}),
+                           ((0,), (3,), {})))
 def outer(x: Any, z: Any) -> Any:
     """All products of an element of ``x`` with one of ``z``, both flattened.
 
@@ -328,7 +328,8 @@ def outer(x: Any, z: Any) -> Any:
 
 
 @composed(np.inner, label=Label("inner({0}, {1})", r"\langle{0}, {1}\rangle", ("{1}", "{0}"), "product rule"),
-          cases=Cases(lambda rng: [_pair(rng, (3,), (3,)), _pair(rng, (2, 3), (4, 3)), _pair(rng, (), (2,))]))
+          cases=pair_cases(((3,), (3,), {}), ((2, 3), (4, 3), {}), ((), (2,), {}), ((2,), (), {}),
+                           ((0, 3), (3,), {})))
 def inner(x: Any, z: Any) -> Any:
     """The sum of products along the last axes.
 
@@ -341,8 +342,15 @@ def inner(x: Any, z: Any) -> Any:
 
 
 @composed(np.trace, label=Label("trace({0})", r"\mathrm{{tr}}\,{0}", ("I",), "trace"),
-          cases=Cases(lambda rng: [Case((draw(rng, (3, 3)),)), Case((draw(rng, (2, 3, 4)),), {"axis1": 1, "axis2": 2}),
-                                   Case((draw(rng, (3, 4)),), {"offset": 1}), Case((draw(rng, (3, 4)),), {"offset": -1})]))
+          cases=array_cases(
+              {}, {"offset": 1}, {"offset": -1}, {"offset": 2}, {"axis1": 1, "axis2": 0},
+              shapes=((3, 3), (2, 3, 4), (3, 4)), layout=False,
+              without={"0-d": "a diagonal needs two axes",
+                       "negative stride": "its cases are those of einsum",
+                       "broadcast left": "one array", "broadcast right": "one array"}, extra=[
+                  Case((np.ones((1, 1)),)), Case((np.ones((0, 3)),)), Case((np.arange(4).reshape(2, 2),)),
+                  Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),)),
+                  Case((np.ones((2, 2), np.float32),)), Case((np.ones((2, 3)),), {"offset": 5})]))
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of a diagonal.
 

@@ -12,10 +12,10 @@ import numpy as np
 from adjoint.core.node import aval
 from adjoint.core.primitive import Label
 
-from .cases import Case, Cases, draw, elementwise_cases
+from . import loops
+from .cases import Case, Cases, array_cases, draw, elementwise_cases
 from .declare import (
     batch_elementwise, broadcast_shape, composed, constant, elementwise, function, general, promoted)
-from .loops import aligned
 
 
 def _comparison(name: str, impl: Any, sign: str, latex: str, what: str, answer: str) -> Any:
@@ -93,8 +93,10 @@ def _where_vjp(dy: Any, y: Any, c: Any, x: Any, z: Any, needs: Any) -> tuple[Any
     return (None, where(c, dy, 0.0) if needs[1] else None, where(c, 0.0, dy) if needs[2] else None)
 
 
-def _where_lower(b: Any, *refs: Any) -> Any:
-    return b.select(*aligned(b, refs))
+def _where_lower(b: Any, c: Any, x: Any, z: Any) -> Any:
+    c = loops.cast(b, c, np.dtype(bool))
+    dtype = promoted(x, z)
+    return b.select(*loops.aligned(b, (c, loops.cast(b, x, dtype), loops.cast(b, z, dtype))))
 
 
 def _where_cases(rng: np.random.Generator) -> Any:
@@ -120,8 +122,8 @@ def where(condition: Any, x: Any = None, z: Any = None) -> Any:
 
         y = x if c else z,    dy/dx = [c],    dy/dz = [not c]
 
-    The gradient of the branch not taken is discarded, not multiplied by 0: ``where(x > 0, sqrt(x), 0)`` has gradient
-    0 at 0 in both modes and at every order.
+    The gradient of the branch not taken is discarded, not multiplied by 0:
+    ``where(x > 0, sqrt(x), 0)`` has gradient 0 at 0 in both modes and at every order.
 
     >>> ad.where([True, False], [1.0, 2.0], 0.0)
     array([1., 0.])
@@ -134,9 +136,10 @@ def where(condition: Any, x: Any = None, z: Any = None) -> Any:
 
 # ---- extremes
 
-def _share(x: Any, z: Any) -> Any:
-    """1 where x > z, 0 where x < z, and a half each at a tie."""
-    return where(x > z, 1.0, where(x < z, 0.0, 0.5))
+def _share(y: Any, x: Any, z: Any) -> Any:
+    """1 where x > z, 0 where x < z, and a half each at a tie, in the dtype of y."""
+    number = y.dtype.type
+    return where(x > z, number(1.0), where(x < z, number(0.0), number(0.5)))
 
 
 def _extreme(name: str, impl: Any, partials: Any, what: str, sign: str) -> Any:
@@ -154,16 +157,17 @@ def _extreme(name: str, impl: Any, partials: Any, what: str, sign: str) -> Any:
 
 
 maximum = _extreme("maximum", np.maximum,
-                   (lambda y, x, z: _share(x, z), lambda y, x, z: _share(z, x)), "larger", ">")
+                   (lambda y, x, z: _share(y, x, z), lambda y, x, z: _share(y, z, x)), "larger", ">")
 minimum = _extreme("minimum", np.minimum,
-                   (lambda y, x, z: _share(z, x), lambda y, x, z: _share(x, z)), "smaller", "<")
+                   (lambda y, x, z: _share(y, z, x), lambda y, x, z: _share(y, x, z)), "smaller", "<")
 
 
 @composed(np.clip, label=Label("clip({0}, {1}, {2})", r"\mathrm{{clip}}({0}, {1}, {2})"),
-          cases=Cases(lambda rng: [
-              Case((draw(rng, (2, 3)),), {"min": -0.5, "max": 0.5}),
-              Case((draw(rng, (3,)), np.array([-1.0, -0.5, 0.0]), np.float64(1.0))),
-              Case((np.array([1.0, 1.0]), np.array([1.0, 1.0]), 2.0), {}, "kink")]))
+          cases=array_cases({"min": -0.5, "max": 0.5}, {"min": 0.0}, {"max": 0.0}, extra=[
+              Case((np.array([0.3, -1.5, 0.2]), np.array([-1.0, -0.5, 0.0]), np.float64(1.0))),
+              Case((np.array([[0.3], [1.2]]), np.array([-1.0, 0.5, 0.0]), np.ones((2, 3)))),
+              Case((np.array([1.0, 1.0]), np.array([1.0, 1.0]), 2.0), {}, "kink"),
+              Case((np.array([1.0, 1.0]),), {"min": 1.0, "max": 1.0}, "kink")]))
 def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Any:
     """``x`` held between two bounds, each of which may be None; at a bound the gradient is shared equally.
 
@@ -180,7 +184,8 @@ def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: 
 # ---- the relu family
 
 relu = elementwise(
-    "relu", lambda x: np.maximum(x, 0), lambda y, x: where(y > 0.0, 1.0, 0.0),
+    "relu", lambda x: np.maximum(x, 0),
+    lambda y, x: where(y > 0.0, y.dtype.type(1.0), y.dtype.type(0.0)),
     vjp=lambda dy, y, x, needs: (where(y > 0.0, dy, 0.0),), kinks=[(0.0,)],
     lower=lambda b, x: b.elementwise("relu", x),
     label=Label("relu({0})", r"\mathrm{{ReLU}}({0})", (r"[{0} > 0]",), "rectifier"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjoint.core.primitive import Label
 
-from .cases import Case, Cases
+from .cases import Case, Cases, layouts
 from .declare import general
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Parts(tuple[Any, ...]):
@@ -26,9 +29,16 @@ def _item_vjp(dy: Any, y: Any, x: Any, needs: Any, index: int) -> tuple[Parts]:
     return (Parts(dy if i == index else None for i in range(len(x))),)
 
 
+def _item_cases(rng: np.random.Generator) -> Iterator[Case]:
+    for x in layouts(rng):
+        for index, pair in enumerate(((x, np.ones((2, 3))), (np.arange(3), x))):
+            yield Case((pair,), {"index": index})
+
+
 item = general(
     "item", lambda x, index: x[index], aval=lambda x, index: x[index], vjp=_item_vjp,
     jvp=lambda dxs, y, x, index: None if dxs[0] is None else dxs[0][index],
     batch=lambda size, axes, x, index: (x[index], 0), lower=lambda b, x, index: b.item(x, index),
     label=Label("{0}[{index}]", "{0}_{index}", ("1",), "selection"), alias=True,
-    cases=Cases(lambda rng: [Case(((np.ones(2), np.ones((2, 3))),), {"index": 1})]))
+    cases=Cases(_item_cases, {"broadcast left": "results stand side by side",
+                              "broadcast right": "results stand side by side"}))

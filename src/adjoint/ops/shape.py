@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from adjoint.core.node import aval
+from adjoint.core.node import aval, aval_of
 from adjoint.core.primitive import Label
 from adjoint.errors import ArgumentError, ShapeError
 
@@ -304,7 +304,8 @@ def _concatenate_vjp(dy: Any, y: Any, *xs_needs: Any, axis: int) -> tuple[Any, .
 
 
 def _concatenate_jvp(dxs: Any, y: Any, *xs: Any, axis: int) -> Any:
-    return _concatenate(*[np.zeros(shape_of(x)) if dx is None else dx
+    dtype = aval_of(y).dtype
+    return _concatenate(*[np.zeros(shape_of(x), dtype) if dx is None else dx
                           for dx, x in zip(dxs, xs, strict=True)], axis=axis)
 
 
@@ -317,11 +318,11 @@ def _batch_concatenate(size: int, axes: Any, *xs: Any, axis: int) -> Any:
 def _lower_concatenate(b: Any, *xs: Any, axis: int) -> Any:
     shape = list(xs[0].shape)
     shape[axis] = sum(x.shape[axis] for x in xs)
-    dtype = np.result_type(*[x.dtype for x in xs])
+    dtype = promoted(*xs)
     y, start = None, 0
     for x in xs:
         index = tuple((start if d == axis else 0, ((d, 1),)) for d in range(len(shape)))
-        part = b.pad(b.cast(x, dtype), index, tuple(shape), dtype.type(0))
+        part = b.pad(loops.cast(b, x, dtype), index, tuple(shape), dtype.type(0))
         y = part if y is None else b.elementwise("add", y, part)
         start += x.shape[axis]
     return y
@@ -397,8 +398,12 @@ def _middle(width: Any, shape: Any) -> tuple[slice, ...]:
     return tuple(slice(before, n - after) for n, (before, after) in zip(shape, width, strict=True))
 
 
+def _pad_impl(x: Any, width: Any) -> Any:
+    return np.pad(x, np.array(width, int).reshape(-1, 2)) if width else np.asarray(x)[()]
+
+
 _pad = linear(
-    "pad", lambda x, width: np.pad(x, width),
+    "pad", _pad_impl,
     lambda dy, x, width: dy[_middle(width, shape_of(dy))],
     lambda x, width: aval(_shifted(x, width)[1], x.dtype), label=Label("pad({0})", "{0}", ("1",), "pad"),
     batch=lambda size, axes, x, width: (_pad(x, width=((0, 0), *width)), 0),
