@@ -84,12 +84,8 @@ def unary(row: Primitive) -> Callable[[Any], Any]:
         if keeps_x:
             source.value = value
         n.value = result if keeps_y else None
-        n.prim = row
-        n.inputs = (source,)
-        n.params = NO_PARAMS
-        n.aval = aval
-        n.index = next(clock)
-        n.site = None
+        n.prim, n.inputs, n.params = row, (source,), NO_PARAMS
+        n.aval, n.index, n.site = aval, next(clock), None
         return y
     return apply
 
@@ -121,12 +117,8 @@ def unary_with(row: Primitive) -> Callable[..., Any]:
         if keeps_x:
             source.value = value
         n.value = result if keeps_y else None
-        n.prim = row
-        n.inputs = (source,)
-        n.params = params
-        n.aval = aval
-        n.index = next(clock)
-        n.site = None
+        n.prim, n.inputs, n.params = row, (source,), params
+        n.aval, n.index, n.site = aval, next(clock), None
         return y
 
     def apply(x: Any, **params: Any) -> Any:
@@ -181,11 +173,7 @@ def binary(row: Primitive, swapped: bool = False) -> Callable[[Any, Any], Any]:
             second.value = right
         y.node = n = new(Node)
         n.value = result if keeps_y else None
-        n.prim = row
-        n.inputs = (first, second)
-        n.params = NO_PARAMS
-        n.aval = aval
-        n.index = next(clock)
-        n.site = None
+        n.prim, n.inputs, n.params = row, (first, second), NO_PARAMS
+        n.aval, n.index, n.site = aval, next(clock), None
         return y
     return apply
