@@ -1,4 +1,4 @@
-"""Data: the handwritten digits, MNIST's file format, and what one does with examples before training."""
+"""Data: the handwritten digits, MNIST's file format, and what comes before training."""
 
 from .preparation import Scaler, batches, split, standardise
 from .readers import idx

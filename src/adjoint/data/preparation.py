@@ -53,6 +53,7 @@ class Scaler(NamedTuple):
     deviation: np.ndarray[Any, Any]
 
     def __call__(self, x: Any) -> Any:
+        """The standardised x."""
         return (x - self.mean) / self.deviation
 
 
