@@ -19,6 +19,7 @@ from adjoint.errors import IndexingError
 from . import loops
 from .cases import Case, Cases, draw
 from .declare import function, general, shape_of
+from .flat import unary_with
 from .shape import broadcast_to, moveaxis, reshape
 
 Template = tuple[Any, ...]
@@ -26,6 +27,7 @@ Shape = tuple[int, ...]
 NOT_BROADCAST = {"broadcast left": "indices select, shapes do not broadcast",
                  "broadcast right": "indices select, shapes do not broadcast"}
 PLAIN = {int, slice, type(None), type(Ellipsis)}
+BOUND = {int, type(None)}
 INDICES = frozenset(range(1, 33))  # NumPy has no more axes than this
 
 
@@ -91,6 +93,14 @@ def mask_of(item: Any) -> Any:
     if isinstance(item, (ndarray, list)) and (a := np.asarray(item)).dtype.kind == "b":
         return a
     return None
+
+
+def is_plain(item: Any) -> bool:
+    """Whether a part of a key goes into the template as it stands."""
+    if item.__class__ is not slice:
+        return item.__class__ in PLAIN
+    return (item.start.__class__ in BOUND and item.stop.__class__ in BOUND
+            and item.step.__class__ in BOUND)
 
 
 def plain_slice(item: slice) -> slice:
@@ -368,6 +378,8 @@ _scatter = general(
     batch=_batch_scatter, cases=Cases(_scatter_cases, NOT_BROADCAST),
     label=Label("scatter({0})", r"\mathrm{{scatter}}({0})", ("1",), "selection"))
 
+_read_plain = unary_with(_getitem.row).record
+
 
 @function()
 def getitem(x: Any, key: Any) -> Any:
@@ -381,5 +393,8 @@ def getitem(x: Any, key: Any) -> Any:
     """
     if not isinstance(x, Box):
         x = np.asarray(x)
+    items = key if key.__class__ is tuple else (key,)
+    if all([is_plain(item) for item in items]):
+        return _read_plain(x, {"key": items})
     template, indices = parse(key, shape_of(x))
     return bind(REGISTRY["getitem"], (x, *indices), {"key": template})

@@ -98,7 +98,9 @@ def transpose(x: Any, *axes: Any) -> Any:
            [2.]])
     """
     x = x if hasattr(x, "shape") else np.asarray(x)
-    ndim = len(shape_of(x))
+    ndim = len(x.shape)
+    if not axes:
+        return _permute(x, axes=tuple(range(ndim - 1, -1, -1)))
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
         axes = axes[0] or ()
     order = tuple(check_axis("transpose", a, ndim) for a in axes) or tuple(range(ndim))[::-1]
