@@ -15,7 +15,8 @@ LAYERS = (  # what stands in one line may import what stands in the lines before
     {"errors"},
     {"core"},
     {"ops"},
-    {"tensors", "modes", "methods", "hooks", "functions", "creation", "teach", "transforms"},
+    {"tensors", "modes", "methods", "hooks", "functions", "creation", "exits", "teach",
+     "transforms"},
     {"checking", "diagnose", "nn", "optim", "data", "io", "show", "compiler"},
     {"", "cli", "__main__"},
 )

@@ -8,27 +8,32 @@ import numpy as np
 
 from adjoint.core.box import Box
 from adjoint.core.primitive import NUMPY
+from adjoint.ops.arithmetic import astype
 from adjoint.ops.declare import function, shape_of
 from adjoint.ops.shape import broadcast_to, stack
 
 from .tensors import Tensor, tensor, untracked
 
+EXAMPLES = {
+    "zeros": ("2", "tensor([0., 0.])"), "ones": ("2", "tensor([1., 1.])"),
+    "eye": ("2", "tensor([[1., 0.],\n            [0., 1.]])"),
+    "arange": ("3.0", "tensor([0., 1., 2.])"),
+    "linspace": ("0.0, 1.0, 3", "tensor([0. , 0.5, 1. ])")}
+
 
 def _made(f: Any) -> Any:
     def make(*args: Any, requires_grad: bool = False, **kwargs: Any) -> Tensor:
-        return untracked(f(*args, **kwargs)).requires_grad_(requires_grad) if requires_grad else untracked(
-            f(*args, **kwargs))
-    make.__name__ = f.__name__
-    make.__doc__ = (f"A Tensor made as by `numpy.{f.__name__}`; ``requires_grad=True`` makes it a leaf.\n\n"
-                    f"    >>> ad.{f.__name__}({EXAMPLES[f.__name__][0]})\n    {EXAMPLES[f.__name__][1]}\n    ")
+        y = untracked(f(*args, **kwargs))
+        return y.requires_grad_() if requires_grad else y
+    name = make.__name__ = make.__qualname__ = f.__name__
+    call, shown = EXAMPLES[name]
+    make.__doc__ = (f"A Tensor made as by `numpy.{name}`; ``requires_grad=True`` makes it a leaf.\n"
+                    f"\n    >>> ad.{name}({call})\n    {shown}\n    ")
     return make
 
 
-EXAMPLES = {
-    "zeros": ("2", "tensor([0., 0.])"), "ones": ("2", "tensor([1., 1.])"),
-    "eye": ("2", "tensor([[1., 0.],\n            [0., 1.]])"), "arange": ("3.0", "tensor([0., 1., 2.])"),
-    "linspace": ("0.0, 1.0, 3", "tensor([0. , 0.5, 1. ])")}
-zeros, ones, eye, arange, linspace = (_made(f) for f in (np.zeros, np.ones, np.eye, np.arange, np.linspace))
+zeros, ones, eye = _made(np.zeros), _made(np.ones), _made(np.eye)
+arange, linspace = _made(np.arange), _made(np.linspace)
 
 
 @function()
@@ -39,7 +44,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     tensor([7., 7.])
     """
     if isinstance(fill_value, Box):
-        return broadcast_to(fill_value if dtype is None else fill_value.astype(dtype), shape)
+        return broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), shape)
     return untracked(np.full(shape, fill_value, dtype))
 
 

@@ -1,6 +1,7 @@
-"""A user's own operation, as in PyTorch: a Function with ``forward(ctx, ...)`` and ``backward(ctx, ...)``.
+"""A user's own operation, as in PyTorch: Function with ``forward(ctx, ...)`` and ``backward``.
 
-Each application becomes a one-off row, so it is recorded, swept, shown and differentiated as every other one.
+Each application becomes a one-off row, so it is recorded, swept, shown and differentiated as every
+other one.
 """
 
 from __future__ import annotations
@@ -13,57 +14,75 @@ from adjoint.core.box import Box, bind
 from adjoint.core.node import aval_of
 from adjoint.core.primitive import Label, Primitive
 from adjoint.errors import ArgumentError, GraphError, RuleError, ShapeError
+from adjoint.transforms import vjp as reverse
 
+from .exits import bottom, is_tracked
 from .ops.declare import shape_of
+from .ops.select import stop_gradient
 from .ops.several import Parts, item
-from .tensors import Tensor, bottom, is_tracked, untracked
+from .tensors import Tensor, untracked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class Context:
-    """What ``forward`` leaves for ``backward``: ``save_for_backward``, attributes, and ``needs_input_grad``."""
+    """What ``forward`` leaves for ``backward``: saved tensors, attributes, ``needs_input_grad``."""
 
     def __init__(self, name: str = "Function") -> None:
         self._name = name
         self._saved: tuple[Any, ...] = ()
-        self._inputs: tuple[Any, ...] = ()  # what forward was given and what it returned, by identity
+        self._inputs: tuple[Any, ...] = ()  # what forward was given and returned, by identity
         self._outputs: tuple[Any, ...] = ()
         self._boxes: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
+        self._constant: tuple[Any, ...] = ()
+        self._materialize = True
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *values: Any) -> None:
-        """Keep inputs, outputs, or other values for ``backward``; they come back as ``ctx.saved_tensors``."""
+        """Keep inputs, outputs or other values; they come back as ``ctx.saved_tensors``."""
         self._saved = values
+
+    def mark_non_differentiable(self, *outputs: Any) -> None:
+        """Say that no gradient flows through these outputs: they come out as constants."""
+        self._constant = outputs
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether ``backward`` gets zeros (True, the default) or None for an unused output."""
+        self._materialize = value
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """What was saved. While the backward pass is itself recorded, inputs and outputs come back tracked."""
+        """What was saved; inputs and outputs come back tracked while backward is recorded."""
         if self._boxes is None:
             return self._saved
         return tuple(self._tracked(n, v) for n, v in enumerate(self._saved))
 
     def _tracked(self, number: int, value: Any) -> Any:
-        assert self._boxes is not None
-        for boxes, given in zip(self._boxes, (self._inputs, self._outputs), strict=True):
+        known_values = (self._inputs, self._outputs)
+        for boxes, given in zip(self._boxes or ((), ()), known_values, strict=True):
             for box, known in zip(boxes, given, strict=True):
                 if value is known:
                     return box
         if value is None or not isinstance(value, (Tensor, np.ndarray)):
             return value
         raise GraphError(
-            f"{self._name}: saved value number {number} is neither an input nor an output, so its dependence on the "
-            "inputs is not known and a second derivative would be wrong. Save inputs and outputs only, and compute "
-            "the rest from them in backward().")
+            f"{self._name}: saved value number {number} is neither an input nor an output, so its "
+            "dependence on the inputs is not known and a second derivative (or vmap) would be "
+            "wrong. Save inputs and outputs only, and compute the rest from them in backward().")
+
+    def _attributes(self) -> list[str]:
+        return [name for name in vars(self) if not name.startswith("_") and
+                name != "needs_input_grad"]
 
 
 class Function:
-    """An operation with its own derivative: subclass it, write ``forward`` and ``backward``, call ``apply``.
+    """An operation with its own derivative: subclass it, write ``forward`` and ``backward``.
 
-    ``forward(ctx, *args, **params)`` gets untracked tensors and returns one or several; ``backward(ctx, *grads)``
-    returns one gradient (or None) for each argument. It can be differentiated again if it is written in the library's
-    operations on ``ctx.saved_tensors`` that are inputs or outputs.
+    ``forward(ctx, *args, **params)`` gets untracked tensors and returns one or several;
+    ``backward(ctx, *grads)`` returns one gradient (or None) for each argument. It can be
+    differentiated again if it is written in the library's operations on those of
+    ``ctx.saved_tensors`` that are inputs or outputs. Call ``apply``.
 
     >>> class Cube(ad.Function):
     ...     @staticmethod
@@ -90,61 +109,131 @@ class Function:
 
     @classmethod
     def apply(cls, *args: Any, **params: Any) -> Any:
-        """Apply the operation to tensors, arrays and numbers; keyword arguments are not differentiated."""
+        """The result for tensors, arrays and numbers; keyword arguments are not differentiated."""
         for name in ("forward", "backward"):
             if getattr(cls, name) is getattr(Function, name):
                 raise ArgumentError(f"{cls.__name__} needs a static method {name}(ctx, ...)")
-        at = [n for n, a in enumerate(args) if isinstance(a, (Box, np.ndarray, float, np.number))]
-        values = [args[n] for n in at]
-        row = make_row(cls, args, at, params)
-        y = bind(row, values, {})
-        if not row.several:
-            return y
+        call = Application(cls, args, params)
+        y = bind(call.row(), [args[n] for n in call.at], {})
+        if not call.several:
+            return call.finished(0, y)
         count = len(y if isinstance(y, tuple) else y.aval)
-        return tuple(item(y, index=k) if isinstance(y, Box) else y[k] for k in range(count))
+        return tuple(call.finished(k, item(y, index=k) if isinstance(y, Box) else y[k])
+                     for k in range(count))
 
 
-def make_row(cls: type[Function], args: Sequence[Any], at: Sequence[int], params: dict[str, Any]) -> Primitive:
-    """The row of one application: its own context, shared by forward and backward."""
-    ctx = Context(cls.__name__)
-    ctx.needs_input_grad = tuple(isinstance(a, Box) and is_tracked(a) for a in args)
-    several = [False]
+class Application:
+    """One call of ``apply``: the rules of its row share its context."""
 
-    def impl(*xs: Any) -> Any:
-        full = list(args)
-        ctx._inputs = tuple(untracked(x if hasattr(x, "dtype") else np.asarray(x)[()]) for x in xs)
-        for n, x in zip(at, ctx._inputs, strict=True):
-            full[n] = x
-        y = cls.forward(ctx, *full, **params)
-        several[0] = isinstance(y, tuple)
-        ctx._outputs = y if several[0] else (y,)
-        return tuple(map(bottom_of, y)) if several[0] else bottom_of(y)
+    def __init__(self, cls: type[Function], args: Sequence[Any], params: dict[str, Any]) -> None:
+        self.cls, self.args, self.params = cls, args, params
+        self.at = [n for n, a in enumerate(args)
+                   if isinstance(a, (Box, np.ndarray, float, complex, np.number))]
+        self.context = Context(cls.__name__)
+        self.context.needs_input_grad = tuple(isinstance(a, Box) and is_tracked(a) for a in args)
+        self.several = False
+        self.seen: tuple[Any, ...] = ()  # the arrays that the context is of
 
-    def vjp(dy: Any, y: Any, *xs_needs: Any) -> tuple[Any, ...]:
-        *xs, needs = xs_needs
-        recorded = any(isinstance(v, Box) for v in (dy, y, *xs))
-        ys = outputs_of(y)
-        dys = dy if isinstance(dy, Parts) else (dy,)
-        dys = tuple(np.zeros(shape_of(v)) if d is None else d for d, v in zip(dys, ys, strict=True))
-        ctx._boxes = (tuple(xs), ys) if recorded else None
-        try:
-            parts = cls.backward(ctx, *[d if recorded or isinstance(d, Box) else untracked(d) for d in dys])
-        finally:
-            ctx._boxes = None
-        return checked(cls, parts, args, at, xs, needs)
-    return Primitive(cls.__name__, impl, vjp=vjp, jvp=forward_by_transpose(vjp), aval=traced(impl),
-                     keeps=frozenset({"x", "y"}), several=Several(several),
-                     label=Label(cls.__name__ + "({0}, ...)", rf"\mathrm{{{{{cls.__name__}}}}}({{0}}, \dots)"))
-
-
-class Several:
-    """Whether the row has several results: known after ``forward`` ran."""
-
-    def __init__(self, seen: list[bool]) -> None:
-        self.seen = seen
+    def row(self) -> Primitive:
+        """The one-off row."""
+        name = self.cls.__name__
+        return Primitive(
+            name, self.run, aval=self.known, vjp=self.vjp, jvp=self.jvp,
+            keeps=frozenset({"x", "y"}), several=self,  # pyright: ignore[reportArgumentType] - a truth known later
+            label=Label(name + "({0}, ...)", rf"\mathrm{{{{{name}}}}}({{0}}, \dots)"))
 
     def __bool__(self) -> bool:
-        return self.seen[0]
+        """Whether there are several results: known after ``forward`` ran."""
+        return self.several
+
+    def run(self, *xs: Any) -> Any:
+        """The value: ``forward`` on untracked tensors."""
+        ctx, full, self.seen = self.context, list(self.args), xs
+        ctx._inputs = tuple(untracked(x if hasattr(x, "dtype") else np.asarray(x)[()]) for x in xs)
+        for n, x in zip(self.at, ctx._inputs, strict=True):
+            full[n] = x
+        y = self.cls.forward(ctx, *full, **self.params)
+        self.several = isinstance(y, tuple)
+        ctx._outputs = y if self.several else (y,)
+        return tuple(map(array_of, y)) if self.several else array_of(y)
+
+    def known(self, *avals: Any) -> Any:
+        """The shape of the result, found by running ``forward`` on zeros."""
+        return aval_of(self.run(*[np.zeros(a.shape, a.dtype)[()] for a in avals]))
+
+    def finished(self, k: int, y: Any) -> Any:
+        """Result ``k``; a constant if ``forward`` marked it so."""
+        marked = any(self.context._outputs[k] is c for c in self.context._constant)
+        return stop_gradient(y) if marked else y
+
+    def vjp(self, dy: Any, y: Any, *xs_needs: Any) -> tuple[Any, ...]:
+        """The pullback: ``backward``, with saved tensors as Boxes while the sweep is recorded."""
+        *xs, needs = xs_needs
+        ctx, ys = self.context, outputs_of(y)
+        dys: Any = dy if isinstance(dy, Parts) else (dy,)
+        if ctx._materialize:
+            dys = [zeros_like(v) if d is None else d for d, v in zip(dys, ys, strict=True)]
+        recorded = any(isinstance(v, Box) for v in (*dys, *ys, *xs))
+        fresh = all(map(same, map(bottom, xs), self.seen))
+        if not fresh and ctx._attributes():
+            raise GraphError(
+                f"{self.cls.__name__}: ctx.{ctx._attributes()[0]} was computed from other values "
+                "than this backward pass is for (vmap runs forward once for each element). Save "
+                "tensors with ctx.save_for_backward, and compute the rest from them in backward().")
+        ctx._boxes = (tuple(xs), ys) if recorded or not fresh else None
+        try:
+            parts = self.cls.backward(ctx, *[d if d is None or isinstance(d, Box) else untracked(d)
+                                             for d in dys])
+        finally:
+            ctx._boxes = None
+        return self.checked(parts, xs, needs)
+
+    def checked(self, parts: Any, xs: Sequence[Any], needs: Sequence[bool]) -> tuple[Any, ...]:
+        """One gradient for each array argument; a wrong number or shape is an error."""
+        parts = tuple(parts) if isinstance(parts, (tuple, list)) else (parts,)
+        if len(parts) == len(self.args):
+            parts = tuple(parts[n] for n in self.at)
+        if len(parts) != len(self.at):
+            raise RuleError(
+                f"{self.cls.__name__}.backward returned {len(parts)} gradients; forward took "
+                f"{len(self.args)} arguments. Return one for each, None where there is none.")
+        return tuple(self.fitting(k, dx, x) if need and dx is not None else None
+                     for k, (dx, x, need) in enumerate(zip(parts, xs, needs, strict=True)))
+
+    def fitting(self, k: int, dx: Any, x: Any) -> Any:
+        """The gradient of array argument ``k`` as the sweep carries it."""
+        dx = dx if is_tracked(dx) else bottom(dx)
+        dx = dx if hasattr(dx, "shape") else np.asarray(dx)[()]
+        if shape_of(dx) != shape_of(x):
+            raise ShapeError(
+                f"{self.cls.__name__}.backward: gradient {k} has shape {shape_of(dx)}, its "
+                f"argument {shape_of(x)}; undo broadcasting with ad.unbroadcast(grad, shape)")
+        return dx
+
+    def jvp(self, dxs: Any, y: Any, *xs: Any) -> Any:
+        """Forward mode of what only knows its pullback: the transpose of the (linear) pullback."""
+        moving = [n for n, dx in enumerate(dxs) if dx is not None]
+        needs = tuple(n in moving for n in range(len(xs)))
+
+        def pullback(dy: Any) -> Any:
+            parts = self.vjp(Parts(dy) if isinstance(dy, tuple) else dy, y, *xs, needs)
+            return tuple(dxs[n] * 0.0 if parts[n] is None else parts[n] * 1.0 for n in moving)
+        at = tuple(map(zeros_like, outputs_of(y))) if self.several else zeros_like(y)
+        _, transposed = reverse(pullback, at)
+        (dy,) = transposed(tuple(dxs[n] for n in moving))
+        return Parts(dy) if self.several else dy
+
+
+def same(x: Any, z: Any) -> bool:
+    """Whether two arrays hold the same values (a graph may have its own copy of one)."""
+    return x is z or (not isinstance(x, Box) and aval_of(x) is aval_of(z)
+                      and np.array_equal(x, z, equal_nan=aval_of(x).inexact))
+
+
+def zeros_like(y: Any) -> Any:
+    """Zeros in the shape and dtype of a result."""
+    known = aval_of(y)
+    return np.zeros(known.shape, known.dtype)[()]
 
 
 def outputs_of(y: Any) -> tuple[Any, ...]:
@@ -154,55 +243,7 @@ def outputs_of(y: Any) -> tuple[Any, ...]:
     return y if isinstance(y, tuple) else (y,)
 
 
-def bottom_of(y: Any) -> Any:
+def array_of(y: Any) -> Any:
     """What forward returned, as an array."""
     value = bottom(y)
     return value if isinstance(value, (np.ndarray, np.generic, Box)) else np.asarray(value)[()]
-
-
-def checked(cls: type[Function], parts: Any, args: Sequence[Any], at: Sequence[int], xs: Sequence[Any],
-            needs: Sequence[bool]) -> tuple[Any, ...]:
-    """The gradients that backward returned, one for each array argument; a wrong number or shape is an error."""
-    parts = parts if isinstance(parts, tuple) else (parts,)
-    if len(parts) not in (len(args), len(at)):
-        raise RuleError(f"{cls.__name__}.backward returned {len(parts)} gradients; forward took {len(args)} arguments. "
-                        "Return one for each, None where there is none.")
-    if len(parts) == len(args):
-        parts = tuple(parts[n] for n in at)
-    out = []
-    for k, (dx, x, need) in enumerate(zip(parts, xs, needs, strict=True)):
-        if dx is None or not need:
-            out.append(None)
-            continue
-        dx = dx.value if isinstance(dx, Tensor) and dx.level == 0 and dx.node is None else dx
-        dx = dx if hasattr(dx, "shape") else np.asarray(dx)[()]
-        if shape_of(dx) != shape_of(x):
-            raise ShapeError(f"{cls.__name__}.backward: gradient {k} has shape {shape_of(dx)}, its argument "
-                             f"{shape_of(x)}; undo broadcasting with ad.unbroadcast(grad, shape)")
-        out.append(dx)
-    return tuple(out)
-
-
-def forward_by_transpose(vjp: Any) -> Any:
-    """Forward mode of an operation that only knows its pullback: the transpose of the (linear) pullback."""
-    def jvp(dxs: Any, y: Any, *xs: Any) -> Any:
-        from adjoint.transforms import vjp as reverse
-        if isinstance(y, tuple):
-            raise RuleError("forward mode of a Function with several results is not there; use reverse mode (ad.vjp)")
-        moving = [n for n, dx in enumerate(dxs) if dx is not None]
-        needs = tuple(n in moving for n in range(len(xs)))
-
-        def pullback(dy: Any) -> Any:
-            parts = vjp(dy, y, *xs, needs)
-            return tuple(parts[n] * 1.0 if parts[n] is not None else dxs[n] * 0.0 for n in moving)
-        known = aval_of(y)
-        _, transposed = reverse(pullback, np.zeros(known.shape, known.dtype))
-        return transposed(tuple(dxs[n] for n in moving))[0]
-    return jvp
-
-
-def traced(impl: Any) -> Any:
-    """The shape of the result, found by running forward on zeros."""
-    def known(*avals: Any) -> Any:
-        return aval_of(impl(*[np.zeros(a.shape, a.dtype) for a in avals]))
-    return known

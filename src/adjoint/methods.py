@@ -1,34 +1,45 @@
-"""The methods of every Box, so that a function reads the same on tensors, duals, batches and symbols.
+"""The methods of every Box, so that a function reads the same on tensors, duals, batches, symbols.
 
-NumPy's names and PyTorch's habits; each is the public function of a row. In-place forms rebind the object to a new
-value, as NumPy's do for everyone who holds it: what a graph has kept of the old one is never overwritten.
+NumPy's names and PyTorch's habits; each is the public function of a row. In-place forms rebind the
+object to a new value, as NumPy's do for everyone who holds it: what a graph has kept of the old one
+is never overwritten.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 
 from adjoint.core.box import Box
+from adjoint.core.node import MODES, aval_of, ndarray
 from adjoint.core.primitive import PUBLIC
-from adjoint.errors import MutationError, ShapeError
+from adjoint.errors import DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
+
+from .exits import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Whether reference counts can be trusted to say who else can reach a buffer.
+COUNTS = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 SAME_NAME = (
-    "sum mean prod max min argmax argmin all any reshape transpose swapaxes ravel squeeze clip astype dot matmul "
-    "exp exp2 expm1 log log2 log10 log1p sqrt square abs sign sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh "
-    "arccosh arctanh reciprocal floor ceil trunc isfinite isnan isinf relu sigmoid softmax log_softmax logsumexp "
-    "flip where maximum minimum trace broadcast_to moveaxis expand_dims").split()
+    "sum mean prod max min argmax argmin all any reshape transpose swapaxes ravel squeeze clip "
+    "astype dot matmul exp exp2 expm1 log log2 log10 log1p sqrt square abs sign sin cos tan arcsin "
+    "arccos arctan sinh cosh tanh arcsinh arccosh arctanh reciprocal floor ceil trunc isfinite "
+    "isnan isinf relu sigmoid softmax log_softmax logsumexp flip where maximum minimum trace "
+    "broadcast_to moveaxis expand_dims")
 HABITS = {  # PyTorch's name -> ours
-    "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power", "neg": "negative",
-    "view": "reshape", "flatten": "ravel", "unsqueeze": "expand_dims", "permute": "transpose", "amax": "max",
-    "amin": "min", "mm": "matmul", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh",
-    "acosh": "arccosh", "atanh": "arctanh", "round": "rint", "expand": "broadcast_to", "clamp": "clip"}
-INPLACE = {"isub": "subtract", "iadd": "add", "imul": "multiply", "itruediv": "divide", "ipow": "power",
-           "imatmul": "matmul", "ifloordiv": "floor_divide", "imod": "remainder"}
+    "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power",
+    "neg": "negative", "view": "reshape", "flatten": "ravel", "unsqueeze": "expand_dims",
+    "permute": "transpose", "amax": "max", "amin": "min", "mm": "matmul", "asin": "arcsin",
+    "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
+    "atanh": "arctanh", "round": "rint", "expand": "broadcast_to", "clamp": "clip"}
+INPLACE = {
+    "isub": "subtract", "iadd": "add", "imul": "multiply", "itruediv": "divide", "ipow": "power",
+    "imatmul": "matmul", "ifloordiv": "floor_divide", "imod": "remainder"}
 
 
 class Count(int):
@@ -60,52 +71,120 @@ def transposed(x: Box) -> Any:
     return shapes.transpose(x)
 
 
-def rebind(x: Box, y: Any, what: str) -> Any:
-    """Make ``x`` hold what ``y`` holds: the object stays, its value and its place in the graph are new."""
+def rounded(x: Any, digits: int | None = None) -> Any:
+    """Python's ``round``: the nearest multiple of ``10 ** -digits``; its derivative is 0."""
+    if not digits:
+        return PUBLIC["rint"](x)
+    scale = 10.0 ** digits
+    return PUBLIC["rint"](x * scale) / scale
+
+
+# ---- changes in place
+
+def rebind(x: Any, y: Any, what: str) -> None:
+    """Make ``x`` hold what ``y`` holds: the object stays, value and place in the graph are new."""
+    if not isinstance(y, Box) and x.level < MODES.get().paused:
+        x.value, x.aval = y, aval_of(y)  # under no_grad() the write moves the value alone
+        return
     if y.__class__ is not x.__class__:
-        raise MutationError(f"{what} would turn a {type(x).__name__} into a {type(y).__name__}; write it without "
-                            "changing in place: x = x + z, or x = ad.setitem(x, key, value)")
+        raise MutationError(
+            f"{what} in place would turn a {type(x).__name__} into a {type(y).__name__}; write it "
+            "without changing in place: x = x + z, or x = ad.setitem(x, key, value)")
     for cls in type(x).__mro__:
         for slot in getattr(cls, "__slots__", ()):
             if not slot.startswith("_"):
                 setattr(x, slot, getattr(y, slot))
-    return x
+    if hasattr(x, "forget_base"):
+        x.forget_base()
+
+
+def fitted(x: Box, y: Any, what: str) -> Any:
+    """``y`` in the dtype of ``x``, which it overwrites; NumPy's rules say what fits."""
+    if y.shape != x.shape:
+        raise ShapeError(f"{what} in place: the result has shape {y.shape}, the tensor {x.shape}; "
+                         f"write x = ad.{what}(x, z) for a new one")
+    if y.dtype == x.dtype:
+        return y
+    if not np.can_cast(y.dtype, x.dtype, "same_kind"):
+        raise DTypeError(f"{what} in place: a result of {y.dtype} does not fit into {x.dtype}; "
+                         f"write x = ad.{what}(x, z) for a new one, or x = x.astype({y.dtype})")
+    return PUBLIC["astype"](y, x.dtype) if isinstance(y, Box) else y.astype(x.dtype)
 
 
 def set_item(x: Box, key: Any, value: Any) -> None:
-    """``x[key] = value``: x becomes a new version, in which the overwritten elements have gradient 0."""
+    """``x[key] = value``: a new version of x, in which what was overwritten has gradient 0."""
+    writable(x, "x[...] = v")
     rebind(x, PUBLIC["setitem"](x, key, value), "x[...] = v")
+
+
+def writable(x: Any, what: str) -> None:
+    """An error if a write to ``x`` would, in NumPy, reach another value that shares its memory."""
+    inner: Any = x
+    while isinstance(inner, Box):
+        guard: Any = getattr(inner, "writable", None)
+        if guard is not None:
+            guard(what)
+            return
+        inner = inner.value
+    x = inner
+    if x.__class__ is ndarray and x.base is not None and shared(x):
+        raise aliased(what, f"an array of shape {x.base.shape}")
+
+
+def shared(x: Any) -> bool:
+    """Whether someone beside the view ``x`` holds its array; where nobody counts, yes."""
+    return not COUNTS or sys.getrefcount(x.base) > ALONE
+
+
+def _count_alone() -> int:
+    """What getrefcount says of an array that only its view holds, on this interpreter."""
+    x = np.zeros(2)[:1]
+    return sys.getrefcount(x.base)
+
+
+ALONE = _count_alone()
+
+
+def aliased(what: str, base: str) -> MutationError:
+    """The error for a write into a view."""
+    return MutationError(
+        f"{what}: this is a selection or another view of {base}; NumPy would write into that one "
+        "too, and here slices are values. Write into the whole one (x[0] = v), or take a copy with "
+        ".clone() first.")
 
 
 def _inplace(name: str) -> Callable[[Box, Any], Any]:
     def change(x: Box, z: Any) -> Any:
-        y = PUBLIC[name](x, z)
-        if y.shape != x.shape:
-            raise ShapeError(f"in-place {name}: the result has shape {y.shape} and x {x.shape}; x = x {name} z makes a "
-                             "new one")
-        return rebind(x, y, f"in-place {name}")
+        rebind(x, fitted(x, PUBLIC[name](x, z), name), name)
+        return x
     return change
+
+
+def _refuses(kind: str) -> Callable[[Box], Any]:
+    return lambda x: refuse(kind)
 
 
 def install() -> None:
     """Put the methods on Box."""
-    for name in SAME_NAME:
+    for name in SAME_NAME.split():
         setattr(Box, name, PUBLIC[name])
     for habit, name in HABITS.items():
         setattr(Box, habit, PUBLIC[name])
     for operator_name, name in INPLACE.items():
         setattr(Box, f"__{operator_name}__", _inplace(name))
-    Box.__setitem__ = set_item
-    Box.T, Box.mT, Box.size = property(transposed), property(matrix_transpose), property(size)
-    Box.dim = lambda x: x.ndim
-    Box.numel = lambda x: x.aval.size
-    Box.__array_priority__ = 1000
-    Box.__array_namespace__ = _namespace
+    for kind in ("float", "int", "complex", "index"):
+        setattr(Box, f"__{kind}__", _refuses(kind))
+    more: dict[str, Any] = {
+        "__setitem__": set_item, "__round__": rounded, "T": property(transposed),
+        "mT": property(matrix_transpose), "size": property(size), "dim": lambda x: x.ndim,
+        "numel": lambda x: x.aval.size, "__array_priority__": 1000,
+        "__array_namespace__": _namespace}
+    for name, method in more.items():
+        setattr(Box, name, method)
 
 
 def _namespace(x: Box, *, api_version: Any = None) -> Any:
     """The namespace of the array API standard: this package."""
-    import sys
     return sys.modules["adjoint"]
 
 

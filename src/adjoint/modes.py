@@ -1,10 +1,10 @@
-"""What a block can switch on for its context (thread or async task): no_grad, enable_grad, tape, sites."""
+"""What a block switches on for its context (thread or async task): no_grad, tape, sites."""
 
 from __future__ import annotations
 
 import functools
-import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adjoint.core.box import new_level
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
 
-HERE = os.path.dirname(__file__)
+HERE = str(Path(__file__).parent)
 
 
 class GradMode(Mode):
@@ -32,8 +32,8 @@ class GradMode(Mode):
 def no_grad() -> GradMode:
     """A block in which nothing is recorded: what is computed there is a constant, in both modes.
 
-    Inside a function under `grad` it holds for the values of that function too; a transformation that begins inside
-    the block records as usual.
+    Inside a function under `grad` it holds for the values of that function too; a transformation
+    that begins inside the block records as usual.
 
     >>> x = ad.tensor(2.0, requires_grad=True)
     >>> with ad.no_grad():

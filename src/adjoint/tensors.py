@@ -1,8 +1,9 @@
 """PyTorch's face: Tensor, with requires_grad, .grad and backward().
 
-The handle (Tensor) and the Node are two objects. Gradients live on the handle and a leaf knows its owner weakly, so no
-reference cycle exists. Values are owned: what the user can still write to is copied before a graph holds it, and a
-write through a Tensor gives it a new node; it goes into the old buffer only where nobody else can reach that.
+The handle (Tensor) and the Node are two objects. Gradients live on the handle and a leaf knows its
+owner weakly, so no reference cycle exists. Values are owned: what the user can still write to is
+copied before a graph holds it, and a write through a Tensor gives it a new node; it goes into the
+old buffer only where nobody else can reach that.
 """
 
 from __future__ import annotations
@@ -18,24 +19,25 @@ from adjoint.core.node import MODES, Leaf, Node, aval_of, leaf, ndarray, new, no
 from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY
 from adjoint.core.reverse import Tracked, sweep
 from adjoint.core.symbol import Symbol
-from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, MutationError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, ShapeError
 
-from . import hooks, methods
-from .ops.declare import COMPOSED  # noqa: F401 - the rows are entered by this import
+from . import exits, hooks, methods
+from .exits import bottom, is_tracked
+from .ops import declare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-COUNTS = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 GRADFUL = "fc"
+ROWS = declare.COMPOSED  # importing ops enters the rows
 
 
 class Tensor(Tracked):
     """An array that remembers how it was made: ``Tensor(data, requires_grad=False, dtype=None)``.
 
-    ``data`` is copied. With ``requires_grad`` the tensor is a leaf: ``backward()`` of a result adds the gradient to
-    its ``.grad``. Raises DTypeError if a gradient is asked of integers or booleans, EscapeError if ``data`` contains
-    tracked values (`ad.array` joins those).
+    ``data`` is copied. With ``requires_grad`` the tensor is a leaf: ``backward()`` of a result adds
+    the gradient to its ``.grad``. Raises DTypeError if a gradient is asked of integers or booleans,
+    EscapeError if ``data`` contains tracked values (`ad.array` joins those).
 
     >>> x = ad.tensor([1.0, 2.0], requires_grad=True)
     >>> (x * x).sum().backward()
@@ -43,12 +45,13 @@ class Tensor(Tracked):
     tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_base", "_gradient", "_retains")
+    __slots__ = ("__weakref__", "_base", "_gradient")
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Box):
             if is_tracked(data):
-                raise escape("ad.tensor(x)", "x itself, or ad.tensor(x.detach()) for a copy outside the graph")
+                raise escape("ad.tensor(x)",
+                             "x itself, or ad.tensor(x.detach()) for a copy outside the graph")
             data = data.concrete()
         value = as_value(data, dtype)
         self.value, self.aval, self.level, self.node = value, aval_of(value), 0, None
@@ -65,10 +68,12 @@ class Tensor(Tracked):
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
         if not self.is_leaf:
-            raise GraphError("requires_grad can be set on leaves only; use y.detach() for a value outside the graph")
+            raise GraphError("requires_grad can be set on leaves only; use y.detach() for a value "
+                             "outside the graph")
         if wanted and self.aval.dtype.kind not in GRADFUL:
-            raise DTypeError(f"{self.dtype} has no derivative: only floating point and complex tensors require "
-                             "gradients; write ad.tensor(data, dtype=float, requires_grad=True)")
+            raise DTypeError(
+                f"{self.dtype} has no derivative: only floating point and complex tensors require "
+                "gradients; write ad.tensor(data, dtype=float, requires_grad=True)")
         if wanted != (self.node is not None):
             self.node = leaf(self.value, weakref.ref(self)) if wanted else None
 
@@ -93,9 +98,9 @@ class Tensor(Tracked):
         """Always "cpu": a device is a target of the compiler."""
         return "cpu"
 
-    def to(self, target: Any = "cpu", dtype: Any = None) -> Any:
+    def to(self: Any, target: Any = "cpu", dtype: Any = None) -> Any:
         """The tensor on ``"cpu"`` (where it is), or in another dtype."""
-        if isinstance(target, str) and target in ("cpu", "cuda", "mps"):
+        if isinstance(target, str) and target.split(":")[0] in ("cpu", "cuda", "mps"):
             if target != "cpu":
                 raise ArgumentError(f"there is no device {target!r}; tensors are on the cpu")
             return self if dtype is None else self.astype(dtype)
@@ -111,20 +116,25 @@ class Tensor(Tracked):
     @data.setter
     def data(self, value: Any) -> None:
         self.writable("x.data = v")
-        self.replace(value.concrete() if isinstance(value, Box) else as_value(value, None))
+        value = value.concrete() if isinstance(value, Box) else as_value(value, None)
+        if self.node is not None and value.shape != self.shape:
+            raise ShapeError(f"x.data = v: v has shape {value.shape}, and a gradient of shape "
+                             f"{self.shape} belongs to x; make a new tensor of the other shape")
+        self.replace(value)
 
     def detach(self) -> Tensor:
         """The same value outside the graph."""
         return untracked(self.value, self.level)
 
-    def clone(self) -> Any:
+    def clone(self: Any) -> Any:
         """A copy that stays in the graph."""
         return +self
 
     def numpy(self) -> Any:
         """A read-only view of the values; an error while the tensor is tracked."""
-        if self.node is not None:
-            raise escape("x.numpy()", "x.detach().numpy() for the values alone")
+        if is_tracked(self):
+            raise EscapeError(f"x.numpy() of a tracked tensor {exits.LOST}. Write "
+                              "x.detach().numpy() where the values alone are meant")
         view = np.asarray(self.concrete()).view()
         view.flags.writeable = False
         return view
@@ -132,42 +142,26 @@ class Tensor(Tracked):
     def item(self) -> Any:
         """The one element as a Python number."""
         if self.aval.size != 1:
-            raise ShapeError(f"item() needs one element; the shape is {self.shape}. Use tolist()")
+            raise ShapeError(f"item() and number formats need one element; the shape is "
+                             f"{self.shape}. Use x.tolist(), or print x")
         return np.asarray(self.concrete()).item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
         return np.asarray(self.concrete()).tolist()
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        if is_tracked(self):
-            return super().__array__(dtype)
-        if copy:
-            return np.array(self.concrete(), dtype=dtype)
-        return self.numpy() if dtype in (None, self.dtype) else self.numpy().astype(dtype)
-
-    def __float__(self) -> float:
-        return super().__float__() if is_tracked(self) else float(self.item())
-
-    def __int__(self) -> int:
-        return super().__int__() if is_tracked(self) else int(self.item())
-
-    def __complex__(self) -> complex:
-        return super().__complex__() if is_tracked(self) else complex(self.item())
-
-    def __index__(self) -> int:
-        return super().__index__() if is_tracked(self) else self.item().__index__()
-
     def __repr__(self) -> str:
         if self.level > 0 and self.level not in live:
             return f"tensor({self.aval}, of a call that has ended)"
-        if isinstance(base := bottom(self), Symbol):
+        base = bottom(self)
+        if isinstance(base, Symbol):
             return f"tensor({base.aval}, traced)"
         base = np.asarray(base)
-        body = np.array2string(base, separator=", ", prefix="tensor(") if base.ndim else np.array2string(base)
+        prefix = "tensor(" if base.ndim else ""
+        body = np.array2string(base, separator=", ", prefix=prefix)
         extra = "" if base.dtype.char in "dl?" else f", dtype={base.dtype}"
         made = self.grad_fn
-        tail = f", grad_fn={made}" if made else ", requires_grad=True" if self.node is not None else ""
+        tail = f", grad_fn={made}" if made else ", requires_grad=True" if self.node else ""
         return f"tensor({body}{extra}{tail})"
 
     def __format__(self, spec: str) -> str:
@@ -177,13 +171,45 @@ class Tensor(Tracked):
         if not self.is_leaf:
             raise GraphError("only leaves can be copied deeply; use y.detach() or y.clone()")
         copy = Tensor(self.detach(), requires_grad=self.requires_grad)
-        copy.grad = None if self.grad is None else self.grad.detach()
+        copy.grad = None if self.grad is None else Tensor(self.grad.detach())
         return copy
 
     def __reduce__(self) -> Any:
         if not self.is_leaf:
             raise GraphError("only leaves can be pickled; use y.detach()")
         return Tensor, (np.asarray(self.concrete()), self.requires_grad)
+
+    # ---- ways out of the graph: errors for tracked values, open to others
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if is_tracked(self):
+            raise exits.refusal()
+        if copy:
+            return np.array(self.concrete(), dtype=dtype)
+        return self.numpy() if dtype in (None, self.dtype) else self.numpy().astype(dtype)
+
+    def __float__(self) -> float:
+        return exits.refuse("float") if is_tracked(self) else float(self.item())
+
+    def __int__(self) -> int:
+        return exits.refuse("int") if is_tracked(self) else int(self.item())
+
+    def __complex__(self) -> complex:
+        return exits.refuse("complex") if is_tracked(self) else complex(self.item())
+
+    def __index__(self) -> int:
+        return exits.refuse("index") if is_tracked(self) else self.item().__index__()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        key = ufunc if method == "__call__" else (ufunc, method)
+        if key not in NUMPY and not exits.any_tracked((args, kwargs)):
+            return exits.on_arrays(getattr(ufunc, method), args, kwargs, Tensor)
+        return super().__array_ufunc__(ufunc, method, *args, **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function not in NUMPY and not exits.any_tracked((args, kwargs)):
+            return exits.on_arrays(function, args, kwargs, Tensor)
+        return super().__array_function__(function, types, args, kwargs)
 
     # ---- gradients
 
@@ -200,23 +226,32 @@ class Tensor(Tracked):
         if value is not None:
             value = value if isinstance(value, Tensor) else Tensor(value)
             if value.shape != self.shape:
-                raise ShapeError(f".grad has the shape of its tensor, {self.shape}, not {value.shape}")
+                raise ShapeError(f".grad has the shape of its tensor, {self.shape}, "
+                                 f"not {value.shape}")
         self._gradient = value
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None,
+                 create_graph: bool = False) -> None:
         """Add to ``.grad`` of every leaf the gradient of this tensor, contracted with ``gradient``.
 
             leaf.grad += sum_k gradient_k d y_k / d leaf
 
-        A result with one element needs no ``gradient``. The graph is freed unless ``retain_graph``; with
-        ``create_graph`` the gradients are themselves recorded and can be differentiated again.
+        A result with one element needs no ``gradient``. The graph is freed unless ``retain_graph``;
+        with ``create_graph`` the gradients are themselves recorded and can be differentiated again.
+        Raises GraphError if nothing was recorded, the graph was freed, or a cotangent is missing.
+
+        >>> x = ad.tensor(3.0, requires_grad=True)
+        >>> (x * x).backward()
+        >>> x.grad
+        tensor(6.)
         """
         if self.node is None:
-            raise GraphError("nothing to differentiate: no input of this value has requires_grad=True, or it was "
-                             "computed under no_grad()")
+            raise GraphError("nothing to differentiate: no input of this value has "
+                             "requires_grad=True, or it was computed under no_grad()")
         seed = self.seed(gradient)
         if create_graph:
-            leaves = sweep({self.node: tracked_seed(seed, self.level)}, retain=True, record=(Tensor, self.level))
+            seed = seed if isinstance(seed, Tensor) else untracked(seed, self.level)
+            leaves = sweep({self.node: seed}, retain=True, record=(Tensor, self.level))
         else:
             with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
                 leaves = sweep({self.node: seed}, retain=bool(retain_graph))
@@ -227,76 +262,113 @@ class Tensor(Tracked):
         if gradient is None:
             if self.aval.size != 1:
                 raise GraphError(
-                    f"backward() of a result of shape {self.shape} needs the cotangent to contract it with: write "
-                    f"y.sum().backward(), or y.backward(np.ones({self.shape}))")
-            return np.ones(self.shape, self.dtype) if self.shape else self.dtype.type(1)
+                    f"backward() of a result of shape {self.shape} needs the cotangent to contract "
+                    f"it with: write y.sum().backward(), or y.backward(np.ones({self.shape}))")
+            return np.ones(self.shape, self.dtype)[()]
         shape = gradient.shape if isinstance(gradient, Box) else np.shape(gradient)
         if shape != self.shape:
-            raise ShapeError(f"backward(gradient): the cotangent has shape {shape}, the result {self.shape}; they are "
-                             "equal")
-        if isinstance(gradient, Tensor):
-            gradient = gradient if is_tracked(gradient) else private(gradient.value)
-        else:
-            gradient = as_value(gradient, self.dtype)
-        return conjugate(gradient) if gradient.dtype == self.dtype else PUBLIC["astype"](gradient, self.dtype)
+            raise ShapeError(f"backward(gradient): the cotangent has shape {shape}, the result "
+                             f"{self.shape}; they must be equal")
+        if not isinstance(gradient, Tensor):
+            return conjugate(as_value(gradient, self.dtype))
+        gradient = conjugate(gradient if is_tracked(gradient) else private(gradient.value))
+        same = gradient.dtype == self.dtype
+        return gradient if same else PUBLIC["astype"](gradient, self.dtype)
 
     def retain_grad(self) -> None:
-        """Keep ``.grad`` of this result too, when backward() passes it."""
+        """Keep ``.grad`` of this result too, when backward() passes it.
+
+        >>> x = ad.tensor(3.0, requires_grad=True)
+        >>> y = x * x
+        >>> y.retain_grad()
+        >>> (y * 2.0).backward()
+        >>> y.grad
+        tensor(2.)
+        """
         if self.node is None:
             raise GraphError("retain_grad() needs a tensor that a gradient reaches")
         if not self.is_leaf:
             keeper = weakref.ref(self)
-            hooks.attach(self, lambda dy: hooks.keep(keeper, dy))
+            hooks.attach(self, lambda dy: keep(keeper(), dy))
 
     def register_hook(self, hook: Callable[[Any], Any]) -> hooks.Handle:
-        """Call ``hook(gradient)`` when the gradient of this tensor is complete; what it returns replaces it.
+        """Call ``hook(gradient)`` when the gradient of this tensor is complete.
 
-        Returns a handle with ``remove()``.
+        What it returns replaces the gradient; None leaves it. Returns a handle with ``remove()``.
+
+        >>> x = ad.tensor(3.0, requires_grad=True)
+        >>> handle = x.register_hook(lambda gradient: 10.0 * gradient)
+        >>> (x * x).backward()
+        >>> x.grad
+        tensor(60.)
         """
         if self.node is None:
-            raise GraphError("a hook needs a tensor that a gradient reaches: requires_grad is False")
+            raise GraphError("a hook needs a tensor that a gradient reaches: requires_grad is "
+                             "False")
         return hooks.attach(self, shown(hook))
 
     # ---- changes in place
 
     def replace(self, value: Any) -> None:
-        """Hold another value, on a new node: what a graph has kept of the old one is never overwritten."""
+        """Hold another value, on a new node: what a graph has kept is never overwritten.
+
+        A leaf of the user's stays a leaf; for anything else the write is the identity.
+        """
         before, known = self.node, aval_of(value)
         self.value, self.aval = value, known
+        self.forget_base()
         if before is None:
             return
-        if isinstance(before, Leaf):
+        if isinstance(before, Leaf) and before.owner is not None:
             self.node = leaf(value, before.owner)
             self.node.hooks = before.hooks
         else:
-            self.node = node(REGISTRY["cast"], (before,), {"dtype": known.dtype}, None, known)
-
-    def writable(self, what: str) -> None:
-        """An error if a write would, in NumPy, reach another tensor whose memory this one shares."""
-        base = getattr(self, "_base", None)
-        base = None if base is None else base()
-        if base is not None and shares_memory(self.value, base.value):
-            raise MutationError(
-                f"{what}: this tensor is a selection or another view of a tensor of shape {base.shape}; NumPy would "
-                "write into that one too, and here slices are values. Write into the whole one (x[0] = v), or take a "
-                "copy with .clone() first.")
+            params = {"dtype": known.dtype}
+            self.node = node(REGISTRY["cast"], (before,), params, None, known)
 
     def shares(self, base: Any) -> None:
-        """Note the tensor whose memory this one may share."""
-        root = getattr(base, "_base", None)
-        self._base = root if root is not None and root() is not None else weakref.ref(base)
+        """Note the tensor whose memory this one shares, if it does."""
+        value, source = self.value, base.value
+        if value.__class__ is not ndarray or source.__class__ is not ndarray:
+            return
+        if value.base is not None and (value.base is source or value.base is source.base):
+            root = getattr(base, "_base", None)
+            self._base = root if root is not None and root() is not None else weakref.ref(base)
+
+    def forget_base(self) -> None:
+        """From here on this tensor has memory of its own."""
+        if hasattr(self, "_base"):
+            del self._base
+
+    def writable(self, what: str) -> None:
+        """An error if a write would, in NumPy, reach another tensor of the same memory."""
+        if isinstance(self.value, Box):
+            methods.writable(self.value, what)
+            return
+        base = getattr(self, "_base", None)
+        base = None if base is None else base()
+        if base is not None:
+            raise methods.aliased(what, f"a tensor of shape {base.shape}")
 
     def check_leaf(self, what: str) -> None:
         """An error for a change of a leaf that wants a gradient, outside no_grad()."""
-        if isinstance(self.node, Leaf) and self.node.owner is not None and self.level >= MODES.get().paused:
-            raise GraphError(f"{what} on a leaf that requires a gradient: its history would be lost. Write it inside "
-                             "`with ad.no_grad():` (an update of a parameter), or x = x + ... (a new value)")
+        n = self.node
+        if isinstance(n, Leaf) and n.owner is not None and self.level >= MODES.get().paused:
+            raise GraphError(
+                f"{what} on a leaf that requires a gradient: its history would be lost. Write it "
+                "inside `with ad.no_grad():` (an update of a parameter), or x = x + ... (a new "
+                "value)")
 
     def zero_(self) -> Tensor:
         """Set every element to 0, in place."""
         self.writable("x.zero_()")
         self.check_leaf("zero_()")
-        self.replace(np.zeros(self.shape, self.dtype)[()])
+        if self.owns_buffer():
+            self.value.fill(0)
+        elif self.node is None or self.level < MODES.get().paused:
+            self.replace(np.zeros(self.shape, self.dtype)[()])
+        else:
+            self[...] = 0
         return self
 
     def fill_(self, value: Any) -> Tensor:
@@ -309,64 +381,58 @@ class Tensor(Tracked):
         self[...] = other
         return self
 
+    def operand(self, z: Any, recorded: bool) -> Any:
+        """The other operand of a write, as a plain array where no derivative flows through it."""
+        plain = isinstance(z, Tensor) and z.level == self.level and (z.node is None or not recorded)
+        return z.value if plain else z
+
     def __setitem__(self, key: Any, value: Any) -> None:
         self.writable("x[...] = v")
         self.check_leaf("x[...] = v")
-        if self.node is None or self.level < MODES.get().paused:
-            value = value.value if isinstance(value, Tensor) and value.level == self.level and (
-                value.node is None or self.level < MODES.get().paused) else value
-            if not isinstance(value, Box) and not isinstance(self.value, Box):
-                self.replace(PUBLIC["setitem"](self.value, key, value))
-                return
-        methods.set_item(self, key, value)
+        recorded = self.level >= MODES.get().paused
+        value = self.operand(value, recorded)
+        unrecorded = self.node is None or not recorded
+        if not unrecorded or isinstance(value, Box) or isinstance(self.value, Box):
+            methods.set_item(self, key, value)
+            return
+        y = PUBLIC["setitem"](self.value, key, value)
+        self.replace(y if y.dtype == self.dtype else y.astype(self.dtype))
 
     def change(self, name: str, ufunc: Any, z: Any) -> Tensor:
-        """``self op= z``: a new value for this tensor, in its old buffer if nobody else can see that."""
+        """``self op= z``: a new value, in the old buffer if nobody else can see that."""
         self.check_leaf(f"in-place {name}")
         recorded = self.level >= MODES.get().paused
-        if isinstance(z, Tensor) and z.level == self.level and (z.node is None or not recorded):
-            z = z.value
-        if isinstance(z, Box) or isinstance(self.value, Box) or (recorded and self.node is not None):
-            y = PUBLIC[name](self, z)
+        z = self.operand(z, recorded)
+        boxed = isinstance(z, Box) or isinstance(self.value, Box)
+        if boxed or (recorded and self.node is not None):
+            methods.rebind(self, methods.fitted(self, PUBLIC[name](self, z), name), name)
         elif ufunc is not None and self.owns_buffer() and fits_into(self, z):
             ufunc(self.value, z, out=self.value)
-            return self
         else:
-            y = PUBLIC[name](self.value, z)
-        if y.shape != self.shape:
-            raise ShapeError(f"in-place {name}: the result has shape {y.shape}, the tensor {self.shape}; write "
-                             f"x = ad.{name}(x, z) for a new one")
-        if isinstance(y, Box):
-            return methods.rebind(self, y, f"in-place {name}")
-        self.replace(y.astype(self.dtype) if y.dtype != self.dtype else y)
+            self.replace(methods.fitted(self, PUBLIC[name](self.value, z), name))
         return self
 
     def owns_buffer(self) -> bool:
-        """Whether only this tensor, with its idle leaf, can reach its buffer: then there is nothing to protect."""
+        """Whether only this tensor, with its idle leaf, can reach its buffer."""
         if not COUNTS or self.value.__class__ is not ndarray or self.value.base is not None:
             return False
         held = SOLE
         if self.node is not None:
-            if sys.getrefcount(self.node) != SOLE:
+            if sys.getrefcount(self.node) != SOLE or not isinstance(self.node, Leaf):
                 return False
             held += self.node.value is self.value
         return sys.getrefcount(self.value) == held
 
 
-def _in_place(name: str, ufunc: Any) -> Any:
+def _in_place(name: str) -> Any:
+    ufunc = None if name == "matmul" else getattr(np, name)
     return lambda self, z: self.change(name, ufunc, z)
 
 
 for _operator, _name in methods.INPLACE.items():
-    setattr(Tensor, f"__{_operator}__", _in_place(_name, None if _name == "matmul" else getattr(np, _name)))
+    setattr(Tensor, f"__{_operator}__", _in_place(_name))
 for _name in ("add", "sub", "mul", "div"):  # PyTorch's x.add_(z)
-    setattr(Tensor, f"{_name}_", _in_place(methods.HABITS[_name], getattr(np, methods.HABITS[_name])))
-
-
-def _count_sole() -> int:
-    """What getrefcount says of a value that one slot holds, on this interpreter."""
-    t = Tensor(np.zeros(1))
-    return sys.getrefcount(t.value)
+    setattr(Tensor, f"{_name}_", _in_place(methods.HABITS[_name]))
 
 
 class GradFn:
@@ -407,7 +473,8 @@ def as_value(data: Any, dtype: Any) -> Any:
     try:
         value = np.array(data, dtype=dtype)
     except EscapeError:
-        raise escape("ad.tensor([x, y])", "ad.array([x, y]), which joins tracked values and numbers") from None
+        raise escape("ad.tensor([x, y])",
+                     "ad.array([x, y]), which joins tracked values and numbers") from None
     except ValueError as e:
         raise ShapeError(f"ad.tensor: the nested lists do not form an array ({e})") from None
     if value.dtype.kind not in "fciub":
@@ -422,25 +489,9 @@ def untracked(value: Any, level: int = 0) -> Tensor:
     return y
 
 
-def bottom(x: Any) -> Any:
-    """The array or Symbol at the bottom of a value."""
-    while isinstance(x, Box) and not isinstance(x, Symbol):
-        x = x.value
-    return x
-
-
-def is_tracked(x: Any) -> bool:
-    """Whether a derivative flows through ``x``, or it has no value to give away."""
-    while isinstance(x, Box):
-        if not isinstance(x, Tensor) or x.node is not None:
-            return True
-        x = x.value
-    return False
-
-
-def shares_memory(x: Any, z: Any) -> bool:
-    """Whether two arrays may overlap."""
-    return isinstance(x, ndarray) and isinstance(z, ndarray) and np.may_share_memory(x, z)
+def is_box(x: Any) -> bool:
+    """Whether an interpreter has custody of ``x``."""
+    return isinstance(x, Box)
 
 
 def fits_into(x: Tensor, z: Any) -> bool:
@@ -452,28 +503,48 @@ def fits_into(x: Tensor, z: Any) -> bool:
 
 
 def conjugate(dy: Any) -> Any:
-    """The gradient of a complex variable is the direction of steepest ascent (PyTorch's convention).
+    """The gradient of a complex variable is the direction of steepest ascent (as in PyTorch).
 
-    The rules compute with transposes, so cotangents are conjugated where they enter and where they leave.
+    The rules compute with transposes, so cotangents are conjugated where they enter and leave.
     """
-    return dy.conj() if dy.dtype.kind == "c" and not isinstance(dy, Box) else dy
-
-
-def tracked_seed(seed: Any, level: int) -> Any:
-    """The seed of a recorded sweep."""
-    return seed if isinstance(seed, Tensor) else untracked(seed, level)
+    return dy.conj() if dy.dtype.kind == "c" else dy
 
 
 def shown(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """``hook`` as the sweep calls it: it sees a Tensor, and its answer goes back as what the sweep carries."""
+    """``hook`` as the sweep calls it: it sees the gradient as a Tensor, and may answer another."""
     def call(dy: Any) -> Any:
-        answer = hook(dy if isinstance(dy, Box) else untracked(dy))
+        seen = conjugate(dy)
+        answer = hook(seen if isinstance(seen, Box) else untracked(seen))
         if answer is None:
             return dy
-        if getattr(answer, "shape", None) != dy.shape:
-            raise ArgumentError(f"a hook returns None or a gradient of shape {dy.shape}, not {answer!r}")
-        return answer.value if not isinstance(dy, Box) and isinstance(answer, Box) else answer
+        if np.shape(answer) != dy.shape:
+            raise ArgumentError(f"a hook returns None or a gradient of shape {dy.shape}, "
+                                f"not {answer!r}")
+        if not isinstance(dy, Box):
+            answer = as_value(bottom(answer), dy.dtype)
+        return conjugate(answer)
     return call
+
+
+def keep(tensor: Tensor | None, dy: Any) -> Any:
+    """`retain_grad`: add the gradient to that of its tensor, if it is still there."""
+    if tensor is not None:
+        dx = conjugate(dy)
+        recorded = isinstance(dx, Box)
+        tensor._gradient = added(tensor.grad, dx if recorded else untracked(own(dx)), recorded)
+    return dy
+
+
+def own(dx: Any) -> Any:
+    """A gradient that shares no memory with another."""
+    return dx.copy() if isinstance(dx, ndarray) else dx
+
+
+def added(before: Any, dx: Any, recorded: bool) -> Any:
+    """The sum of two gradients; it stays in the graph if the sweep was recorded."""
+    if before is None:
+        return dx
+    return before + dx if recorded else (before + dx).detach()
 
 
 def accumulate(leaves: dict[Leaf, Any], tracked: bool) -> None:
@@ -483,48 +554,38 @@ def accumulate(leaves: dict[Leaf, Any], tracked: bool) -> None:
         owner = n.owner() if n.owner is not None else None
         if owner is None:
             continue
-        for hook in n.hooks:
+        for hook in hooks.of(n):
             dx = hook(dx)
+        dx = conjugate(dx)
         if not tracked:
-            value = conjugate(dx.value if isinstance(dx, Tensor) and dx.level == 0 else dx)
+            value: Any = dx.value if isinstance(dx, Tensor) and dx.level == 0 else dx
             if value.__class__ is ndarray and (value.base is not None or id(value) in given):
                 value = value.copy()
             given.add(id(value))
             dx = untracked(value)
-        before = owner.grad
-        owner._gradient = dx if before is None else before + dx if tracked else (before + dx).detach()
+        owner._gradient = added(owner.grad, dx, tracked)
 
 
 def write_out(out: Any, y: Any, name: str) -> Any:
-    """``out=``: a Tensor is rebound as by ``out[...] = y``; an ndarray cannot hold a tracked result."""
-    if isinstance(out, Box):
+    """``out=``: a Tensor is rebound as by ``out[...] = y``; an ndarray holds no tracked value."""
+    if is_box(out):
         if out.shape != y.shape:
             raise ShapeError(f"{name}(out=t): the result has shape {y.shape}, t {out.shape}")
         out[...] = y
         return out
     if is_tracked(y):
-        raise escape(f"{name}(..., out=array)", f"y = {name}(...), or out=t with a Tensor t")
+        raise escape(f"{name}(..., out=array), which array += x calls too,",
+                     f"y = {name}(...), or array = array + x, or out=t with a Tensor t")
     out[...] = bottom(y)
     return out
 
 
-def on_values(function: Any) -> Callable[..., Any]:
-    """``function`` on the values alone: its result is a constant."""
-    def strip(x: Any) -> Any:
-        if isinstance(x, (list, tuple)):
-            return type(x)(map(strip, x))
-        return x.concrete() if isinstance(x, Box) else x
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*map(strip, args), **{k: strip(v) for k, v in kwargs.items()})
-    return call
+def _count_sole() -> int:
+    """What getrefcount says of a value that one slot holds, on this interpreter."""
+    t = Tensor(np.zeros(1))
+    return sys.getrefcount(t.value)
 
 
-CONSTANTS: Sequence[Any] = (np.allclose, np.isclose, np.array_equal, np.zeros_like, np.ones_like, np.empty_like,
-                            np.array_repr, np.array_str, np.result_type, np.array2string)
-for _function in CONSTANTS:
-    NUMPY[_function] = on_values(_function)
-NUMPY[np.shape], NUMPY[np.ndim], NUMPY[np.size] = (
-    lambda x: x.shape, lambda x: x.ndim, lambda x: x.aval.size)
-PUBLIC["write_out"] = write_out
+COUNTS = methods.COUNTS
 SOLE = _count_sole()
+PUBLIC["write_out"] = write_out

@@ -5,4 +5,5 @@ from .checkpointing import checkpoint
 from .gradients import grad, hvp, jvp, linearize, value_and_grad, vjp
 from .jacobians import hessian, jacobian
 
-__all__ = ["checkpoint", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp", "vmap"]
+__all__ = ["checkpoint", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize",
+           "value_and_grad", "vjp", "vmap"]

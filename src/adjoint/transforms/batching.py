@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Batch(Box):
-    """A value whose leading axis the function does not see: one row works on all of a batch at once."""
+    """A value whose leading axis the function does not see: a row works on all of it at once."""
 
     __slots__ = ()
 
@@ -35,15 +35,17 @@ class Batch(Box):
             y, axis = row.batch(size, axes, *lower, **params)
             y = moveaxis(y, axis, 0) if axis else y
         else:
-            y = joined([bind(row, [part(a, i) if m else a for a, m in zip(lower, mine, strict=True)], params)
+            y = joined([bind(row, [part(a, i) if m else a
+                                   for a, m in zip(lower, mine, strict=True)], params)
                         for i in range(size)])
         return batch(y, level)
 
     def concrete(self) -> Any:
         """Always an error: there are as many values as the batch is long."""
         raise EscapeError(
-            f"this value ({self.aval}) stands for {length(self.value)} at once (vmap), so Python cannot branch on it, "
-            "index with it or print it. Use ad.where(condition, x, y) to choose by element.")
+            f"this value ({self.aval}) stands for {length(self.value)} at once (vmap), so Python "
+            "cannot branch on it, index with it or print it. Use ad.where(condition, x, y) to "
+            "choose by element.")
 
 
 def length(value: Any) -> int:
@@ -65,7 +67,9 @@ def joined(ys: Sequence[Any]) -> Any:
 
 def without_axis(known: Any) -> Any:
     """The Aval that the function sees."""
-    return tuple(map(without_axis, known)) if isinstance(known, tuple) else aval(known.shape[1:], known.dtype)
+    if isinstance(known, tuple):
+        return tuple(map(without_axis, known))
+    return aval(known.shape[1:], known.dtype)
 
 
 def batch(value: Any, level: int) -> Batch:
@@ -76,54 +80,79 @@ def batch(value: Any, level: int) -> Batch:
 
 
 def spread_axes(axes: Any, tree: Any) -> list[Any]:
-    """The batch axis of each leaf: ``axes`` is one for all, or a tree that begins as ``tree`` does."""
+    """The batch axis of each leaf: ``axes`` is one for all, or a tree that begins as ``tree``."""
     leaves, _ = flatten(tree)
     if axes is None or isinstance(axes, int):
         return [axes] * len(leaves)
-    if isinstance(axes, dict):
+    if isinstance(axes, dict) and isinstance(tree, dict) and axes.keys() == tree.keys():
         return [a for key in sorted(axes) for a in spread_axes(axes[key], tree[key])]
-    if len(axes) != len(tree):
-        raise ArgumentError(f"in_axes/out_axes {axes} does not match {len(tree)} values")
-    return [a for one, value in zip(axes, tree, strict=True) for a in spread_axes(one, value)]
+    if isinstance(axes, (tuple, list)) and isinstance(tree, (tuple, list)) and (
+            len(axes) == len(tree)):
+        return [a for one, v in zip(axes, tree, strict=True) for a in spread_axes(one, v)]
+    shown = unflatten(flatten(tree)[1], ["*"] * len(leaves))
+    raise ArgumentError(f"vmap: in_axes/out_axes {axes!r} does not match the values {shown!r}; "
+                        "give one axis for all, or one for each")
 
 
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
-    """``f`` on a whole batch at once, written for one element: its operations get one more axis each.
+    """``f`` on a whole batch, written for one element: its operations get one more axis each.
 
-    ``in_axes`` says which axis of each argument is the batch (None: shared by all), ``out_axes`` where it goes in the
-    result. A row without a batch rule runs element by element, with the same result.
+    ``in_axes`` says which axis of each argument is the batch (None: shared by all), ``out_axes``
+    where it goes in the result. A row without a batch rule runs element by element, with the same
+    result. Raises ShapeError if the mapped axes are missing, empty or of different sizes.
 
     >>> ad.vmap(np.dot)(np.ones((3, 2)), np.ones((3, 2)))
     array([2., 2., 2.])
     """
     @functools.wraps(f)
-    def mapped(*args: Any) -> Any:
+    def mapped(*args: Any, **kwargs: Any) -> Any:
         given, structure = flatten(args)
-        axes = spread_axes(in_axes, args)
-        values = [lift(x) for x in given]
-        for x, a in zip(values, axes, strict=True):
-            if a is not None and not -len(aval_of(x).shape) <= a < len(aval_of(x).shape):
-                raise ShapeError(f"vmap: an argument of shape {aval_of(x).shape} has no axis {a} to map over; use "
-                                 "in_axes=None for an argument that all share")
-        moved = [x if a is None else moveaxis(x, a, 0) if a else x for x, a in zip(values, axes, strict=True)]
-        sizes = {aval_of(x).shape[0] for x, a in zip(moved, axes, strict=True) if a is not None}
-        if len(sizes) != 1:
-            raise ShapeError(f"vmap: the mapped axes have sizes {sorted(sizes)}; all must be equal" if sizes else
-                             "vmap: no argument is mapped (in_axes is None for all)")
-        (size,) = sizes
-        if size == 0:
-            raise ShapeError("vmap: the mapped axis is empty; there is no element to run the function on")
+        values, axes = [lift(x) for x in given], spread_axes(in_axes, args)
+        moved = [x if a is None else leading(x, a) for x, a in zip(values, axes, strict=True)]
+        size = batch_size([aval_of(x).shape[0] for x, a in zip(moved, axes, strict=True)
+                           if a is not None])
         with Level() as level:
             inner = [x if a is None else batch(x, level) for x, a in zip(moved, axes, strict=True)]
-            out = f(*unflatten(structure, inner))
+            out = f(*unflatten(structure, inner), **kwargs)
             results, s = flatten(out)
-            kind = kind_of_all([x for x in given if np.ndim(getattr(x, "value", x)) or isinstance(x, Box)])
-            full = [r.value if isinstance(r, Batch) and r.level == level else shared(r, size) for r in results]
+            full = [y.value if isinstance(y, Batch) and y.level == level else shared(y, size)
+                    for y in results]
+        kind = kind_of_all([x for x in given if isinstance(x, Box) or np.ndim(x)])
         places = spread_axes(out_axes, out)
-        return unflatten(s, [kind(moveaxis(y, 0, a) if a else y) for y, a in zip(full, places, strict=True)])
+        return unflatten(s, [kind(own(y if a in (None, 0) else moveaxis(y, 0, a)))
+                             for y, a in zip(full, places, strict=True)])
     return mapped
+
+
+def leading(x: Any, axis: int) -> Any:
+    """``x`` with the batch axis first."""
+    shape = aval_of(x).shape
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeError(
+            f"vmap: an argument of shape {shape} has no axis {axis} to map over; use in_axes=None "
+            "for an argument that all share (a list is several arguments: np.array(list) is one)")
+    return moveaxis(x, axis, 0) if axis else x
+
+
+def batch_size(sizes: Sequence[int]) -> int:
+    """The one size of all mapped axes."""
+    if not sizes:
+        raise ShapeError("vmap: no argument is mapped (in_axes is None for all)")
+    if len(set(sizes)) != 1:
+        raise ShapeError(f"vmap: the mapped axes have sizes {sorted(set(sizes))}; all must be "
+                         "equal")
+    if sizes[0] == 0:
+        raise ShapeError("vmap: the mapped axis is empty; there is no element to run the function "
+                         "on")
+    return sizes[0]
+
+
+def own(y: Any) -> Any:
+    """A result that shares no memory with an argument or another result."""
+    return y.copy() if isinstance(y, np.ndarray) and y.base is not None else y
 
 
 def shared(y: Any, size: int) -> Any:
     """A result that does not depend on the batch, repeated for each element."""
-    return broadcast_to(y if hasattr(y, "shape") else np.asarray(y), (size, *aval_of(y).shape))
+    y = y if hasattr(y, "shape") else np.asarray(y)
+    return broadcast_to(y, (size, *aval_of(y).shape))

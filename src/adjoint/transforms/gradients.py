@@ -1,4 +1,4 @@
-"""Reverse and forward mode as functions of functions: vjp, grad, value_and_grad, jvp, linearize, hvp."""
+"""Reverse and forward mode as functions of functions: vjp, grad, jvp, linearize, hvp."""
 
 from __future__ import annotations
 
@@ -7,16 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.core.box import Level
+from adjoint.core.box import Box, Level
 from adjoint.core.forward import Dual, dual, spread
-from adjoint.core.node import Leaf, aval_of, leaf
+from adjoint.core.node import Leaf, aval_of, leaf, private
 from adjoint.core.reverse import order, sweep, tracked
-from adjoint.errors import ArgumentError, DTypeError, ShapeError, UnusedInputError
+from adjoint.errors import ArgumentError, DTypeError, RuleError, ShapeError, UnusedInputError
 from adjoint.modes import tape
+from adjoint.ops.arithmetic import astype
 from adjoint.tensors import Tensor, conjugate
 
 from .trees import (
-    check_match, differentiable, flatten, kind_like, kind_of_all, lift, selected, unflatten, zeros)
+    check_match,
+    differentiable,
+    distinct,
+    flatten,
+    kind_like,
+    kind_of_all,
+    lift,
+    result,
+    selected,
+    trees_of,
+    unflatten,
+    zeros,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,40 +40,37 @@ Function = Any
 class Recorded:
     """One run of a function with its arguments tracked at a level of their own."""
 
-    def __init__(self, f: Function, args: Sequence[Any], numbers: Sequence[int], where: str, has_aux: bool,
-                 kwargs: dict[str, Any]) -> None:
+    def __init__(self, f: Function, args: Sequence[Any], numbers: Sequence[int], where: str,
+                 has_aux: bool, kwargs: dict[str, Any]) -> None:
+        if not callable(f):
+            raise ArgumentError(f"{where}: f must be a function, not {f!r}")
         self.args = args
         flat = {n: flatten(args[n]) for n in numbers}
         self.given = [x for n in numbers for x in flat[n][0]]
         example = f"{where}({{0}})" if len(args) == 1 else f"{where}(..., {{0}}, ...)"
         self.values = [differentiable(x, where, example) for x in self.given]
         self.structures = [flat[n][1] for n in numbers]
+        self.leaves: list[Leaf] = [leaf(v) for v in self.values]
         with Level() as level:
-            self.leaves: list[Leaf] = [leaf(v) for v in self.values]
-            boxes = iter([tracked(Tensor, v, level, n) for v, n in zip(self.values, self.leaves, strict=True)])
+            boxes = iter([tracked(Tensor, n.value, level, n) for n in self.leaves])
             inner = [unflatten(flat[n][1], [next(boxes) for _ in flat[n][0]]) if n in flat else a
                      for n, a in enumerate(args)]
-            out = f(*inner, **kwargs)
-            self.aux = None
-            if has_aux:
-                if not isinstance(out, tuple) or len(out) != 2:
-                    raise ArgumentError("has_aux=True: the function returns a pair (result, aux)")
-                out, self.aux = out[0], self.stripped(out[1], level)
+            out, aux = with_aux(f(*inner, **kwargs), has_aux)
+            self.aux = stripped(aux, level)
             self.outputs, self.structure = flatten(out)
-            self.nodes = [o.node if isinstance(o, Tensor) and o.level == level else None for o in self.outputs]
-            self.results = [o.value if isinstance(o, Tensor) and o.level == level else o for o in self.outputs]
-
-    @staticmethod
-    def stripped(tree: Any, level: int) -> Any:
-        """A tree without the boxes of this level."""
-        leaves, structure = flatten(tree)
-        return unflatten(structure, [x.value if isinstance(x, Tensor) and x.level == level else x for x in leaves])
+            mine = [isinstance(o, Tensor) and o.level == level for o in self.outputs]
+            self.nodes = [o.node if m else None for o, m in zip(self.outputs, mine, strict=True)]
+            self.results = [result(o.value if m else o, where)
+                            for o, m in zip(self.outputs, mine, strict=True)]
 
     def pull(self, cotangents: Sequence[Any]) -> list[Any]:
-        """The cotangent of each leaf argument; None where the results do not depend on it."""
+        """The cotangent of each leaf argument; None where the results do not depend on it.
+
+        A None among ``cotangents`` is a structural zero: that result is left out.
+        """
         seeds: dict[Any, Any] = {}
         for n, dy in zip(self.nodes, cotangents, strict=True):
-            if n is not None:
+            if n is not None and dy is not None:
                 dy = conjugate(dy)
                 seeds[n] = seeds[n] + dy if n in seeds else dy
         with np.errstate(all="ignore"):
@@ -69,24 +79,38 @@ class Recorded:
 
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:
         """One tree of gradients for each differentiated argument, in the kind of its values."""
-        filled = [kind_like(x)(zeros(v) if dx is None else own(dx))
-                  for x, v, dx in zip(self.given, self.values, leaves, strict=True)]
-        rest = iter(filled)
-        return [unflatten(s, [next(rest) for _ in range(s.num_leaves)]) for s in self.structures]
+        filled = distinct([zeros(v) if dx is None else dx
+                           for v, dx in zip(self.values, leaves, strict=True)])
+        return trees_of(self.structures, [kind_like(x)(dx)
+                                          for x, dx in zip(self.given, filled, strict=True)])
+
+    def value(self) -> Any:
+        """The result in its kind, apart from what the graph holds."""
+        kind = kind_of_all(self.given)
+        return unflatten(self.structure, [kind(private(r)) for r in self.results])
 
 
-def own(dx: Any) -> Any:
-    """A gradient that shares no memory with another."""
-    return dx.copy() if isinstance(dx, np.ndarray) and dx.base is not None else dx
+def with_aux(out: Any, has_aux: bool) -> tuple[Any, Any]:
+    """The result of a function and its aux, which is None without ``has_aux``."""
+    if not has_aux:
+        return out, None
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise ArgumentError("has_aux=True: the function returns a pair (result, aux), "
+                            f"not {type(out).__name__}")
+    return out
+
+
+def stripped(tree: Any, level: int) -> Any:
+    """A tree without the Boxes of a level."""
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [
+        private(x.value) if isinstance(x, Box) and x.level == level else x for x in leaves])
 
 
 def as_cotangent(dy: Any, y: Any) -> Any:
     """A cotangent in the dtype of its primal."""
     dy, known = lift(dy), aval_of(y)
-    if aval_of(dy).dtype == known.dtype:
-        return dy
-    from adjoint.ops.arithmetic import astype
-    return astype(dy, known.dtype)
+    return dy if aval_of(dy).dtype == known.dtype else astype(dy, known.dtype)
 
 
 def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
@@ -94,33 +118,38 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
 
         pullback(dy) = (dy J_1, dy J_2, ...),    J_k = df/dx_k
 
-    Arguments and results are pytrees. The pullback can be called again; it returns one cotangent for each argument.
-    With ``has_aux`` f returns (result, aux) and vjp (value, pullback, aux).
+    Arguments and results are pytrees. The pullback can be called again; it returns one cotangent
+    for each argument. With ``has_aux`` f returns (result, aux) and vjp (value, pullback, aux).
+    Raises DTypeError for arguments without derivative (integers), ShapeError for a cotangent that
+    has not the shape of the result.
 
     >>> y, pullback = ad.vjp(lambda x, z: x * z, 2.0, 3.0)
     >>> y, pullback(1.0)
     (6.0, (3.0, 2.0))
     """
     run = Recorded(f, primals, range(len(primals)), "ad.vjp(f, x)", has_aux, {})
-    kind = kind_of_all(run.given)
-    value = unflatten(run.structure, [kind(r) for r in run.results])
+    value = run.value()
 
     def pullback(cotangent: Any) -> tuple[Any, ...]:
         check_match("the cotangent", cotangent, value)
-        parts = [as_cotangent(dy, y) for dy, y in zip(flatten(cotangent)[0], run.results, strict=True)]
+        parts = [as_cotangent(dy, y)
+                 for dy, y in zip(flatten(cotangent)[0], run.results, strict=True)]
         return tuple(run.arguments(run.pull(parts)))
     return (value, pullback, run.aux) if has_aux else (value, pullback)
 
 
 def scalar_seed(run: Recorded, name: str) -> Any:
     """The cotangent 1 of a scalar result; an error for anything else."""
-    if len(run.results) != 1 or aval_of(run.results[0]).shape != ():
-        shapes = ", ".join(str(aval_of(r).shape) for r in run.results)
-        raise ShapeError(f"{name} needs a function with one scalar result; this one returned shape {shapes}. Reduce it "
-                         "(.sum(), .mean()), or use ad.jacobian or ad.vjp.")
+    shapes = ", ".join(str(aval_of(r).shape) for r in run.results)
+    if not shapes:
+        raise ArgumentError(f"{name}: the function returned nothing; does it lack a `return`?")
+    if shapes != "()":
+        raise ShapeError(f"{name} needs a function with one scalar result; this one returned shape "
+                         f"{shapes}. Reduce it (.sum(), .mean()), or use ad.jacobian or ad.vjp.")
     known = aval_of(run.results[0])
     if known.dtype.kind == "c":
-        raise DTypeError(f"{name} needs a real result; of a complex one take .real, .imag or abs first")
+        raise DTypeError(f"{name} needs a real result; of a complex one take .real, .imag or abs "
+                         "first")
     return np.ones((), known.dtype if known.inexact else float)[()]
 
 
@@ -128,39 +157,49 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool 
                    on_unused: str = "zeros") -> Callable[..., Any]:
     """The function that computes ``f`` and its gradient in one pass: ``(value, gradient)``.
 
-    ``argnums`` says which arguments (an int, or several); with ``has_aux`` the value is (result, aux). An argument that
-    the result does not depend on has gradient 0, or is an error with ``on_unused="error"``.
+    ``argnums`` says which arguments (an int, or several); with ``has_aux`` the value is
+    (result, aux). An argument that the result does not depend on has gradient 0, or is an error
+    with ``on_unused="error"``. Raises as `grad` does.
 
     >>> ad.value_and_grad(lambda x: x ** 2)(3.0)
     (9.0, 6.0)
     """
     if on_unused not in ("zeros", "error"):
         raise ArgumentError(f'on_unused is "zeros" or "error", not {on_unused!r}')
+    title = getattr(f, "__name__", "f")
+    name = f"ad.grad({'f' if title == '<lambda>' else title})"
 
     @functools.wraps(f)
     def with_gradient(*args: Any, **kwargs: Any) -> Any:
-        name = f"ad.grad({getattr(f, '__name__', 'f') if getattr(f, '__name__', '') != '<lambda>' else 'f'})"
-        numbers = selected(argnums, len(args))
-        run = Recorded(f, args, numbers, name, has_aux, kwargs)
+        run = Recorded(f, args, selected(argnums, len(args)), name, has_aux, kwargs)
         leaves = run.pull([scalar_seed(run, name)])
-        if on_unused == "error" and any(dx is None for dx in leaves):
-            unused = [str(aval_of(v)) for v, dx in zip(run.values, leaves, strict=True) if dx is None]
-            raise UnusedInputError(f'{name}: the result does not depend on {", ".join(unused)} (on_unused="error")')
+        if on_unused == "error":
+            check_used(run, leaves, name)
         gradients = run.arguments(leaves)
-        value = kind_of_all(run.given)(run.results[0])
         gradient = gradients[0] if isinstance(argnums, int) else tuple(gradients)
+        value = run.value()
         return ((value, run.aux), gradient) if has_aux else (value, gradient)
     return with_gradient
 
 
-def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False, on_unused: str = "zeros"
-         ) -> Callable[..., Any]:
+def check_used(run: Recorded, leaves: Sequence[Any], name: str) -> None:
+    """An error if the result does not depend on an argument."""
+    unused = [str(aval_of(v)) for v, dx in zip(run.values, leaves, strict=True) if dx is None]
+    if unused:
+        raise UnusedInputError(f"{name}: the result does not depend on {', '.join(unused)} "
+                               '(on_unused="error")')
+
+
+def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False,
+         on_unused: str = "zeros") -> Callable[..., Any]:
     """The gradient of a function with a scalar result, by reverse mode: one pass for all variables.
 
         grad(f)(x)_i = df/dx_i
 
-    The gradient has the structure, shapes and kind of the argument. For a complex argument it is the direction of
-    steepest ascent, df/dRe x + i df/dIm x (PyTorch's convention). Applied again it gives higher orders.
+    The gradient has the structure, shapes and kind of the argument. For a complex argument it is
+    the direction of steepest ascent, df/dRe x + i df/dIm x (PyTorch's convention). Applied again it
+    gives higher orders. Raises ShapeError if the result is not a scalar, DTypeError if the argument
+    has no derivative (integers).
 
     >>> ad.grad(lambda x: np.sin(x))(0.0)
     1.0
@@ -177,37 +216,40 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False, o
 # ---- forward mode
 
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
-    """The value of ``f`` and its derivative in one direction: forward mode, one pass for all results.
+    """The value of ``f`` and its derivative in one direction: forward mode, in one pass.
 
         (f(x), sum_k J_k dx_k)
+
+    Primals and tangents are tuples with one entry for each argument, of equal structure and shapes.
+    With ``has_aux`` f returns (result, aux) and jvp (value, tangent, aux).
 
     >>> ad.jvp(lambda x, z: x * z, (2.0, 3.0), (1.0, 0.0))
     (6.0, 3.0)
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
-        raise ArgumentError("ad.jvp(f, primals, tangents): both are tuples with one entry for each argument of f; "
-                            "write ad.jvp(f, (x,), (dx,))")
-    check_match("the tangents", list(tangents), list(primals))
+        raise ArgumentError("ad.jvp(f, primals, tangents): both are tuples with one entry for each "
+                            "argument of f; write ad.jvp(f, (x,), (dx,))")
+    check_match("the tangents", tuple(tangents), tuple(primals))
+    where = "ad.jvp(f, primals, tangents)"
     given, structure = flatten(tuple(primals))
-    values = [differentiable(x, "ad.jvp(f, primals, tangents)", "ad.jvp(f, ({0},), (1.0,))") for x in given]
-    moves = [as_cotangent(dx, x) for dx, x in zip(flatten(tuple(tangents))[0], values, strict=True)]
+    values = [differentiable(x, where, "ad.jvp(f, ({0},), (1.0,))") for x in given]
+    moves = [as_cotangent(dx, x)
+             for dx, x in zip(flatten(tuple(tangents))[0], values, strict=True)]
     with Level() as level:
-        out = f(*unflatten(structure, [dual(x, dx, level) for x, dx in zip(values, moves, strict=True)]))
-        aux = None
-        if has_aux:
-            out, aux = out
-            leaves, s = flatten(aux)
-            aux = unflatten(s, [x.value if isinstance(x, Dual) and x.level == level else x for x in leaves])
+        duals = [dual(x, dx, level) for x, dx in zip(values, moves, strict=True)]
+        out, aux = with_aux(f(*unflatten(structure, duals)), has_aux)
+        aux = stripped(aux, level)
     results, s = flatten(out)
-    kind = kind_of_all(given)
     mine = [isinstance(r, Dual) and r.level == level for r in results]
-    value = unflatten(s, [kind(r.value if m else r) for r, m in zip(results, mine, strict=True)])
-    tangent = unflatten(s, [kind(own(r.tangent) if m else zeros(r)) for r, m in zip(results, mine, strict=True)])
+    kind = kind_of_all(given)
+    ys = [r.value if m else result(r, where) for r, m in zip(results, mine, strict=True)]
+    dys = distinct([r.tangent if m else zeros(r) for r, m in zip(results, mine, strict=True)])
+    value, tangent = (unflatten(s, list(map(kind, parts))) for parts in (ys, dys))
     return (value, tangent, aux) if has_aux else (value, tangent)
 
 
 def linearize(f: Function, *primals: Any) -> tuple[Any, Callable[..., Any]]:
-    """The value of ``f`` and its derivative there as a linear function of the tangents, which does not run f again.
+    """The value of ``f``, and its derivative there as a linear function that does not run f again.
 
         f(x), (dx -> J dx)
 
@@ -221,23 +263,32 @@ def linearize(f: Function, *primals: Any) -> tuple[Any, Callable[..., Any]]:
     kind = kind_of_all(run.given)
 
     def push(*tangents: Any) -> Any:
-        check_match("the tangents", list(tangents), list(primals))
-        moves = [as_cotangent(dx, v) for dx, v in zip(flatten(tangents)[0], run.values, strict=True)]
-        found: dict[Any, Any] = dict(zip(run.leaves, moves, strict=True))
+        check_match("the tangents", tangents, primals)
+        found: dict[Any, Any] = {n: as_cotangent(dx, v) for n, dx, v in zip(
+            run.leaves, flatten(tangents)[0], run.values, strict=True)}
         for n in nodes:
-            dxs = [found.get(i) for i in n.inputs]
-            if any(dx is not None for dx in dxs):
-                with np.errstate(all="ignore"):
-                    dy = n.prim.jvp(dxs, n.value, *[i.value for i in n.inputs], **n.params)
+            if n not in found and any(i in found for i in n.inputs):
+                dy = moved(n, found)
                 if dy is not None:
-                    found[n] = spread(dy, n.aval, n.prim)
-        parts = [kind(own(found[n]) if n in found else zeros(r)) for n, r in zip(run.nodes, run.results, strict=True)]
-        return unflatten(run.structure, parts)
-    return unflatten(run.structure, [kind(r) for r in run.results]), push
+                    found[n] = dy
+        parts = distinct([found[n] if n in found else zeros(r)
+                          for n, r in zip(run.nodes, run.results, strict=True)])
+        return unflatten(run.structure, list(map(kind, parts)))
+    return run.value(), push
+
+
+def moved(n: Any, found: dict[Any, Any]) -> Any:
+    """The tangent of one step, from those of its inputs."""
+    if n.prim.jvp is None:
+        raise RuleError(f"{n.prim} has no jvp rule, so forward mode cannot pass it; use ad.vjp")
+    with np.errstate(all="ignore"):
+        dy = n.prim.jvp([found.get(i) for i in n.inputs], n.value, *[i.value for i in n.inputs],
+                        **n.params)
+    return None if dy is None else spread(dy, n.aval, n.prim)
 
 
 def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-    """The Hessian of a scalar function times a vector, without forming it: forward over reverse mode.
+    """The Hessian of a scalar function times a vector, without forming it: forward over reverse.
 
         H(x) dx,    H_ij = d^2 f / dx_i dx_j
 
@@ -248,5 +299,3 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """
     numbers: Any = 0 if len(primals) == 1 else tuple(range(len(primals)))
     return jvp(grad(f, numbers), primals, tangents)[1]
-
-

@@ -13,7 +13,16 @@ from adjoint.ops.shape import moveaxis, reshape, swapaxes
 
 from .batching import vmap
 from .gradients import Recorded, grad, jvp
-from .trees import differentiable, flatten, kind_like, selected, unflatten, zeros
+from .trees import (
+    differentiable,
+    distinct,
+    flatten,
+    kind_like,
+    selected,
+    trees_of,
+    unflatten,
+    zeros,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,16 +36,17 @@ def basis(x: Any) -> Any:
     return np.eye(known.size, dtype=known.dtype).reshape(known.size, *known.shape)
 
 
-def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, layout: str = "array", mode: str = "auto",
-             has_aux: bool = False) -> Callable[..., Any]:
+def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, layout: str = "array",
+             mode: str = "auto", has_aux: bool = False) -> Callable[..., Any]:
     """All partial derivatives of all results, by one batched pass.
 
         J[k, i] = df_k/dx_i
 
-    ``layout="array"`` has shape(result) + shape(argument). ``"numerator"`` is two-dimensional as on slides, a vector
-    being a column: (1, D) for a scalar by a vector, (K, D) for a vector by a vector, (C, B) for a scalar by a (B, C)
-    matrix; ``"denominator"`` is its transpose. ``mode`` is "reverse" (a pass per result), "forward" (a pass per
-    variable), or "auto", the shorter. Trees of results hold trees of arguments.
+    ``layout="array"`` has shape(result) + shape(argument). ``"numerator"`` is two-dimensional as on
+    slides, a vector being a column: (1, D) for a scalar by a vector, (K, D) for a vector by a
+    vector, (C, B) for a scalar by a (B, C) matrix; ``"denominator"`` is its transpose. ``mode`` is
+    "reverse" (a pass per result), "forward" (a pass per variable), or "auto", the shorter. Trees of
+    results hold trees of arguments. Raises ShapeError where a layout has no place for the axes.
 
     >>> ad.jacobian(lambda x: x ** 2)(np.array([1.0, 2.0]))
     array([[2., 0.],
@@ -50,19 +60,22 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, layout: st
     @functools.wraps(f)
     def whole(*args: Any, **kwargs: Any) -> Any:
         numbers = selected(argnums, len(args))
-        run = None
+        run: Any = None
         if mode != "forward":
             run = Recorded(f, args, numbers, "ad.jacobian(f)", has_aux, kwargs)
-            outputs = sum(aval_of(r).size for r in run.results)
-            inputs = sum(aval_of(v).size for v in run.values)
-        if run is not None and (mode == "reverse" or outputs <= inputs):
+        if run is not None and (mode == "reverse" or is_wide(run)):
             out = by_rows(run, layout)
-            aux = run.aux
         else:
-            out, aux = by_columns(f, args, numbers, layout, has_aux, kwargs)
+            run = Columns(f, args, numbers, has_aux, kwargs)
+            out = by_columns(run, layout)
         out = picked(out, isinstance(argnums, int))
-        return (out, aux) if has_aux else out
+        return (out, run.aux) if has_aux else out
     return whole
+
+
+def is_wide(run: Recorded) -> bool:
+    """Whether there are no more results than variables."""
+    return sum(aval_of(r).size for r in run.results) <= sum(aval_of(v).size for v in run.values)
 
 
 def picked(out: Any, single: bool) -> Any:
@@ -74,96 +87,105 @@ def picked(out: Any, single: bool) -> Any:
 def by_rows(run: Recorded, layout: str) -> Any:
     """Reverse mode: the pullback of every unit cotangent, batched."""
     rows: list[list[Any]] = []
-    for k, (r, n) in enumerate(zip(run.results, run.nodes, strict=True)):
-        known = aval_of(r)
-
-        def pull(dy: Any, k: int = k) -> list[Any]:
-            seeds = [dy if j == k else None for j in range(len(run.results))]
-            found = run.pull([np.zeros(()) if s is None else s for s in seeds]) if len(seeds) == 1 else pull_one(
-                run, k, dy)
-            return [zeros(v) if dx is None else dx for v, dx in zip(run.values, found, strict=True)]
-        leaves = vmap(pull)(basis(r)) if n is not None and known.size else [
-            np.zeros((known.size, *aval_of(v).shape), aval_of(v).dtype) for v in run.values]
-        parts = [shaped(reshape(dx, (*known.shape, *aval_of(v).shape)), known.shape, aval_of(v).shape, layout, x)
-                 for dx, v, x in zip(leaves, run.values, run.given, strict=True)]
-        rest = iter(parts)
-        rows.append([unflatten(s, [next(rest) for _ in range(s.num_leaves)]) for s in run.structures])
+    for k, y in enumerate(run.results):
+        out, blocks = aval_of(y).shape, []
+        for dx, v, x in zip(pulled(run, k), run.values, run.given, strict=True):
+            into = aval_of(v).shape
+            blocks.append(shaped(reshape(dx, out + into), out, into, layout, x))
+        rows.append(trees_of(run.structures, distinct(blocks)))
     return run.structure, rows
 
 
-def pull_one(run: Recorded, k: int, dy: Any) -> list[Any]:
-    """The pullback of result ``k`` alone."""
-    nodes = run.nodes
-    run.nodes = [n if j == k else None for j, n in enumerate(nodes)]
-    try:
-        return run.pull([dy] * len(nodes))
-    finally:
-        run.nodes = nodes
+def pulled(run: Recorded, k: int) -> list[Any]:
+    """For each leaf argument the gradients of all elements of result ``k``, stacked."""
+    size = aval_of(run.results[k]).size
+
+    def pull(dy: Any) -> list[Any]:
+        found = run.pull([dy if j == k else None for j in range(len(run.results))])
+        return [zeros(v) if dx is None else dx for v, dx in zip(run.values, found, strict=True)]
+    if run.nodes[k] is not None and size:
+        return vmap(pull)(basis(run.results[k]))
+    return [np.zeros((size, *aval_of(v).shape), aval_of(v).dtype) for v in run.values]
 
 
-def by_columns(f: Any, args: Any, numbers: Any, layout: str, has_aux: bool, kwargs: Any) -> Any:
-    """Forward mode: the tangent of every unit direction, batched."""
-    flat = [flatten(args[n]) for n in numbers]
-    given = [x for leaves, _ in flat for x in leaves]
-    values = [differentiable(x, "ad.jacobian(f)", "ad.jacobian(f)({0})") for x in given]
-    held: dict[str, Any] = {}
+class Columns:
+    """Forward mode: the tangent of every unit direction of each argument, batched."""
 
-    def call(*leaves: Any) -> Any:
-        rest, inner = iter(leaves), list(args)
-        for n, (_, s) in zip(numbers, flat, strict=True):
-            inner[n] = unflatten(s, [next(rest) for _ in range(s.num_leaves)])
-        return f(*inner, **kwargs)
-    columns = []
-    for k, v in enumerate(values):
-        def push(dx: Any, k: int = k) -> Any:
-            moves = tuple(dx if j == k else zeros(w) for j, w in enumerate(values))
-            out = jvp(call, tuple(values), moves, has_aux)
-            if has_aux:
-                held["aux"] = out[2]
-            held["value"] = out[0]
-            return out[1]
-        columns.append(flatten(vmap(push)(basis(v)))[0])
-    value = held["value"]
-    results, structure = flatten(value)
-    rows = []
-    for j, r in enumerate(results):
-        known = aval_of(r)
-        parts = []
-        for column, v, x in zip(columns, values, given, strict=True):
-            shape = aval_of(v).shape
-            block = reshape(column[j], (*shape, *known.shape))
-            n = len(shape)
-            block = moveaxis(block, tuple(range(n)), tuple(range(len(known.shape), len(known.shape) + n)))
-            parts.append(shaped(block, known.shape, shape, layout, x))
-        rest = iter(parts)
-        rows.append([unflatten(s, [next(rest) for _ in range(s.num_leaves)]) for _, s in flat])
-    return (structure, rows), held.get("aux")
+    def __init__(self, f: Any, args: Any, numbers: Any, has_aux: bool, kwargs: Any) -> None:
+        if not callable(f):
+            raise ArgumentError(f"ad.jacobian(f): f must be a function, not {f!r}")
+        self.f, self.args, self.numbers, self.kwargs = f, args, numbers, kwargs
+        self.has_aux, self.aux = has_aux, None
+        flat = [flatten(args[n]) for n in numbers]
+        self.structures = [s for _, s in flat]
+        self.given = [x for leaves, _ in flat for x in leaves]
+        self.values = [differentiable(x, "ad.jacobian(f)", "ad.jacobian(f)({0})")
+                       for x in self.given]
+        self.value: Any = None
+
+    def call(self, *leaves: Any) -> Any:
+        """``f`` as a function of the leaves of the arguments that are differentiated."""
+        inner = list(self.args)
+        for n, tree in zip(self.numbers, trees_of(self.structures, leaves), strict=True):
+            inner[n] = tree
+        return self.f(*inner, **self.kwargs)
+
+    def push(self, k: int, dx: Any) -> Any:
+        """The tangent of all results as leaf argument ``k`` moves by ``dx``."""
+        moves = tuple(dx if j == k else zeros(v) for j, v in enumerate(self.values))
+        self.value, tangent, *aux = jvp(self.call, tuple(self.values), moves, self.has_aux)
+        self.aux = aux[0] if aux else None
+        return tangent
+
+    def pushed(self, k: int) -> list[Any]:
+        """For each result its derivatives by all elements of leaf argument ``k``, stacked."""
+        v = self.values[k]
+        if aval_of(v).size:
+            return flatten(vmap(lambda dx: self.push(k, dx))(basis(v)))[0]
+        ys = flatten(self.push(k, zeros(v)))[0]
+        return [np.zeros((0, *aval_of(y).shape), aval_of(y).dtype) for y in ys]
+
+
+def by_columns(columns: Columns, layout: str) -> Any:
+    """The blocks of forward mode, as `by_rows` gives them."""
+    stacks = [columns.pushed(k) for k in range(len(columns.values))]
+    results, structure = flatten(columns.value)
+    rows: list[list[Any]] = []
+    for j, y in enumerate(results):
+        out, blocks = aval_of(y).shape, []
+        for stack, v, x in zip(stacks, columns.values, columns.given, strict=True):
+            into = aval_of(v).shape
+            block, n, m = reshape(stack[j], into + out), len(into), len(out)
+            block = moveaxis(block, tuple(range(n)), tuple(range(m, m + n)))
+            blocks.append(shaped(block, out, into, layout, x))
+        rows.append(trees_of(columns.structures, distinct(blocks)))
+    return structure, rows
 
 
 def shaped(block: Any, out: tuple[int, ...], into: tuple[int, ...], layout: str, x: Any) -> Any:
     """One block of a Jacobian in the layout that was asked for, in the kind of its argument."""
-    if layout != "array":
-        if len(out) > 1 or len(into) > 2 or (len(into) == 2 and out):
-            raise ShapeError(f'layout={layout!r} is two-dimensional: a result of shape {out} by an argument of shape '
-                             f'{into} does not fit; use layout="array"')
-        rows = out[0] if out else 1
-        block = reshape(block, into) if len(into) == 2 else reshape(block, (rows, into[0] if into else 1))
-        if (layout == "numerator") == (len(into) == 2):
-            block = swapaxes(block, 0, 1)
-    return kind_like(x)(block)
+    if layout == "array":
+        return kind_like(x)(block)
+    if len(out) > 1 or len(into) > 2 or (len(into) == 2 and out):
+        raise ShapeError(f"layout={layout!r} is two-dimensional: a result of shape {out} by an "
+                         f'argument of shape {into} does not fit; use layout="array"')
+    matrix = len(into) == 2
+    shape = into if matrix else (out[0] if out else 1, into[0] if into else 1)
+    block = reshape(block, shape)
+    return kind_like(x)(swapaxes(block, 0, 1) if (layout == "numerator") == matrix else block)
 
 
-def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """All second derivatives of a function with a scalar result: forward over reverse mode, in one batched pass.
+def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0,
+            has_aux: bool = False) -> Callable[..., Any]:
+    """All second derivatives of a function with a scalar result, in one batched pass.
 
         H[i, j] = d^2 f / dx_i dx_j
 
-    Shape: shape(argument) + shape(argument). Raises ShapeError if the result is not a scalar.
+    Forward over reverse mode. Shape: shape(argument) + shape(argument). Raises ShapeError if the
+    result is not a scalar.
 
     >>> ad.hessian(lambda x: (x ** 3).sum())(np.array([1.0, 2.0]))
     array([[ 6.,  0.],
            [ 0., 12.]])
     """
     return jacobian(grad(f, argnums, has_aux), argnums, mode="forward", has_aux=has_aux)
-
-

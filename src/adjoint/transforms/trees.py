@@ -1,6 +1,7 @@
-"""What goes into a transformation and comes out: pytrees of values, and the kind that each leaf is given back in.
+"""What goes into a transformation and comes out: pytrees, and the kind of each leaf.
 
-A transformation gives back the kind it got: ndarray for ndarray, Python float for float, Tensor for Tensor.
+A transformation gives back the kind it got: ndarray for ndarray, Python float for float, Tensor for
+Tensor.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def unflatten(structure: Any, leaves: Sequence[Any]) -> Tree:
 
 
 def lift(x: Any) -> Any:
-    """The value that a transformation computes with: a private array, a NumPy scalar, or a Box as it stands."""
+    """The value that a transformation computes with: a private array, a NumPy scalar, or a Box."""
     if isinstance(x, Tensor) and not is_tracked(x):
         return private(x.concrete())
     if isinstance(x, Box):
@@ -42,8 +43,9 @@ def lift(x: Any) -> Any:
         return np.asarray(x)[()]
     if isinstance(x, np.ndarray):
         return private(x) if x.ndim else x[()]
-    raise ArgumentError(f"the arguments of a transformation are numbers, arrays, tensors and containers of them, not "
-                        f"{type(x).__name__}; bind other arguments with functools.partial or a lambda")
+    raise ArgumentError("the arguments of a transformation are numbers, arrays, tensors and "
+                        f"containers of them, not {type(x).__name__}; bind other arguments with "
+                        "functools.partial or a lambda")
 
 
 def differentiable(x: Any, where: str, example: str) -> Any:
@@ -52,9 +54,39 @@ def differentiable(x: Any, where: str, example: str) -> Any:
     if aval_of(value).dtype.kind not in "fc":
         shown = repr(x) if np.ndim(x) == 0 else f"an array of {aval_of(value).dtype}"
         cast = f"{float(x)}" if isinstance(x, (int, bool)) else "x.astype(float)"
-        raise DTypeError(f"{where}: {shown} is {aval_of(value).dtype}, which has no derivative. Write "
-                         f"{example.format(cast)}; arguments not differentiated may be integers (argnums).")
+        raise DTypeError(
+            f"{where}: {shown} is {aval_of(value).dtype}, which has no derivative. Write "
+            f"{example.format(cast)}; arguments not differentiated may be integers (argnums, or a "
+            "lambda around f).")
     return value
+
+
+def result(y: Any, where: str) -> Any:
+    """A leaf of what the function returned, if it is a number or an array of them."""
+    if isinstance(y, (Box, int, float, complex, np.ndarray, np.generic)) and (
+            aval_of(y).dtype.kind in "fciub"):
+        return y
+    raise ArgumentError(f"{where}: the function returned {type(y).__name__} ({y!r}), which has no "
+                        "derivative; results are numbers, arrays, tensors and containers of them "
+                        "(return other things with has_aux=True)")
+
+
+def trees_of(structures: Sequence[Any], leaves: Sequence[Any]) -> list[Tree]:
+    """The leaves of several trees, dealt out to them in order."""
+    rest = iter(leaves)
+    return [unflatten(s, [next(rest) for _ in range(s.num_leaves)]) for s in structures]
+
+
+def distinct(parts: Sequence[Any]) -> list[Any]:
+    """Gradients of which no two share memory, and none that of something else."""
+    seen: set[int] = set()
+    out: list[Any] = []
+    for dx in parts:
+        if isinstance(dx, np.ndarray) and (dx.base is not None or id(dx) in seen):
+            dx = dx.copy()
+        seen.add(id(dx))
+        out.append(dx)
+    return out
 
 
 def kind_like(x: Any) -> Callable[[Any], Any]:
@@ -74,7 +106,7 @@ def plain(y: Any) -> Any:
 
 
 def kind_of_all(leaves: Sequence[Any]) -> Callable[[Any], Any]:
-    """The kind of a result: Tensor if an argument is one, Python float if all are Python numbers, else NumPy's."""
+    """The kind of a result: Tensor if an argument is one, float if all are, else NumPy's."""
     for x in leaves:
         if isinstance(x, Tensor):
             return kind_like(x)
@@ -96,13 +128,20 @@ def check_match(what: str, got: Any, expected: Any) -> None:
         raise ArgumentError(f"{what} must have the structure {t}, not {s}")
     for x, y in zip(a, b, strict=True):
         if aval_of(x).shape != aval_of(y).shape:
-            raise ShapeError(f"{what}: shape {aval_of(x).shape} where {aval_of(y).shape} is expected")
+            raise ShapeError(f"{what}: shape {aval_of(x).shape} where {aval_of(y).shape} is "
+                             "expected")
 
 
 def selected(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
     """The positions of the arguments that are differentiated."""
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for n in numbers:
+        if not isinstance(n, int):
+            raise ArgumentError(f"argnums={argnums!r}: a position or a tuple of positions")
         if not -count <= n < count:
-            raise ArgumentError(f"argnums={argnums}: the function was called with {count} positional arguments")
-    return tuple(n % count for n in numbers)
+            raise ArgumentError(f"argnums={argnums}: the function was called with {count} "
+                                "positional arguments")
+    found = tuple(n % count for n in numbers)
+    if len(set(found)) != len(found):
+        raise ArgumentError(f"argnums={argnums} names an argument twice")
+    return found

@@ -1,0 +1,150 @@
+"""Where a value would leave the graph: what is refused, with what to write, and what passes.
+
+A tracked value never leaves silently. An untracked Tensor is an array like any other, so a NumPy
+function without a row runs on its values.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from adjoint.core.box import Box
+from adjoint.core.node import ndarray
+from adjoint.core.primitive import NUMPY, PUBLIC
+from adjoint.core.reverse import Tracked, tracked
+from adjoint.core.symbol import Symbol
+from adjoint.errors import EscapeError, MutationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+LOST = "would cut it out of the graph, and its gradient would silently be lost"
+PLAIN = "x.item() or x.detach().numpy() where the plain number is meant"
+REMEDIES = {
+    "float": ("float(x), math.sin(x), arr[i] = x or '%f' % x",
+              "ad.sin(x) for math.sin(x), ad.setitem(arr, i, x) for arr[i] = x"),
+    "int": ("int(x)", "ad.trunc(x), which stays a float"),
+    "complex": ("complex(x)", "x.astype(complex)"),
+    "index": ("a tracked value as an index or a size: using it", "x.item() for a Python integer"),
+    "array": ("np.asarray(x), np.array([x, z]) or arr[...] = x",
+              ("np.stack([x, z]) or ad.array([x, z]) to join tracked values, "
+               "ad.setitem(arr, ..., x) to write one")),
+}
+
+
+def refuse(kind: str) -> NoReturn:
+    """Raise the error for one of the ways out that Python has."""
+    what, remedy = REMEDIES[kind]
+    raise EscapeError(f"{what} of a tracked value {LOST}. Write {remedy}; {PLAIN}.")
+
+
+def refusal() -> EscapeError:
+    """The error for a tracked value that becomes an array, naming the function that asked."""
+    module, name = asking()
+    if not name:
+        what, remedy = REMEDIES["array"]
+        return EscapeError(f"{what} of a tracked value {LOST}. Write {remedy}; {PLAIN}.")
+    if name in PUBLIC:
+        remedy = f"Write ad.{name}(...)"
+    elif module.startswith("scipy.linalg"):
+        remedy = f"Write ad.linalg.{name}(...), or np.linalg.{name}, where there is one"
+    else:
+        remedy = "Compose it from functions that ad has, or write ad.Function for it"
+    return EscapeError(f"{module}.{name} computes outside the graph: a tracked value in it {LOST}. "
+                       f"{remedy}; {PLAIN}.")
+
+
+def asking() -> tuple[str, str]:
+    """The public module and name of the NumPy or SciPy function that the user called, if any."""
+    frame, found = sys._getframe(1), ("", "")
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        root = module.split(".")[0]
+        if root in ("numpy", "scipy"):
+            name = frame.f_code.co_name
+            public = [part for part in module.split(".")[:2] if not part.startswith("_")]
+            found = ("np" if hasattr(np, name) else ".".join(public), name)
+        elif root != "adjoint":
+            break
+        frame = frame.f_back
+    return found
+
+
+# ---- what passes
+
+def bottom(x: Any) -> Any:
+    """The array or Symbol at the bottom of a value."""
+    while isinstance(x, Box) and not isinstance(x, Symbol):
+        x = x.value
+    return x
+
+
+def is_tracked(x: Any) -> bool:
+    """Whether a derivative flows through ``x``, or it has no value to give away."""
+    while isinstance(x, Box):
+        if not isinstance(x, Tracked) or x.node is not None:
+            return True
+        x = x.value
+    return False
+
+
+def any_tracked(tree: Any) -> bool:
+    """Whether arguments, in lists, tuples and dicts, hold a tracked value."""
+    if isinstance(tree, (list, tuple)):
+        return any(map(any_tracked, tree))
+    return any(map(any_tracked, tree.values())) if isinstance(tree, dict) else is_tracked(tree)
+
+
+def stripped(tree: Any) -> Any:
+    """Arguments with read-only arrays in place of Boxes."""
+    if isinstance(tree, Box):
+        value = tree.concrete()
+        if value.__class__ is ndarray:
+            value = value.view()
+            value.flags.writeable = False
+        return value
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map(stripped, tree))
+    return {k: stripped(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
+
+
+def on_values(function: Any) -> Callable[..., Any]:
+    """``function`` on the values alone: its result is a constant, also of tracked values."""
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*stripped(args), **stripped(kwargs))
+    return call
+
+
+def on_arrays(function: Any, args: Any, kwargs: Any, cls: type[Tracked]) -> Any:
+    """A function without a row on untracked Tensors: arrays in its result become Tensors again."""
+    try:
+        y = function(*stripped(args), **stripped(kwargs))
+    except ValueError as e:
+        if "read-only" not in str(e):
+            raise
+        raise MutationError(f"np.{function.__name__} writes into its argument, and the memory of a "
+                            "Tensor is its own. Write x[...] = v") from e
+    return boxed(y, cls)
+
+
+def boxed(y: Any, cls: type[Tracked]) -> Any:
+    """Arrays of numbers as untracked values of class ``cls``, also in tuples and lists."""
+    if isinstance(y, (ndarray, np.number)) and y.dtype.kind in "fciub":
+        owned = np.array(y) if isinstance(y, ndarray) and y.base is not None else y
+        return tracked(cls, owned, 0, None)
+    if isinstance(y, tuple):
+        parts = [boxed(part, cls) for part in y]
+        return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
+    return [boxed(part, cls) for part in y] if isinstance(y, list) else y
+
+
+CONSTANTS: Sequence[Any] = (
+    np.allclose, np.isclose, np.array_equal, np.zeros_like, np.ones_like, np.empty_like,
+    np.array_repr, np.array_str, np.result_type, np.array2string)
+NUMPY.update({function: on_values(function) for function in CONSTANTS})
+NUMPY[np.shape], NUMPY[np.ndim], NUMPY[np.size] = (
+    lambda a: a.shape, lambda a: a.ndim, lambda a, axis=None: (
+        a.aval.size if axis is None else a.shape[axis]))
