@@ -133,7 +133,9 @@ def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, 
 
 
 @composed(np.mean, label=Label("mean({0})", r"\overline{{{0}}}", (r"\frac{{1}}{{n}}",), "mean"),
-          cases=array_cases({}, {"axis": 0}, {"axis": (-1,), "keepdims": True}))
+          cases=array_cases(
+              {}, {"axis": 0}, {"axis": (-1,), "keepdims": True}, {"axis": ()}, empty=False, extra=[
+                  Case((np.ones((0, 3)),), {"axis": 1}), Case((np.ones((0, 3)),), {}, "singular")]))
 def mean(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, dim: Any = None,
          keepdim: bool | None = None) -> Any:
     """The mean over some axes, all if none is named.
