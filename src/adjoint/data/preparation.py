@@ -57,13 +57,15 @@ class Scaler(NamedTuple):
         return (x - self.mean) / self.deviation
 
 
-def standardise(train: Any, *others: Any) -> tuple[Any, ...]:
+def standardise(train: Any, *others: Any, common: bool = False) -> tuple[Any, ...]:
     """Features with mean 0 and deviation 1, by the statistics of the training set alone.
 
         y = (x - mean(train)) / std(train)
 
     Each array is (N, ...); the statistics are over the first axis. A feature that is constant in
-    the training set is only centred. Returns the arrays, and last the `Scaler` for new ones.
+    the training set is only centred. With ``common`` one deviation serves all features, so that a
+    feature that hardly varies stays small: pixels are scaled so. Returns the arrays, and last the
+    `Scaler` for new ones.
 
     >>> train, test, scaler = ad.data.standardise(np.array([[1.0], [3.0]]), np.array([[5.0]]))
     >>> train.ravel().tolist(), test.ravel().tolist()
@@ -73,6 +75,8 @@ def standardise(train: Any, *others: Any) -> tuple[Any, ...]:
     if train.ndim < 1 or not len(train):
         raise ShapeError(f"standardise: no examples to measure in an array of shape {train.shape}")
     deviation = train.std(0, dtype=np.float64)
+    if common:
+        deviation = np.sqrt(np.mean(deviation ** 2))
     scaler = Scaler(train.mean(0, dtype=np.float64), np.where(deviation > 0.0, deviation, 1.0))
     return (*[scaler(np.asarray(x)) for x in (train, *others)], scaler)
 
