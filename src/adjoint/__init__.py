@@ -30,7 +30,7 @@ _ALIASES = {
     "atanh": "arctanh", "atan2": "arctan2", "amax": "max", "amin": "min", "clamp": "clip",
     "concat": "concatenate", "cat": "concatenate", "expit": "sigmoid", "round": "rint",
     "log_expit": "log_sigmoid", "logsigmoid": "log_sigmoid"}
-_LAZY = {"check": "checking", "default_dtype": "nn"}
+_LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn"}
 _MODULES = ("checking", "cli", "compiler", "data", "nn", "optim", "show", "teach")
 _HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item", "scatter"}
 
