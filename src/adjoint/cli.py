@@ -21,7 +21,7 @@ import numpy as np
 
 import adjoint as ad
 from adjoint import data, nn, optim, show
-from adjoint.errors import AdjointError
+from adjoint.errors import AdjointError, FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DATA_SETS = ("digits",)
 OPTIMIZERS: dict[str, Any] = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD}
+WORDS = {"data": "data set"}
 PICTURE = "adjoint-digits-loss.png"
 REFRESH = 0.1  # seconds between two updates of the progress bar
 INTERRUPTED = 130
@@ -47,8 +48,8 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            what = action.metavar or action.dest
-            raise argparse.ArgumentError(None, unknown(f"{what}", value, list(action.choices)))
+            what = WORDS.get(action.dest, action.dest)
+            raise argparse.ArgumentError(None, unknown(what, value, list(action.choices)))
 
     def check_rest(self, rest: Sequence[str]) -> None:
         """An error for what no option or argument took."""
@@ -319,7 +320,8 @@ def run_training(console: Console, args: Any) -> int:
         describe(console, args, examples, net)
     kind = Bar if console.is_terminal and not args.quiet else Report
     start = time.perf_counter()
-    with kind(console, args.epochs, args.quiet) as report:
+    # Steps that are too long overflow, and the loss says so: no warning from within is needed.
+    with kind(console, args.epochs, args.quiet) as report, np.errstate(all="ignore"):
         history = train(net, optimizer, examples, args, order, report)
     spent, last = time.perf_counter() - start, history[-1]
     if not math.isfinite(last.loss):
@@ -374,7 +376,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_training(console, args)
     except AdjointError as e:
         print(f"adjoint: {e.message}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(e, FormatError) else 1
     except KeyboardInterrupt:
         print("\nadjoint: stopped", file=sys.stderr)
         return INTERRUPTED
