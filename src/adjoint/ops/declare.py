@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.core.box import Box, bind
+from adjoint.core.box import BINARY, Box, bind, evaluate
 from adjoint.core.node import NO_PARAMS, aval, float64, ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC, Label, Primitive, register
 from adjoint.core.reverse import Tracked
@@ -281,13 +281,12 @@ def binary_function(row: Primitive) -> Function:
             return swapped(z, x)
         if is_ufunc or isinstance(x, Box) or isinstance(z, Box):
             return bind(row, (x, z), NO_PARAMS)
-        return impl(x if x.__class__ is ndarray else np.asarray(x)[()], z)
+        return evaluate(row, (x if x.__class__ is ndarray else np.asarray(x)[()], z), NO_PARAMS)
     return f
 
 
 def install_operators(name: str, method: Function, swapped: Function) -> None:
     """Give Tracked the flat way for the operator that this row stands behind."""
-    from adjoint.core.box import BINARY
     for operator, row_name in BINARY.items():
         if row_name == name:
             setattr(Tracked, f"__{operator}__", method)

@@ -14,7 +14,7 @@ from adjoint.errors import ArgumentError, ShapeError
 from . import loops
 from .cases import CONTRACTED, Case, Cases, array_cases, draw, pair_cases
 from .declare import bilinear, composed, function, general, promoted, shape_of, total
-from .shape import broadcast_to, expand_dims, moveaxis, reshape, swapaxes, unbroadcast
+from .shape import axes_once, broadcast_to, expand_dims, moveaxis, reshape, swapaxes, unbroadcast
 
 NO_BROADCAST = {"0-d": "matmul takes no 0-d array"}
 
@@ -123,6 +123,11 @@ def parse_subscripts(subscripts: str, ndims: list[int]) -> tuple[list[str], str]
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
+    for t in (*terms, right):
+        rest = t.replace("...", "", 1)
+        if rest and not (rest.isascii() and rest.isalpha()):
+            raise ArgumentError(f"einsum: {t!r} in {subscripts!r} is made of letters, with at most "
+                                "one ellipsis ...; the form is 'ij,jk->ik'")
     if len(terms) != len(ndims):
         raise ArgumentError(f"einsum: {subscripts!r} names {len(terms)} operands, and {len(ndims)} were given")
     hidden = [n - len(t.replace("...", "")) for t, n in zip(terms, ndims, strict=True)]
@@ -137,6 +142,8 @@ def parse_subscripts(subscripts: str, ndims: list[int]) -> tuple[list[str], str]
     if not arrow:
         letters = sorted(set("".join(terms)) - set(dots))
         right = "..." + "".join(c for c in letters if "".join(terms).count(c) == 1)
+    if dots and "..." not in right:
+        raise ArgumentError(f"einsum: {subscripts!r} has ... on the left; write it in the result too")
     out = right.replace("...", dots)
     if len(set(out)) != len(out) or set(out) - set("".join(terms)):
         raise ArgumentError(f"einsum: the result {right!r} of {subscripts!r} repeats a letter or names one that no "
@@ -147,12 +154,15 @@ def parse_subscripts(subscripts: str, ndims: list[int]) -> tuple[list[str], str]
 def _sizes(terms: list[str], xs: Any, text: str) -> dict[str, int]:
     size: dict[str, int] = {}
     for term, x in zip(terms, xs, strict=True):
+        own: dict[str, int] = {}
         for letter, n in zip(term, x.shape, strict=True):
-            if size.setdefault(letter, n) != n:
-                if 1 not in (size[letter], n):
-                    raise ShapeError(f"einsum: {letter!r} in {text!r} has size {size[letter]} and {n}; the shapes are "
-                                     + ", ".join(str(v.shape) for v in xs))
-                size[letter] = max(size[letter], n)
+            before = size.setdefault(letter, n)
+            if own.setdefault(letter, n) != n or (before != n and 1 not in (before, n)):
+                shapes = ", ".join(str(v.shape) for v in xs)
+                raise ShapeError(f"einsum: {letter!r} in {text!r} has size "
+                                 f"{own[letter] if own[letter] != n else before} and {n}; "
+                                 f"the shapes are {shapes}")
+            size[letter] = n if before == 1 else before
     return size
 
 
@@ -260,6 +270,9 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
     >>> ad.einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
     array([3., 7.])
     """
+    if not isinstance(subscripts, str):
+        raise ArgumentError("einsum: the first argument is a string, as in "
+                            "ad.einsum('ij,jk->ik', x, z)")
     xs = [x if isinstance(x, (Box, ndarray)) else np.asarray(x) for x in operands]
     terms, out = parse_subscripts(subscripts, [len(x.shape) for x in xs])
     _sizes(terms, xs, subscripts)
@@ -300,14 +313,17 @@ def tensordot(x: Any, z: Any, axes: Any = 2) -> Any:
     """
     a, b = len(shape_of(x)), len(shape_of(z))
     if isinstance(axes, int):
+        if axes > min(a, b):
+            raise ShapeError(f"tensordot: {axes} axes cannot be paired in shapes {shape_of(x)} and "
+                             f"{shape_of(z)}")
         axes = (tuple(range(a - axes, a)), tuple(range(axes)))
-    first, second = [(v,) if isinstance(v, int) else tuple(v) for v in axes]
+    first, second = axes_once("tensordot", axes[0], a), axes_once("tensordot", axes[1], b)
     if len(first) != len(second):
         raise ArgumentError(f"tensordot: axes {axes} does not pair as many axes of x as of z")
     left, right = list(LETTERS[:a]), list(LETTERS[a:a + b])
     for i, j in zip(first, second, strict=True):
-        right[j % b] = left[i % a]
-    shared = {left[i % a] for i in first}
+        right[j] = left[i]
+    shared = {left[i] for i in first}
     out = [c for c in left + right if c not in shared]
     return einsum(f"{''.join(left)},{''.join(right)}->{''.join(out)}", x, z)
 
@@ -359,8 +375,10 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     >>> ad.trace([[1.0, 2.0], [3.0, 4.0]])
     np.float64(5.0)
     """
+    if len(shape_of(x)) < 2:
+        raise ShapeError(f"trace: a diagonal needs two axes; the shape is {shape_of(x)}")
     x = moveaxis(x, (axis1, axis2), (-2, -1))
     rows, columns = shape_of(x)[-2:]
     x = x[..., :, offset:] if offset >= 0 else x[..., -offset:, :]
-    n = min(rows - max(-offset, 0), columns - max(offset, 0))
+    n = max(min(rows - max(-offset, 0), columns - max(offset, 0)), 0)
     return einsum("...ii->...", x[..., :n, :n])

@@ -512,6 +512,7 @@ def softmax(x: Any, axis: Any = -1, *, dim: Any = None) -> Any:
     array([0.5, 0.5])
     """
     x, axes, _ = settings("softmax", as_float(x), axis if dim is None else dim, False, None, None)
+    _not_empty("softmax", x, axes)
     return _softmax(x, axis=axes)
 
 
@@ -524,5 +525,7 @@ def log_softmax(x: Any, axis: Any = -1, *, dim: Any = None) -> Any:
     >>> ad.log_softmax([0.0, 1000.0])
     array([-1000.,     0.])
     """
-    x, axes, _ = settings("log_softmax", as_float(x), axis if dim is None else dim, False, None, None)
+    axis = axis if dim is None else dim
+    x, axes, _ = settings("log_softmax", as_float(x), axis, False, None, None)
+    _not_empty("log_softmax", x, axes)
     return _log_softmax(x, axis=axes)

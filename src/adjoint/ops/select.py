@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from adjoint.core.box import Box
 from adjoint.core.node import aval
 from adjoint.core.primitive import Label
+from adjoint.errors import ArgumentError
 
 from . import loops
 from .cases import Case, Cases, array_cases, draw, elementwise_cases
@@ -128,9 +130,10 @@ def where(condition: Any, x: Any = None, z: Any = None) -> Any:
     >>> ad.where([True, False], [1.0, 2.0], 0.0)
     array([1., 0.])
     """
-    from adjoint.core.box import Box
     if x is None and z is None and not isinstance(condition, Box):
         return np.where(condition)
+    if x is None or z is None:
+        raise ArgumentError("where: x and z are both needed: ad.where(condition, x, z)")
     return _select(condition, x, z)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from adjoint.core.node import aval, aval_of
-from adjoint.core.primitive import Label
-from adjoint.errors import ArgumentError, ShapeError
+from adjoint.core.box import Box
+from adjoint.core.primitive import PUBLIC, Label
+from adjoint.errors import AdjointError, ArgumentError, ShapeError
 
 from . import loops
 from .cases import Case, Cases, array_cases, draw
@@ -19,11 +21,22 @@ PLAIN = Label("{0}", "{0}", ("1",), "change of shape")
 
 
 def sizes(shape: Any) -> tuple[int, ...]:
-    """A shape as a tuple of Python integers."""
+    """A shape, or several axes, as a tuple of Python integers."""
+    parts = shape if isinstance(shape, (tuple, list, np.ndarray)) and np.ndim(shape) else (shape,)
     try:
-        return tuple(map(int, shape)) if isinstance(shape, (tuple, list)) else (int(shape),)
-    except TypeError:
+        return tuple([operator.index(n) for n in parts])
+    except TypeError as e:
+        if isinstance(e, AdjointError):
+            raise
         raise ArgumentError(f"a shape is made of integers, not {shape!r}") from None
+
+
+def axes_once(name: str, axes: Any, ndim: int) -> list[int]:
+    """Axes counted from 0, each named once."""
+    found = [check_axis(name, a, ndim) for a in sizes(axes)]
+    if len(set(found)) != len(found):
+        raise ShapeError(f"{name}: {axes} names an axis twice")
+    return found
 
 
 # ---- reshape
@@ -102,7 +115,7 @@ def transpose(x: Any, *axes: Any) -> Any:
     if not axes:
         return _permute(x, axes=tuple(range(ndim - 1, -1, -1)))
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        axes = axes[0] or ()
+        axes = tuple(axes[0] or ())
     order = tuple(check_axis("transpose", a, ndim) for a in axes) or tuple(range(ndim))[::-1]
     if sorted(order) != list(range(ndim)):
         raise ShapeError(f"transpose: {axes} is not an order of {ndim} axes")
@@ -131,8 +144,8 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     (3, 4, 2)
     """
     ndim = len(shape_of(x))
-    start = [check_axis("moveaxis", a, ndim) for a in sizes(source)]
-    end = [check_axis("moveaxis", a, ndim) for a in sizes(destination)]
+    start = axes_once("moveaxis", source, ndim)
+    end = axes_once("moveaxis", destination, ndim)
     if len(start) != len(end):
         raise ArgumentError("moveaxis: source and destination name as many axes as each other")
     order = [a for a in range(ndim) if a not in start]
@@ -159,8 +172,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
     (2, 1)
     """
     places, shape = sizes(axis), list(shape_of(x))
-    ndim = len(shape) + len(places)
-    for a in sorted(check_axis("expand_dims", a, ndim) for a in places):
+    for a in sorted(axes_once("expand_dims", places, len(shape) + len(places))):
         shape.insert(a, 1)
     return reshape(x, tuple(shape))
 
@@ -174,7 +186,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
     """
     shape = shape_of(x)
     gone = [a for a, n in enumerate(shape) if n == 1] if axis is None else [
-        check_axis("squeeze", a, len(shape)) for a in sizes(axis)]
+        *axes_once("squeeze", axis, len(shape))]
     for a in gone:
         if shape[a] != 1:
             raise ShapeError(f"squeeze: axis {a} has size {shape[a]}, not 1")
@@ -364,7 +376,7 @@ def concatenate(arrays: Any, axis: int | None = 0) -> Any:
     if not first:
         raise ShapeError("concatenate: 0-d arrays have no axis to join along; use stack")
     axis = check_axis("concatenate", axis, len(first))
-    rest = {(*x.shape[:axis], *x.shape[axis + 1:]) if len(x.shape) == len(first) else x.shape for x in xs}
+    rest = {(len(x.shape), *x.shape[:axis], *x.shape[axis + 1:]) for x in xs}
     if len(rest) > 1:
         shapes = ", ".join(str(x.shape) for x in xs)
         raise ShapeError(f"concatenate: the shapes {shapes} differ elsewhere than along axis {axis}")
@@ -429,22 +441,49 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     >>> ad.pad([1.0, 2.0], 1)
     array([0., 1., 2., 0.])
     """
-    from .select import where
     x = x if hasattr(x, "shape") else np.asarray(x)
     shape = shape_of(x)
-    width = tuple(map(tuple, np.broadcast_to(np.asarray(pad_width, dtype=int), (len(shape), 2)).tolist()))
+    width = _width(pad_width, len(shape))
     if mode in ("edge", "reflect", "symmetric", "wrap"):
         for axis, (n, w) in enumerate(zip(shape, width, strict=True)):
             if w != (0, 0):
-                x = x[(slice(None),) * axis + (np.pad(np.arange(n), w, mode=mode),)]
+                x = PUBLIC["getitem"](
+                    x, ((slice(None),) * axis + (np.pad(np.arange(n), w, mode=mode),)))
         return x
     if mode != "constant":
-        raise ArgumentError(f"pad: no mode {mode!r}; there are constant, edge, reflect, symmetric, wrap")
+        raise ArgumentError(f"pad: no mode {mode!r}; there are constant, edge, reflect, symmetric, "
+                            "wrap")
     y = _pad(x, width=width)
     if isinstance(constant_values, (int, float)) and constant_values == 0:
         return y
-    inside = np.pad(np.ones(shape, bool), width)
-    return where(inside, y, constant_values)
+    inside = _pad_impl(np.ones(shape, bool), width)
+    return PUBLIC["where"](inside, y, _border(shape, width, constant_values, x.dtype))
+
+
+def _width(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
+    """``pad_width`` as one pair for each axis."""
+    given = np.asarray(pad_width)
+    if given.dtype.kind not in "iu":
+        raise ArgumentError(f"pad: pad_width is made of integers, not {pad_width!r}")
+    try:
+        pairs = np.broadcast_to(given, (ndim, 2))
+    except ValueError:
+        raise ShapeError(f"pad: pad_width {pad_width!r} is an integer, a pair (before, after), or "
+                         f"one pair for each of the {ndim} axes") from None
+    if given.size and given.min() < 0:
+        raise ShapeError(f"pad: pad_width {pad_width!r} is negative; x[1:] takes elements away")
+    return tuple((int(before), int(after)) for before, after in pairs)
+
+
+def _border(shape: tuple[int, ...], width: Any, constants: Any, dtype: Any) -> Any:
+    """What stands around the array: a (possibly tracked) number, or pairs of numbers by axis."""
+    if isinstance(constants, Box) and constants.shape == ():
+        return PUBLIC["astype"](constants, dtype)
+    try:
+        return np.pad(np.zeros(shape, dtype), width, constant_values=constants)
+    except ValueError:
+        raise ShapeError(f"pad: constant_values {constants!r} is a number, a pair (before, after), "
+                         f"or one pair for each of the {len(shape)} axes") from None
 
 
 @function(np.flip)
@@ -456,5 +495,5 @@ def flip(x: Any, axis: Any = None) -> Any:
     """
     x = x if hasattr(x, "shape") else np.asarray(x)
     ndim = len(shape_of(x))
-    turned = range(ndim) if axis is None else [check_axis("flip", a, ndim) for a in sizes(axis)]
+    turned = range(ndim) if axis is None else axes_once("flip", axis, ndim)
     return x[tuple(slice(None, None, -1) if d in turned else slice(None) for d in range(ndim))]

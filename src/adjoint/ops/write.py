@@ -10,7 +10,7 @@ import numpy as np
 from adjoint.core.box import Box, bind
 from adjoint.core.node import aval, aval_of
 from adjoint.core.primitive import REGISTRY, Label
-from adjoint.errors import ShapeError
+from adjoint.errors import IndexingError, ShapeError
 
 from . import loops
 from .cases import Case, Cases, draw
@@ -24,7 +24,10 @@ from .shape import broadcast_to, reshape, unbroadcast
 def _write_impl(x: Any, v: Any, *indices: Any, key: Template) -> Any:
     x = np.asarray(x)
     y = np.array(x, dtype=x.dtype if x.dtype.kind in "fc" else np.result_type(x, v))
-    y[filled(key, indices)] = v
+    try:
+        y[filled(key, indices)] = v
+    except IndexError as e:
+        raise IndexingError(f"x[...] = v: {e}; the shape is {x.shape}") from None
     return y
 
 
