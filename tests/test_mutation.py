@@ -1,0 +1,497 @@
+"""Memory and mutation: values are owned, so a write never reaches what a graph has kept.
+
+Each case runs twice: with CPython's reference counts, and on the path that always copies.
+"""
+
+import numpy as np
+import pytest
+
+import adjoint as ad
+from adjoint import methods, tensors
+from adjoint.errors import DTypeError, EscapeError, GraphError, MutationError, ShapeError
+
+
+@pytest.fixture(autouse=True, params=["counts", "copies"])
+def way(request, monkeypatch):
+    if request.param == "copies":
+        monkeypatch.setattr(tensors, "COUNTS", False)
+        monkeypatch.setattr(methods, "COUNTS", False)
+    return request.param
+
+
+def leaf(*values):
+    return ad.tensor(list(values), requires_grad=True)
+
+
+def address(t):
+    return t.detach().numpy().__array_interface__["data"][0]
+
+
+# ---- what goes in and comes out
+
+def test_tensor_copies_its_data():
+    a = np.array([1.0, 2.0])
+    x = ad.tensor(a, requires_grad=True)
+    y = (x * x).sum()
+    a[:] = 100.0
+    y.backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+
+
+def test_numpy_is_a_read_only_view():
+    x = ad.tensor([1.0, 2.0])
+    view = x.numpy()
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 5.0
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(x)[0] = 5.0
+    assert np.shares_memory(view, x.numpy())
+    x += 1.0
+    assert view.tolist() == [1.0, 2.0]
+    assert np.array(x).flags.writeable
+
+
+def test_an_array_operand_that_is_kept_is_copied():
+    x, a = leaf(1.0, 2.0), np.array([3.0, 4.0])
+    y = (x * a).sum()
+    view = a[::-1]
+    view[:] = 0.0
+    y.backward()
+    assert x.grad.tolist() == [3.0, 4.0]
+
+
+def test_a_read_only_view_of_a_writable_array_is_copied_too():
+    x, a = leaf(1.0, 2.0), np.array([3.0, 4.0])
+    view = a[:]
+    view.flags.writeable = False
+    y = (x * view).sum()
+    a[:] = 0.0
+    y.backward()
+    assert x.grad.tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize("change", [
+    lambda v: v.__iadd__(1.0), lambda v: v.__setitem__(0, 9.0), lambda v: v.zero_(),
+    lambda v: v.fill_(7.0), lambda v: setattr(v, "data", np.zeros(2)), lambda v: v.mul_(2.0),
+    lambda v: np.sin(v, out=v), lambda v: v.copy_([8.0, 8.0]),
+], ids=["+=", "[0]=", "zero_", "fill_", "data", "mul_", "out", "copy_"])
+def test_a_saved_tensor_changed_before_backward_has_no_effect(change):
+    x, c = leaf(1.0, 2.0), ad.tensor([3.0, 4.0])
+    y = (x * c).sum()
+    change(c)
+    y.backward()
+    assert x.grad.tolist() == [3.0, 4.0]
+    assert c.tolist() != [3.0, 4.0]
+
+
+@pytest.mark.parametrize("change", [
+    lambda v: v.data.__iadd__(1.0), lambda v: v.detach().__imul__(0.0),
+    lambda v: v.data.__setitem__(0, 9.0), lambda v: v.detach().zero_(),
+], ids=["data+=", "detach*=", "data[0]=", "detach.zero_"])
+def test_a_saved_leaf_changed_through_data_or_detach_has_no_effect(change):
+    x = leaf(1.0, 2.0)
+    y = (x * x).sum()
+    change(x)
+    y.backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_a_saved_result_changed_before_backward_has_no_effect():
+    x = leaf(0.0, 1.0)
+    y = np.exp(x)
+    z = y.sum()
+    y *= 0.0
+    z.backward()
+    np.testing.assert_allclose(x.grad.numpy(), np.exp([0.0, 1.0]))
+
+
+def test_an_update_between_forward_and_backward_has_no_effect():
+    x = leaf(1.0, 2.0)
+    y = (x * x).sum()
+    with ad.no_grad():
+        x -= 1.0
+    y.backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+    assert x.tolist() == [0.0, 1.0]
+
+
+# ---- in place, on results
+
+def reference(program, start):
+    """The value by NumPy, and the gradient by finite differences of NumPy's program."""
+    def value(v):
+        return float(program(v.copy()))
+    h, x = 1e-6, np.array(start)
+    grad = [(value(x + h * e) - value(x - h * e)) / (2 * h) for e in np.eye(len(x))]
+    return value(x), np.array(grad)
+
+
+def increments(x):
+    y = x * 1.0
+    y[0] += 2.0 * x[1]
+    y[1:] *= y[:-1]
+    return (y * y).sum()
+
+
+def overwrites(x):
+    y = x * 2.0
+    y[1] = x[0] * x[2]
+    y[[0, 2]] = y[[2, 0]]
+    return (y * x).sum()
+
+
+def repeats(x):
+    y = x * x
+    y += x
+    y -= 0.5
+    y *= y
+    y /= 2.0
+    y **= 2
+    return y.sum()
+
+
+def masks(x):
+    y = x * x
+    y[x > 1.5] = 0.0
+    y[::2] += x[::2]
+    return y.sum()
+
+
+def loops(x):
+    y = x * 0.0
+    for i in range(3):
+        y[i] = x[i] * (y[i - 1] + 1.0) if i else x[i]
+    return y.sum() * y[2]
+
+
+PROGRAMS = [increments, overwrites, repeats, masks, loops]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_in_place_programs_agree_with_numpy(program):
+    start = [1.0, 2.0, 3.0]
+    value, grad = reference(program, start)
+    x = leaf(*start)
+    y = program(x)
+    y.backward()
+    np.testing.assert_allclose(y.item(), value)
+    np.testing.assert_allclose(x.grad.numpy(), grad, rtol=1e-6, atol=1e-6)
+    assert x.tolist() == start
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_in_place_programs_in_both_functional_modes(program):
+    start = [1.0, 2.0, 3.0]
+    value, grad = reference(program, start)
+    got, dx = ad.value_and_grad(program)(np.array(start))
+    np.testing.assert_allclose(got, value)
+    np.testing.assert_allclose(dx, grad, rtol=1e-6, atol=1e-6)
+    for e, g in zip(np.eye(3), grad, strict=True):
+        np.testing.assert_allclose(ad.jvp(program, (np.array(start),), (e,)), (value, g),
+                                   rtol=1e-6, atol=1e-6)
+
+
+def test_everyone_who_holds_the_tensor_sees_the_write():
+    x = leaf(1.0, 2.0)
+    y = z = x * 1.0
+    y += 1.0
+    assert z is y
+    assert z.tolist() == [2.0, 3.0]
+    z[0] = 0.0
+    assert y.tolist() == [0.0, 3.0]
+
+
+def test_in_place_keeps_shape_and_dtype():
+    x = ad.tensor(np.ones(2, np.float32), requires_grad=True)
+    y = x * np.float32(2.0)
+    y += np.full(2, 0.5)
+    assert y.dtype == np.float32
+    y.sum().backward()
+    assert x.grad.dtype == np.float32
+    assert x.grad.tolist() == [2.0, 2.0]
+    with pytest.raises(ShapeError, match="in place: the result has shape \\(3, 2\\)"):
+        y += np.ones((3, 2))
+
+
+@pytest.mark.parametrize("change", [
+    lambda v: v.__iadd__(0.5), lambda v: v.__itruediv__(2), lambda v: v.__imul__(1j)])
+def test_a_result_that_the_dtype_cannot_hold_is_an_error_as_in_numpy(change):
+    t = ad.tensor([1, 2])
+    with pytest.raises(DTypeError, match="does not fit into int64"):
+        change(t)
+    with pytest.raises(TypeError):
+        change(np.array([1, 2]))
+    assert t.tolist() == [1, 2]
+
+
+def test_integer_tensors_change_in_place():
+    t = ad.tensor([1, 2])
+    t += 1
+    t[0] = 7
+    assert t.tolist() == [7, 3]
+    assert t.dtype == np.int64
+
+
+def test_broadcast_in_place():
+    x, b = leaf(1.0, 2.0), ad.tensor(np.zeros((2, 2)))
+    b += x
+    (b * b).sum().backward()
+    assert x.grad.tolist() == [4.0, 8.0]
+
+
+def test_an_untracked_buffer_takes_tracked_values():
+    x, out = leaf(1.0, 2.0), ad.zeros(3)
+    out[1:] = x * x
+    out.sum().backward()
+    assert out.requires_grad
+    assert x.grad.tolist() == [2.0, 4.0]
+
+
+# ---- leaves
+
+def test_a_leaf_cannot_be_changed_outside_no_grad():
+    x = leaf(1.0, 2.0)
+    for change in (lambda: x.__iadd__(1.0), lambda: x.__setitem__(0, 1.0), x.zero_,
+                   lambda: np.sin(x, out=x), lambda: x.fill_(1.0)):
+        with pytest.raises(GraphError, match="on a leaf that requires a gradient"):
+            change()
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_an_update_inside_no_grad_keeps_the_leaf():
+    x = leaf(1.0, 2.0)
+    for _ in range(3):
+        (x * x).sum().backward()
+        with ad.no_grad():
+            x -= 0.25 * x.grad
+            x.grad = None
+    assert x.is_leaf
+    assert x.requires_grad
+    assert x.tolist() == [0.125, 0.25]
+
+
+def test_an_optimisers_update_stays_in_its_buffer(way):
+    x = ad.tensor(np.ones(1000), requires_grad=True)
+    before = address(x)
+    for _ in range(3):
+        y = (x * x).sum()
+        y.backward()
+        with ad.no_grad():
+            x -= 0.1 * x.grad
+            x.grad.zero_()
+    assert x.detach().numpy()[0] == pytest.approx(0.512)
+    assert (address(x) == before) is (way == "counts")
+
+
+def test_the_buffer_is_left_alone_while_a_view_or_graph_holds_it():
+    x = leaf(1.0, 2.0)
+    view, other = x.detach().numpy(), x.detach()
+    y = x * x
+    with ad.no_grad():
+        x += 10.0
+    assert view.tolist() == other.tolist() == [1.0, 2.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+
+
+def test_writes_in_no_grad_inside_a_function_move_the_value_alone():
+    def f(x):
+        y = x * x
+        with ad.no_grad():
+            y += 1.0
+        return y * 2.0
+    assert ad.value_and_grad(f)(3.0) == (20.0, 12.0)
+    assert ad.jvp(f, (3.0,), (1.0,)) == (20.0, 12.0)
+
+    def g(x):
+        with ad.no_grad():
+            x += 1.0
+        return x * x
+    assert ad.value_and_grad(g)(2.0) == (9.0, 6.0)
+    assert ad.jvp(g, (2.0,), (1.0,)) == (9.0, 6.0)
+
+
+def test_data_on_a_result_keeps_its_place_in_the_graph():
+    x = leaf(1.0, 2.0)
+    y = x * 3.0
+    y.data = np.array([10.0, 20.0])
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [60.0, 120.0]
+
+
+# ---- slices are values
+
+def test_an_in_place_operator_on_a_slice_gives_a_new_value():
+    x = ad.tensor([[1.0, 2.0], [3.0, 4.0]])
+    r = x[0]
+    r += 10.0
+    assert r.tolist() == [11.0, 12.0]
+    assert x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    r[0] = 5.0  # its memory is its own now
+    assert r.tolist() == [5.0, 12.0]
+
+
+VIEWS = {
+    "slice": lambda x: x[0], "range": lambda x: x[:1], "reshape": lambda x: x.reshape(4),
+    "T": lambda x: x.T, "new axis": lambda x: x[None], "slice of slice": lambda x: x[0][1:],
+    "ravel": np.ravel, "transposed slice": lambda x: x.T[0]}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("tracked", [True, False])
+def test_writing_into_a_view_raises_while_its_base_is_alive(view, tracked):
+    x = ad.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=tracked) * 1.0
+    r = view(x)
+    for write in (lambda: r.__setitem__(0, 5.0), r.zero_, lambda: np.sin(r, out=r),
+                  lambda: setattr(r, "data", np.zeros(r.shape)), lambda: r.fill_(1.0)):
+        with pytest.raises(MutationError, match="slices are values"):
+            write()
+    assert x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_writing_into_a_view_raises_also_after_its_base_was_written():
+    x = ad.tensor([1.0, 2.0, 3.0])
+    r = x[:2]
+    x[2] = 9.0
+    with pytest.raises(MutationError):
+        r[0] = 5.0
+
+
+@pytest.mark.parametrize("copying", [
+    lambda x: x[[0]], lambda x: x[x > 2.0], lambda x: x[0] + 0.0, lambda x: x[0].clone(),
+    lambda x: np.concatenate([x, x])])
+def test_what_numpy_copies_can_be_written(copying):
+    x = ad.tensor([[1.0, 2.0], [3.0, 4.0]])
+    r = copying(x)
+    r[0] = 5.0
+    assert np.all(r.numpy()[0] == 5.0)
+    assert x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_view_whose_base_is_gone_can_be_written():
+    r = (ad.tensor([1.0, 2.0]) * 2.0)[:1]
+    r[0] = 5.0
+    y = np.sin(leaf(1.0, 2.0, 3.0, 4.0)).reshape(2, 2)
+    y[0] = 1.0
+    assert r.tolist() == [5.0]
+    assert y[0].tolist() == [1.0, 1.0]
+
+
+def test_writing_into_a_view_raises_under_every_transformation():
+    def f(x):
+        r = x[:1]
+        r[0] = 5.0
+        return x.sum() + r.sum()
+    x = np.array([1.0, 2.0])
+    for call in (lambda: ad.grad(f)(x), lambda: ad.jvp(f, (x,), (x,)), lambda: ad.hessian(f)(x),
+                 lambda: ad.vmap(f)(np.ones((2, 2))), lambda: ad.jacobian(f, mode="forward")(x)):
+        with pytest.raises(MutationError, match="slices are values"):
+            call()
+
+
+def test_x_i_plus_equals_v():
+    x = leaf(1.0, 2.0)
+    y = x * 1.0
+    y[0] += x[1] * 3.0
+    y[0] += 1.0
+    y.sum().backward()
+    assert y.tolist() == [8.0, 2.0]
+    assert x.grad.tolist() == [1.0, 4.0]
+
+
+# ---- out=
+
+def test_out_rebinds_a_tensor():
+    x, out = leaf(1.0, 2.0), ad.zeros(2)
+    got = np.multiply(x, x, out=out)
+    assert got is out
+    out.sum().backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+
+
+def test_out_of_another_shape_or_an_array_is_an_error():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(ShapeError, match="out=t"):
+        np.sin(x, out=ad.zeros(3))
+    with pytest.raises(EscapeError, match="out=array"):
+        np.sin(x, out=np.zeros(2))
+    array = np.zeros(2)
+    np.sin(x.detach(), out=array)
+    np.testing.assert_allclose(array, np.sin([1.0, 2.0]))
+
+
+# ---- aliasing
+
+def separate(*arrays):
+    arrays = [a.detach().numpy() if isinstance(a, ad.Tensor) else a for a in arrays]
+    return all(not np.shares_memory(a, b) for n, a in enumerate(arrays) for b in arrays[:n])
+
+
+def test_gradients_alias_neither_each_other_nor_the_cotangent():
+    a, b, dy = leaf(1.0, 2.0), leaf(3.0, 4.0), np.array([1.0, 1.0])
+    (a + b).backward(dy)
+    assert separate(a.grad, b.grad, dy)
+    a.grad *= 0.0
+    dy[:] = 5.0
+    assert b.grad.tolist() == [1.0, 1.0]
+    seed = ad.tensor([1.0, 1.0])
+    a.grad = b.grad = None
+    (a + b).backward(seed)
+    assert separate(a.grad, b.grad, seed)
+    seed += 1.0
+    a.grad[0] = 9.0
+    assert b.grad.tolist() == [1.0, 1.0]
+
+
+def test_gradients_that_are_views_own_their_memory():
+    a = ad.tensor(np.ones((2, 2)), requires_grad=True)
+    b = ad.tensor(np.ones(4), requires_grad=True)
+    (a.reshape(4) + b).backward(np.ones(4))
+    assert separate(a.grad, b.grad)
+    a.sum().backward()
+    a.grad[0, 0] = 7.0
+    assert a.grad.tolist() == [[7.0, 2.0], [2.0, 2.0]]
+
+
+def test_functional_gradients_and_values_are_separate():
+    x, z, dy = np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.ones(2)
+    value, pullback = ad.vjp(lambda x, z: x + z, x, z)
+    dx, dz = pullback(dy)
+    assert separate(value, x, z, dx, dz, dy)
+    value, tangent = ad.jvp(lambda x: (x, x), (x,), (dy,))
+    assert separate(x, dy, *tangent)
+    assert separate(x, ad.vmap(lambda v: v)(x))
+
+
+def test_changing_the_value_of_vjp_does_not_change_its_pullback():
+    y, pullback = ad.vjp(np.exp, np.array([0.0, 1.0]))
+    y[:] = 0.0
+    np.testing.assert_allclose(pullback(np.ones(2))[0], np.exp([0.0, 1.0]))
+    y, push = ad.linearize(np.exp, np.array([0.0, 1.0]))
+    y[:] = 0.0
+    np.testing.assert_allclose(push(np.ones(2)), np.exp([0.0, 1.0]))
+
+
+def test_changing_the_argument_does_not_change_the_pullback():
+    x = np.array([1.0, 2.0])
+    _, pullback = ad.vjp(lambda x: x * x, x)
+    x[:] = 0.0
+    assert pullback(np.ones(2))[0].tolist() == [2.0, 4.0]
+
+
+def test_the_argument_of_a_gradient_is_not_changed_by_the_function():
+    def f(x):
+        x[0] = 0.0
+        x *= 2.0
+        return (x * x).sum()
+    x = np.array([1.0, 2.0])
+    assert ad.grad(f)(x).tolist() == [0.0, 16.0]
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_numpy_functions_that_write_name_the_tensors_way():
+    t = ad.tensor(np.zeros((2, 2)))
+    with pytest.raises(MutationError, match="Write x\\[\\.\\.\\.\\] = v"):
+        np.fill_diagonal(t, 1.0)
+    assert t.tolist() == [[0.0, 0.0], [0.0, 0.0]]
