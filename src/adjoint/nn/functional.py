@@ -39,16 +39,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     array([[3.5, 7. ]])
     """
     x = x if hasattr(x, "dtype") else np.asarray(x)
-    shape = x.shape
-    if not shape or shape[-1] != weight.shape[-1]:
-        raise ShapeError(
-            f"linear: the input has shape {shape}, and the weights {weight.shape} take a last axis "
-            f"of size {weight.shape[-1]}. Reshape the input, or make the layer with "
-            f"in_features={shape[-1] if shape else 1}")
-    if x.dtype != weight.dtype:
-        x = x.astype(weight.dtype)
-    y = x @ weight.T
-    return y if bias is None else y + bias
+    return PUBLIC["linear"](x if x.dtype == weight.dtype else x.astype(weight.dtype), weight, bias)
 
 
 # ---- losses
@@ -138,10 +129,10 @@ def labelled(name: str, x: Any, target: Any) -> tuple[Any, Any]:
 
 def likelihood(name: str, rows: Any, labels: Any, shape: Any, weight: Any, ignore_index: int,
                reduction: str, smoothing: float) -> Any:
-    """-(1 - s) w[t] rows[t] - s/C sum_c w_c rows_c for each row, and its mean weighted by w[t]."""
+    """The mean over rows, weighted by w[t], of -(1 - s) w[t] rows[t] - s/C sum_c w_c rows_c."""
     count, classes = rows.shape
     counted, labels = checked_labels(name, labels, classes, ignore_index)
-    each = -rows[np.arange(count), labels].astype(float64)
+    each = rows[np.arange(count), labels].astype(float64)
     share = None if counted is None else counted.astype(float64)
     scale = None if weight is None else as_array(weight)
     if scale is not None:
@@ -151,17 +142,17 @@ def likelihood(name: str, rows: Any, labels: Any, shape: Any, weight: Any, ignor
         each = PUBLIC["where"](share == 0.0, 0.0, each) * share
     if smoothing:
         spread = rows if scale is None else rows * scale
-        spread = spread.astype(float64).sum(1) * (-smoothing / classes)
+        spread = spread.astype(float64).sum(1) * (smoothing / classes)
         if counted is not None:
             spread = PUBLIC["where"](counted, spread, 0.0)
         each = each * (1.0 - smoothing) + spread
     if reduction == "none":
-        return each.reshape(shape)
+        return -each.reshape(shape)
     y = each.sum()
     if reduction == "sum":
-        return y
+        return -y
     mass = count if share is None else share.sum()
-    return y / mass if is_tracked(mass) else y * inverse(float(mass))
+    return -y / mass if is_tracked(mass) else y * -inverse(float(mass))
 
 
 def checked_labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[Any, Any]:

@@ -1,5 +1,19 @@
 """The rows: one statement per operation, and no engine code."""
 
-from . import arithmetic, exponential, index, linalg, reduce, select, several, shape, trigonometric, write
+from . import (
+    arithmetic,
+    exponential,
+    index,
+    linalg,
+    network,
+    reduce,
+    select,
+    several,
+    shape,
+    trigonometric,
+    write,
+)
 
-__all__ = ["arithmetic", "exponential", "index", "linalg", "reduce", "select", "several", "shape", "trigonometric", "write"]
+__all__ = [
+    "arithmetic", "exponential", "index", "linalg", "network", "reduce", "select", "several", "shape",
+    "trigonometric", "write"]

@@ -117,11 +117,12 @@ class Adam(Optimizer):
         square *= 1.0 - second
         v += square
         state["step"], state["exp_avg"], state["exp_avg_sq"] = t, m, v  # 0-d values are new ones
+        # Both corrections are numbers: they are multiplied together, and with eps, not with arrays.
+        correction = math.sqrt(1.0 - second ** t)
         y = np.sqrt(v)
-        y *= 1.0 / math.sqrt(1.0 - second ** t)
-        y += group["eps"]
+        y += group["eps"] * correction
         y = np.divide(m, y, out=y) if y.ndim else m / y
-        y *= lr / (1.0 - first ** t)
+        y *= lr * correction / (1.0 - first ** t)
         if decay and self.decoupled:  # p (1 - lr decay) - y, as one subtraction
             y += (lr * decay) * p.value
         return y
