@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from adjoint.core.box import Box
+from adjoint.core.forward import Dual
 from adjoint.core.node import ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.core.reverse import Tracked, tracked
@@ -89,6 +90,13 @@ def is_tracked(x: Any) -> bool:
             return True
         x = x.value
     return False
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether ``x`` is an array under nothing but derivatives: then it has one value."""
+    while isinstance(x, (Tracked, Dual)):
+        x = x.value
+    return not isinstance(x, Box)
 
 
 def any_tracked(tree: Any) -> bool:

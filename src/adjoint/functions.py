@@ -204,6 +204,9 @@ class Application:
         """The gradient of array argument ``k`` as the sweep carries it."""
         dx = dx if is_tracked(dx) else bottom(dx)
         dx = dx if hasattr(dx, "shape") else np.asarray(dx)[()]
+        ctx = self.context
+        if any(dx is bottom(v) for v in (*ctx._saved, *ctx._inputs, *ctx._outputs)):
+            dx = +dx  # a gradient shares no memory with what was saved
         if shape_of(dx) != shape_of(x):
             raise ShapeError(
                 f"{self.cls.__name__}.backward: gradient {k} has shape {shape_of(dx)}, its "

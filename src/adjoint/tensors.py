@@ -22,7 +22,7 @@ from adjoint.core.symbol import Symbol
 from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, ShapeError
 
 from . import exits, hooks, methods
-from .exits import bottom, is_tracked
+from .exits import bottom, is_concrete, is_tracked
 from .ops import declare
 
 if TYPE_CHECKING:
@@ -123,8 +123,11 @@ class Tensor(Tracked):
         self.replace(value)
 
     def detach(self) -> Tensor:
-        """The same value outside the graph."""
-        return untracked(self.value, self.level)
+        """The same value outside the graph, at every level."""
+        value = self.value
+        if isinstance(value, Box):
+            value = PUBLIC["stop_gradient"](value)
+        return untracked(value, self.level)
 
     def clone(self: Any) -> Any:
         """A copy that stays in the graph."""
@@ -455,6 +458,41 @@ class GradFn:
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
+
+
+# ---- what every Box can do, so that a function reads the same under every transformation
+
+def _detached(x: Box) -> Any:
+    """The same value as a constant."""
+    y = PUBLIC["stop_gradient"](x)
+    return y if isinstance(y, Box) else untracked(y)
+
+
+def _number(x: Box) -> Any:
+    """The one element as a Python number."""
+    return untracked(x.concrete()).item()
+
+
+def _shown(x: Box, spec: str) -> str:
+    return format(_number(x), spec) if spec else repr(x)
+
+
+def _named(x: Box) -> str:
+    ended = ", of a call that has ended" if x.level > 0 and x.level not in live else ""
+    known = x.aval if ended or not is_concrete(x) else np.array2string(x.concrete())
+    return f"{type(x).__name__.lower()}({known}{ended})"
+
+
+def _refused(x: Box) -> Any:
+    x.concrete()  # its error comes first: there may be no value at all
+    return exits.refuse("array")
+
+
+for _name, _method in {
+        "detach": _detached, "item": _number, "__format__": _shown, "__repr__": _named,
+        "tolist": lambda x: untracked(x.concrete()).tolist(), "clone": lambda x: +x,
+        "numpy": _refused}.items():
+    setattr(Box, _name, _method)
 
 
 # ---- helpers

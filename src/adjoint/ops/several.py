@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.core.box import Box
 from adjoint.core.primitive import Label
 
 from .cases import Case, Cases, layouts
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Parts(tuple[Any, ...]):
-    """The cotangent of a Node with several outputs; None is a structural zero, and sums go part by part."""
+    """The cotangent of a Node with several outputs; sums go part by part, and None is 0."""
 
     __slots__ = ()
 
@@ -26,7 +27,8 @@ class Parts(tuple[Any, ...]):
 
 
 def _item_vjp(dy: Any, y: Any, x: Any, needs: Any, index: int) -> tuple[Parts]:
-    return (Parts(dy if i == index else None for i in range(len(x))),)
+    count = len(x.aval if isinstance(x, Box) else x)  # a Box while the sweep is recorded
+    return (Parts(dy if i == index else None for i in range(count)),)
 
 
 def _item_cases(rng: np.random.Generator) -> Iterator[Case]:

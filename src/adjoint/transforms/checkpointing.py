@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box, Level, bind
-from adjoint.core.forward import Dual
 from adjoint.core.node import Leaf, Mode, Node, aval_of, leaf
 from adjoint.core.primitive import CONSTANT, Label, Primitive, register
-from adjoint.core.reverse import Tracked, order, tracked
+from adjoint.core.reverse import order, tracked
 from adjoint.core.symbol import Graph
-from adjoint.exits import bottom
+from adjoint.exits import bottom, is_concrete
 from adjoint.ops.several import Parts, item
 from adjoint.tensors import Tensor
 
@@ -123,13 +122,6 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 def is_variable(x: Any) -> bool:
     """Whether a leaf of the arguments can have a gradient."""
     return isinstance(x, (Box, np.ndarray, np.generic, float, complex)) and aval_of(x).inexact
-
-
-def is_concrete(x: Any) -> bool:
-    """Whether ``x`` is, under derivatives, an array: then f need only run on that array."""
-    while isinstance(x, (Tracked, Dual)):
-        x = x.value
-    return not isinstance(x, Box)
 
 
 def record(f: Any, given: Any, structure: Any, at: Any, values: Any) -> Any:
