@@ -41,7 +41,7 @@ def imported(path: Path) -> set[str]:
     for node in running(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {a.name.removeprefix("adjoint").lstrip(".") for a in node.names
-                      if a.name.split(".")[0] == "adjoint"}
+                      if a.name.partition(".")[0] == "adjoint"}
         elif isinstance(node, ast.ImportFrom):
             if node.level:
                 base = package[:len(package) - node.level + 1] + (
@@ -69,7 +69,7 @@ def running(tree: ast.AST):
 
 
 def layer(module: str) -> int:
-    top = module.split(".")[0]
+    top = module.split(".", maxsplit=1)[0]
     return next(n for n, names in enumerate(LAYERS) if top in names)
 
 
@@ -125,7 +125,8 @@ def test_functions_are_short():
             if isinstance(node, ast.FunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 first = body[0].lineno if body else node.lineno
-                lengths[f"{module_of(path)}.{node.name}:{node.lineno}"] = node.end_lineno - first + 1
+                name = f"{module_of(path)}.{node.name}:{node.lineno}"
+                lengths[name] = node.end_lineno - first + 1
     long = {name: n for name, n in lengths.items() if n > LONG_FUNCTION}
     assert len(long) <= (1 - SHORT_SHARE) * len(lengths), long
 
@@ -143,7 +144,8 @@ def test_core_needs_only_numpy():
 
 def test_no_raw_row_names_in_the_core():
     """The core knows no operation by name but those that broadcasting and `out=` need."""
-    allowed = {"sum_to", "cast", "broadcast_to", "write_out", "getitem", "all"}  # "all" is a word of `depends`
+    allowed = {"sum_to", "cast", "broadcast_to", "write_out", "getitem",
+               "all"}  # a word of `depends`
     from adjoint.core.primitive import REGISTRY
     for path in (SOURCE / "core").glob("*.py"):
         if path.name == "box.py":

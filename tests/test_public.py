@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import adjoint as ad
 import numpy as np
 import pytest
+
+import adjoint as ad
 
 ROOT = Path(__file__).parents[1]
 CONSTANTS = {"pi", "e", "inf", "nan", "newaxis"}

@@ -1,6 +1,7 @@
-"""Write ``src/adjoint/__init__.pyi`` from the public names: ``python tools/stubs.py``; a test holds it current.
+"""Write ``src/adjoint/__init__.pyi`` from the public names: ``python tools/stubs.py``.
 
-Editors and type checkers read it, because most names of the package are made by builders.
+Editors and type checkers read it, because most names of the package are made by builders. A test
+holds it current.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def parameters(f: object) -> str:
     kinds = inspect.Parameter
     starred = False
     for p in inspect.signature(f).parameters.values():
-        text = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**"}.get(p.kind, "") + p.name + ": Any"
+        stars = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**"}.get(p.kind, "")
+        text = f"{stars}{p.name}: Any"
         if p.kind is kinds.KEYWORD_ONLY and not starred:
             parts.append("*")
         starred = starred or p.kind in (kinds.KEYWORD_ONLY, kinds.VAR_POSITIONAL)
@@ -52,10 +54,8 @@ def render() -> str:
             lines.append(f"def {name}({parameters(value)}) -> Any: ...")
         else:
             lines.append(f"{name}: {type(value).__name__}")
-    for name in adjoint._MODULES:
-        lines.append(f"{name}: ModuleType")
-    for name in adjoint._LAZY:
-        lines.append(f"{name}: Any")
+    lines += [f"{name}: ModuleType" for name in adjoint._MODULES]
+    lines += [f"{name}: Any" for name in adjoint._LAZY]
     imports = [f"from {module} import {', '.join(f'{n} as {n}' for n in names)}"
                for module, names in sorted(reexported.items())]
     return HEAD + "\n".join(imports) + "\n\n" + "\n".join(lines) + "\n"

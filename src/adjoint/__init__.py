@@ -21,7 +21,17 @@ from .functions import Function
 from .modes import enable_grad, is_grad_enabled, line_of, no_grad, set_grad_enabled, sites, tape
 from .tensors import Tensor, tensor
 from .transforms import (
-    checkpoint, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp, vmap)
+    checkpoint,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    linearize,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 
 _ALIASES = {
     "absolute": "abs", "pow": "power", "sub": "subtract", "mul": "multiply", "div": "divide",
@@ -30,6 +40,11 @@ _ALIASES = {
     "atanh": "arctanh", "atan2": "arctan2", "amax": "max", "amin": "min", "clamp": "clip",
     "concat": "concatenate", "cat": "concatenate", "expit": "sigmoid", "round": "rint",
     "log_expit": "log_sigmoid", "logsigmoid": "log_sigmoid"}
+__all__ = [  # what stands here by import; the functions of the rows are added below
+    "Function", "Tensor", "arange", "array", "asarray", "checkpoint", "creation", "enable_grad",
+    "errors", "eye", "full", "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp",
+    "line_of", "linearize", "linspace", "no_grad", "ones", "set_grad_enabled", "sites", "tape",
+    "tensor", "value_and_grad", "vjp", "vmap", "zeros"]
 _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn"}
 _MODULES = ("checking", "cli", "compiler", "data", "nn", "optim", "show", "teach")
 _HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item", "scatter"}

@@ -97,7 +97,7 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
             continue
         row, inputs, here = n.prim, n.inputs, n.aval
         arity = len(inputs) if record is None and not n.params else 3
-        if arity == 2:  # one and two arguments, written out: a quarter of the time of the loop below
+        if arity == 2:  # one and two arguments written out: a quarter faster than the loop below
             a, b = inputs
             x, z = a.value, b.value
             needs = SECOND if a.prim is CONSTANT else FIRST if b.prim is CONSTANT else BOTH
@@ -139,7 +139,7 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
 
 
 def add_to(buffer: dict[Node, Any], owned: set[Node], source: Node, part: Any) -> None:
-    """Add one more cotangent of ``source``; a sum that the sweep made itself is added to in place."""
+    """Add one more cotangent of ``source``, in place where the sweep made the sum itself."""
     before = buffer.get(source)
     if before is None:
         buffer[source] = part
