@@ -34,6 +34,7 @@ class Ref:
     """A value of the program. ``weak`` marks a Python number, which adopts the dtype it meets."""
 
     __slots__ = ("value", "weak")
+    value: Any
 
     def __init__(self, value: Any, weak: bool = False) -> None:
         self.value, self.weak = value if isinstance(value, tuple) else np.asarray(value), weak
@@ -92,7 +93,7 @@ def checked_indices(statement: str, indices: Sequence[Ref], shape: Shape) -> tup
     for i, n in zip(indices, shape, strict=True):
         if i.dtype.kind not in "iu":
             refuse(statement, f"has an index array of {i.dtype}")
-        if i.value.size and not (0 <= i.value.min() and i.value.max() < n):
+        if i.value.size and (i.value.min() < 0 or i.value.max() >= n):
             refuse(statement, f"has an index outside 0 to {n - 1}")
     return tuple(i.value for i in indices)
 
@@ -219,7 +220,8 @@ class NumpyBuilder:
             out = body(*state, *[x.value[i] for x in inputs])
             state, rest = out[:len(carries)], out[len(carries):]
             rows.append(rest)
-        return Ref((*map(np.asarray, state), *[np.stack(column) for column in zip(*rows)]))
+        stacks = [np.stack(column) for column in zip(*rows, strict=True)]
+        return Ref((*map(np.asarray, state), *stacks))
 
     def item(self, x: Ref, index: int) -> Ref:
         """One result of a statement with several."""

@@ -15,5 +15,5 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "exponential", "index", "linalg", "network", "reduce", "select", "several", "shape",
-    "trigonometric", "write"]
+    "arithmetic", "exponential", "index", "linalg", "network", "reduce", "select", "several",
+    "shape", "trigonometric", "write"]

@@ -19,8 +19,18 @@ from . import loops
 from .cases import array_cases, elementwise_cases
 from .declare import annihilate as zero_wins
 from .declare import (
-    batch_elementwise, broadcast_shape, constant, dtype_of, elementwise, finite, function, general,
-    kind_of, promoted, total)
+    batch_elementwise,
+    broadcast_shape,
+    constant,
+    dtype_of,
+    elementwise,
+    finite,
+    function,
+    general,
+    kind_of,
+    promoted,
+    total,
+)
 
 NONZERO = (0.5, 3.0)
 
@@ -109,7 +119,7 @@ positive = elementwise(
 
 
 def _log_of_base(x: Any) -> Any:
-    """Natural log of x > 0; 0 at 0, where 0**z is flat in z > 0; NaN below, as (-2)**z is not real."""
+    """Natural log of x > 0; 0 at 0, where 0**z is flat; NaN below, where x**z is not real."""
     from .exponential import log
     from .select import where
     return log(where(x == 0, 1.0, x))

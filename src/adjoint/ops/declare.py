@@ -1,8 +1,8 @@
 """Builders: what follows from the kind of an operation is derived here, once.
 
-Each enters one row into the registry and returns the function that users call. Any field of the row can be given by
-name to override what the builder derives. Rules are written in the library's own operations, so they can be
-differentiated again, batched, traced and compiled.
+Each enters one row into the registry and returns the function that users call. Any field of the row
+can be given by name to override what the builder derives. Rules are written in the library's own
+operations, so they can be differentiated again, batched, traced and compiled.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Function = Any
 APPLY: dict[str, Function] = {}  # name -> the function that applies the row and nothing else
+Points = list[tuple[float, ...]] | tuple[()]
 REALS: Domain = (-2.0, 2.0)
 
 
@@ -52,15 +53,16 @@ def broadcast_shape(name: str, *xs: Any) -> tuple[int, ...]:
 def misfit(name: str, *xs: Any) -> str:
     """The message for shapes that do not broadcast."""
     shapes = " and ".join(str(shape_of(x)) for x in xs)
-    return (f"{name}: the shapes {shapes} do not broadcast: aligned at the right, every two sizes must be equal or "
-            "one of them 1. Insert an axis with x[:, None] or reshape one of them.")
+    return (f"{name}: the shapes {shapes} do not broadcast: aligned at the right, every two sizes "
+            "must be equal or one of them 1. Insert an axis with x[:, None], or reshape one.")
 
 
 @lru_cache(maxsize=4096)
 def dtype_of(impl: Callable[..., Any], *kinds: Any) -> Any:
-    """The dtype that ``impl`` gives for arguments of these dtypes (a type stands for a weak Python number)."""
+    """The dtype that ``impl`` gives for these dtypes (a type stands for a weak Python number)."""
+    ones = [k(1) if isinstance(k, type) else np.ones(1, k) for k in kinds]
     with np.errstate(all="ignore"):
-        return np.asarray(impl(*[k(1) if isinstance(k, type) else np.ones(1, k) for k in kinds])).dtype
+        return np.asarray(impl(*ones)).dtype
 
 
 def kind_of(known: Any) -> Any:
@@ -76,7 +78,10 @@ def promoted(*avals: Any) -> Any:
 # ---- products with a partial
 
 def product(partial: Any, times: Function | None) -> Function:
-    """The function (d, y, *xs) -> d * partial. Literals are resolved here, once: a user's value may also be the int 1."""
+    """The function (d, y, *xs) -> d * partial.
+
+    Literals are resolved here, once: a value of the user's may be the int 1 too.
+    """
     if partial == 1:
         return lambda d, *_: d
     if partial == -1:
@@ -85,10 +90,11 @@ def product(partial: Any, times: Function | None) -> Function:
 
 
 def annihilate(first: Any, second: Any) -> Any:
-    """``first * second``, but 0 where ``first`` (the factor further downstream) is 0 and ``second`` is not finite.
+    """``first * second``, but 0 where ``first`` is 0 and ``second`` is infinite or NaN.
 
-    One test finds out whether 0 * inf happened at all: NaN is the only number that is not itself, and a dot product
-    of an array with itself is NaN if an element is.
+    ``first`` is the factor further downstream. One test finds out whether 0 * inf happened at all:
+    NaN is the only number that is not itself, and a dot product of an array with itself is NaN if
+    an element is.
     """
     if isinstance(first, Box) or isinstance(second, Box):
         return PUBLIC["annihilate"](first, second)
@@ -118,7 +124,7 @@ def total(parts: Sequence[Any]) -> Any:
 
 
 def reads(partials: Sequence[Any]) -> frozenset[str | int]:
-    """Which arguments the partials read, asked of their bytecode: a rule cannot be out of step with its ``keeps``."""
+    """Which arguments the partials read, asked of their bytecode: ``keeps`` cannot lag behind."""
     found: set[str | int] = set()
     for p in partials:
         if isinstance(p, int):
@@ -128,35 +134,52 @@ def reads(partials: Sequence[Any]) -> frozenset[str | int]:
         for i in dis.get_instructions(p):
             if i.opname.startswith("LOAD_FAST"):
                 used |= set(i.argval) if isinstance(i.argval, tuple) else {i.argval}
-        found |= {"y" if k == 0 else k - 1 for k, name in enumerate(names[:p.__code__.co_argcount]) if name in used}
+        arguments = names[:p.__code__.co_argcount]
+        found |= {"y" if k == 0 else k - 1 for k, name in enumerate(arguments) if name in used}
     return frozenset(found)
 
 
 # ---- the kinds
 
-def elementwise(name: str, impl: Function, *partials: Any, label: Label, numpy: Sequence[Any] = (), doc: str = "",
-                singular: bool = False, domain: Domain | Sequence[Domain] = REALS,
-                kinks: Sequence[tuple[float, ...]] = (), singular_at: Sequence[tuple[float, ...]] = (),
-                without: dict[str, str] | None = None, code: str = "", **fields: Any) -> Function:
-    """A row ``y = f(x_k)``, element by element. One partial per argument gives jvp, vjp, aval, batch and depends.
+def elementwise(name: str, impl: Function, *partials: Any, label: Label, numpy: Sequence[Any] = (),
+                doc: str = "", singular: bool = False, domain: Domain | Sequence[Domain] = REALS,
+                kinks: Points = (), singular_at: Points = (), without: dict[str, str] | None = None,
+                code: str = "", **fields: Any) -> Function:
+    """A row ``y = f(x_k)``, element by element.
 
-    A partial is ``lambda y, *xs: ...`` or the literal 1 or -1. ``domain`` (one interval, or one per argument),
-    ``kinks`` and ``singular_at`` give the cases; ``code`` is the scalar function it lowers to (its own name if empty).
+    One partial per argument gives jvp, vjp, aval, batch and depends. A partial is
+    ``lambda y, *xs: ...`` or the literal 1 or -1. ``domain`` (one interval, or one per argument),
+    ``kinks`` and ``singular_at`` give the cases; ``code`` is the scalar function it lowers to (its
+    own name if empty).
     """
     back = [product(p, annihilate if singular else None) for p in partials]
     forth = [product(p, (lambda d, p: annihilate(p, d)) if singular else None) for p in partials]
 
     def jvp(dxs: Any, y: Any, *xs: Any) -> Any:
-        return total([None if d is None else part(d, y, *xs) for d, part in zip(dxs, forth, strict=True)])
+        return total([None if d is None else part(d, y, *xs)
+                      for d, part in zip(dxs, forth, strict=True)])
 
-    domains = [domain] * len(partials) if isinstance(domain[0], (int, float)) else domain
-    fields = {
+
+    cases = elementwise_cases(domains_of(domain, len(partials)), kinks, singular_at, without)
+    derived: dict[str, Any] = {
         "jvp": jvp, "vjp": elementwise_vjp(partials, back, singular),
-        "aval": lambda *avals: aval(broadcast_shape(name, *avals), dtype_of(impl, *map(kind_of, avals))),
-        "batch": batch_elementwise(name), "lower": lower_elementwise(code or name, impl), "keeps": reads(partials),
-        "depends": "elementwise", "cases": elementwise_cases(domains, kinks, singular_at, without)} | fields
-    row = register(Primitive(name, impl, label=label, elementwise=True, singular=singular, **fields))
+        "aval": known_elementwise(name, impl), "batch": batch_elementwise(name),
+        "lower": lower_elementwise(code or name, impl), "keeps": reads(partials),
+        "depends": "elementwise", "cases": cases, "label": label, "singular": singular}
+    row = register(Primitive(name, impl, elementwise=True, **derived | fields))
     return public(row, len(partials), numpy, doc)
+
+
+def domains_of(domain: Domain | Sequence[Domain], arity: int) -> Sequence[Domain]:
+    """One interval for each argument; ``domain`` may be one for all."""
+    found: Any = [domain] * arity if isinstance(domain[0], (int, float)) else domain
+    return found
+
+
+def known_elementwise(name: str, impl: Function) -> Function:
+    """The Aval rule of an elementwise row: shapes broadcast, and NumPy says the dtype."""
+    return lambda *avals: aval(
+        broadcast_shape(name, *avals), dtype_of(impl, *map(kind_of, avals)))
 
 
 def elementwise_vjp(partials: Sequence[Any], back: Sequence[Function], singular: bool) -> Function:
@@ -173,46 +196,53 @@ def elementwise_vjp(partials: Sequence[Any], back: Sequence[Function], singular:
 
     def vjp(dy: Any, y: Any, *xs_needs: Any) -> tuple[Any, ...]:
         *xs, needs = xs_needs
-        return tuple([part(dy, y, *xs) if need else None for part, need in zip(back, needs, strict=True)])
+        return tuple([part(dy, y, *xs) if need else None
+                      for part, need in zip(back, needs, strict=True)])
+
     return vjp
 
 
-def constant(name: str, impl: Function, arity: int, *, label: Label, numpy: Sequence[Any] = (), doc: str = "",
-             domain: Domain | Sequence[Domain] = REALS, code: str = "", **fields: Any) -> Function:
-    """A row without derivative, said aloud: comparisons, rounding, argmax. Elementwise unless ``fields`` say otherwise."""
-    domains = [domain] * arity if isinstance(domain[0], (int, float)) else domain
-    fields = {
-        "aval": lambda *avals: aval(broadcast_shape(name, *avals), dtype_of(impl, *map(kind_of, avals))),
-        "batch": batch_elementwise(name), "lower": lower_elementwise(code or name, impl), "elementwise": True,
-        "depends": "elementwise", "cases": elementwise_cases(domains)} | fields
-    row = register(Primitive(name, impl, label=label, nondiff=True, **fields))
+def constant(name: str, impl: Function, arity: int, *, label: Label, numpy: Sequence[Any] = (),
+             doc: str = "", domain: Domain | Sequence[Domain] = REALS, code: str = "",
+             **fields: Any) -> Function:
+    """A row without derivative, said aloud: comparisons, rounding, argmax.
+
+    Elementwise unless ``fields`` say otherwise.
+    """
+    derived: dict[str, Any] = {
+        "aval": known_elementwise(name, impl), "batch": batch_elementwise(name),
+        "lower": lower_elementwise(code or name, impl), "elementwise": True, "label": label,
+        "depends": "elementwise", "cases": elementwise_cases(domains_of(domain, arity))}
+    row = register(Primitive(name, impl, nondiff=True, **derived | fields))
     return public(row, arity if row.elementwise else 0, numpy, doc)
 
 
 def linear(name: str, impl: Function, transpose: Function, known: Function, *, label: Label,
            numpy: Sequence[Any] = (), doc: str = "", **fields: Any) -> Function:
-    """A row ``y = A x``: its jvp is itself, its vjp the transpose: ``transpose(dy, x, **params)``, x as an Aval."""
+    """A row ``y = A x``; its jvp is itself, its vjp ``transpose(dy, x, **params)``, x an Aval."""
     def jvp(dxs: Any, y: Any, x: Any, **params: Any) -> Any:
         return None if dxs[0] is None else bind(row, dxs, params)
 
     def vjp(dy: Any, y: Any, x: Any, needs: Any, **params: Any) -> tuple[Any]:
         return (transpose(dy, x, **params),)
-    row = register(Primitive(name, impl, known, **{"jvp": jvp, "vjp": vjp, "label": label} | fields))
+    derived: dict[str, Any] = {"jvp": jvp, "vjp": vjp, "label": label}
+    row = register(Primitive(name, impl, known, **derived | fields))
     return public(row, 1, numpy, doc)
 
 
-def bilinear(name: str, impl: Function, left: Function, right: Function, known: Function, *, label: Label,
-             numpy: Sequence[Any] = (), doc: str = "", **fields: Any) -> Function:
-    """A row ``y = A(x, z)``, linear in each: ``left(dy, x, z)`` and ``right(dy, x, z)`` are the two transposes."""
+def bilinear(name: str, impl: Function, left: Function, right: Function, known: Function, *,
+             label: Label, numpy: Sequence[Any] = (), doc: str = "", **fields: Any) -> Function:
+    """A row ``y = A(x, z)``, linear in each; ``left(dy, x, z)`` and ``right`` transpose it."""
     def jvp(dxs: Any, y: Any, x: Any, z: Any, **params: Any) -> Any:
         dx, dz = dxs
         return total([None if dx is None else bind(row, (dx, z), params),
                       None if dz is None else bind(row, (x, dz), params)])
 
     def vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any, **params: Any) -> tuple[Any, Any]:
-        return (left(dy, x, z, **params) if needs[0] else None, right(dy, x, z, **params) if needs[1] else None)
-    fields = {"jvp": jvp, "vjp": vjp, "label": label, "keeps": frozenset("x")} | fields
-    row = register(Primitive(name, impl, known, **fields))
+        return (left(dy, x, z, **params) if needs[0] else None,
+                right(dy, x, z, **params) if needs[1] else None)
+    derived: dict[str, Any] = {"jvp": jvp, "vjp": vjp, "label": label, "keeps": frozenset("x")}
+    row = register(Primitive(name, impl, known, **derived | fields))
     return public(row, 2, numpy, doc)
 
 
@@ -236,7 +266,7 @@ COMPOSED: dict[str, Composed] = {}
 
 
 def composed(*numpy: Any, label: Label, cases: Cases) -> Function:
-    """Decorator for an operation written in other rows: it differentiates, batches and lowers because they do."""
+    """Decorator for an operation written in other rows, which differentiates because they do."""
     def enter(f: Function) -> Function:
         COMPOSED[f.__name__] = Composed(f.__name__, f, label, cases)
         return function(*numpy)(f)
@@ -244,7 +274,7 @@ def composed(*numpy: Any, label: Label, cases: Cases) -> Function:
 
 
 def function(*numpy: Any) -> Function:
-    """Decorator for the public function of one row, where it does more than apply it (axes, defaults, aliases)."""
+    """Decorator for a public function that does more than apply its row (axes, defaults)."""
     def enter(f: Function) -> Function:
         PUBLIC[f.__name__] = f
         NUMPY.update(dict.fromkeys(numpy, f))
@@ -255,7 +285,7 @@ def function(*numpy: Any) -> Function:
 # ---- the public function of a row
 
 def public(row: Primitive, arity: int, numpy: Sequence[Any], doc: str) -> Function:
-    """The function that users and rules call, also reached from NumPy's protocols and from operators."""
+    """The function that users and rules call; NumPy's protocols and operators reach it too."""
     if arity == 1 and row.vjp is not None:
         f = unary(row) if row.elementwise else unary_with(row)
     elif arity == 2 and row.vjp is not None:
@@ -268,7 +298,7 @@ def public(row: Primitive, arity: int, numpy: Sequence[Any], doc: str) -> Functi
 
 
 def binary_function(row: Primitive) -> Function:
-    """The function of a row with two array arguments: arrays straight, Tensors flat, everything else through bind."""
+    """The function of a row with two arguments: arrays straight, Tensors flat, the rest by bind."""
     method, swapped, impl = binary(row), binary(row, swapped=True), row.impl
     if row.vjp is not None:
         install_operators(row.name, method, swapped)
@@ -293,7 +323,8 @@ def install_operators(name: str, method: Function, swapped: Function) -> None:
             setattr(Tracked, f"__r{operator}__", swapped)
 
 
-def publish(name: str, f: Function, numpy: Sequence[Any], doc: str, row: Primitive | None = None) -> Function:
+def publish(name: str, f: Function, numpy: Sequence[Any], doc: str, row: Primitive | None = None
+            ) -> Function:
     """Name ``f`` as users know it and enter it in the tables."""
     f.__name__ = f.__qualname__ = name
     f.__module__, f.__doc__ = sys._getframe(2).f_globals["__name__"], doc
@@ -314,13 +345,15 @@ def batch_elementwise(name: str) -> Function:
 
 
 def batch_aligned(size: int, axes: Any, xs: Any) -> list[Any]:
-    """``xs`` with the batch axis first and axes of size 1 behind it, as many as the longest shape needs."""
+    """``xs`` with the batch axis first and axes of size 1 behind it, to equal ranks."""
     rank = max(len(shape_of(x)) - (axis is not None) for x, axis in zip(xs, axes, strict=True))
     out: list[Any] = []
     for x, axis in zip(xs, axes, strict=True):
         shape = shape_of(x)
         missing = rank - (len(shape) - 1)
-        out.append(PUBLIC["reshape"](x, (size, *(1,) * missing, *shape[1:])) if axis is not None and missing else x)
+        if axis is not None and missing:
+            x = PUBLIC["reshape"](x, (size, *(1,) * missing, *shape[1:]))
+        out.append(x)
     return out
 
 
@@ -335,7 +368,7 @@ def lower_elementwise(function: str, impl: Function) -> Function:
 
 @lru_cache(maxsize=4096)
 def loop_dtypes(impl: Callable[..., Any], *kinds: Any) -> tuple[Any, ...]:
-    """The dtypes that ``impl`` computes in, one for each argument, for arguments of these dtypes."""
+    """The dtypes that ``impl`` computes in, one for each argument, given arguments of these."""
     if isinstance(impl, np.ufunc):
         return impl.resolve_dtypes((*kinds, *(None,) * impl.nout))[:impl.nin]
     result = dtype_of(impl, *kinds)
@@ -348,5 +381,6 @@ def check_axis(name: str, axis: Any, ndim: int) -> int:
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
         raise ArgumentError(f"{name}: axis must be an integer, not {axis!r}")
     if not -ndim <= axis < ndim:
-        raise ShapeError(f"{name}: axis {axis} does not exist; the array has {ndim} axes, 0 to {ndim - 1}")
+        raise ShapeError(f"{name}: axis {axis} does not exist; the array has {ndim} axes, "
+                         f"0 to {ndim - 1}")
     return int(axis) % ndim

@@ -84,7 +84,7 @@ def check_masks(items: list[Any], shape: Shape) -> None:
     for item, mask, count in zip(items, masks, used, strict=True):
         if mask is not None and mask.shape != shape[axis:axis + count]:
             raise IndexingError(f"a mask of shape {mask.shape} does not fit the axes "
-                                f"{shape[axis:axis + count]} of an array of shape {shape}; they are equal")
+                                f"{shape[axis:axis + count]} of an array of shape {shape}")
         axis += len(shape) - sum(used) if item is Ellipsis else count
 
 
@@ -151,8 +151,10 @@ def spelled_out(key: Template, ndim: int) -> Template:
 
 
 def picked_place(full: Template) -> int:
-    """Where NumPy puts the axes of the index arrays: in front, if other parts stand between them."""
-    return next(n for n, k in enumerate(full) if isinstance(k, (Slot, int))) if together(full) else 0
+    """Where NumPy puts the axes of the index arrays: in front if other parts stand between."""
+    if not together(full):
+        return 0
+    return next(n for n, k in enumerate(full) if isinstance(k, (Slot, int)))
 
 
 def together(full: Template) -> bool:
@@ -200,9 +202,9 @@ def _scatter_jvp(dxs: Any, y: Any, x: Any, *indices: Any, key: Template, shape: 
 # ---- batches
 
 class BatchKey(NamedTuple):
-    """A key with a batch axis: its template and index arrays, and which axes of the selection moved.
+    """A key with a batch axis: its template and index arrays, and how the selection's axes moved.
 
-    ``from_axes`` are the axes of ``(batch, *selection)``, ``to_axes`` where the new key has them.
+    ``from_axes`` are axes of ``(batch, *selection)``, ``to_axes`` where the new key has them.
     """
 
     key: Template
@@ -227,7 +229,7 @@ def rank_of(indices: Any, axes: Any) -> int:
 def batch_key(size: int, axes: Any, ndim: int, indices: Any, key: Template) -> BatchKey:
     """The key for an array with a batch axis in front of ``ndim`` others."""
     full = spelled_out(key, ndim)
-    if all(a is None for a in axes):  # the batch axis is one more slice, behind what goes to the front
+    if all(a is None for a in axes):  # the batch axis is one more slice
         front = rank_of(indices, axes) if indices and not together(full) else 0
         return BatchKey((slice(None), *full), list(indices), (0,), (front,))
     rank = rank_of(indices, axes)  # the batch axis is one more index array, so all go to the front
@@ -255,7 +257,8 @@ def _batch_getitem(size: int, axes: Any, x: Any, *indices: Any, key: Template) -
     return batch.outward(_getitem(x, *batch.indices, key=batch.key)), 0
 
 
-def _batch_scatter(size: int, axes: Any, dy: Any, *indices: Any, key: Template, shape: Shape) -> Any:
+def _batch_scatter(size: int, axes: Any, dy: Any, *indices: Any, key: Template, shape: Shape
+                   ) -> Any:
     if axes[0] is None:
         dy = broadcast_to(dy, (size, *shape_of(dy)))
     batch = batch_key(size, axes[1:], len(shape), indices, key)
@@ -281,7 +284,7 @@ def basic_index(shape: Shape, full: Template) -> tuple[loops.Index, Shape]:
 
 
 def grid(b: loops.Builder, shape: Shape, indices: Any, full: Template, out: Shape) -> list[Any]:
-    """For each axis of an array of this shape the index read there, as an array of shape ``out``."""
+    """For each axis of an array of this shape the index read there, in the shape ``out``."""
     place, rank = picked_place(full), max(len(i.shape) for i in indices)
     rows: list[Any] = []
     plain = 0  # axes of the result so far that come from slices and new axes
@@ -378,7 +381,7 @@ _scatter = general(
     batch=_batch_scatter, cases=Cases(_scatter_cases, NOT_BROADCAST),
     label=Label("scatter({0})", r"\mathrm{{scatter}}({0})", ("1",), "selection"))
 
-_read_plain = unary_with(_getitem.row).record
+_read_plain = vars(unary_with(_getitem.row))["record"]
 
 
 @function()
@@ -394,7 +397,7 @@ def getitem(x: Any, key: Any) -> Any:
     if not isinstance(x, Box):
         x = np.asarray(x)
     items = key if key.__class__ is tuple else (key,)
-    if all([is_plain(item) for item in items]):
+    if all([is_plain(item) for item in items]):  # noqa: C419 - a list is faster here
         return _read_plain(x, {"key": items})
     template, indices = parse(key, shape_of(x))
     return bind(REGISTRY["getitem"], (x, *indices), {"key": template})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,8 @@ def _product_shape(x: Any, z: Any) -> tuple[int, ...]:
     if not a or not b:
         raise ShapeError(f"matmul: shapes {a} and {b}: a 0-d value is not a matrix; use x * z")
     if a[-1] != inner:
-        raise ShapeError(f"matmul: shapes {a} and {b} do not fit: {a[-1]} columns meet {inner} rows. "
-                         "Transpose one of them with x.T or x.mT.")
+        raise ShapeError(f"matmul: shapes {a} and {b} do not fit: {a[-1]} columns meet {inner} "
+                         "rows. Transpose one of them with x.T or x.mT.")
     try:
         lead = np.broadcast_shapes(a[:-2], b[:-2])
     except ValueError:
@@ -86,15 +87,15 @@ def _lower_matmul(b: loops.Builder, x: Any, z: Any) -> Any:
     x = loops.reshaped(b, x, (1, *x.shape)) if len(x.shape) == 1 else x
     z = loops.reshaped(b, z, (*z.shape, 1)) if len(z.shape) == 1 else z
     lead = np.broadcast_shapes(x.shape[:-2], z.shape[:-2])
-    x, z = loops.broadcast(b, x, (*lead, *x.shape[-2:])), loops.broadcast(b, z, (*lead, *z.shape[-2:]))
+    x, z = [loops.broadcast(b, v, (*lead, *v.shape[-2:])) for v in (x, z)]
     return loops.reshaped(b, b.dot(((x, z),)), out)
 
 
 def _matmul_cases(rng: np.random.Generator) -> Any:
-    for a, b in (((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((5, 2, 3), (3, 4)),
-                 ((2, 3), (5, 3, 1)), ((2, 1, 2, 3), (4, 3, 2)), ((1, 1), (1, 1)), ((0, 3), (3, 2)),
-                 ((2, 0), (0, 3)), ((4, 2, 3), (3,)), ((3,), (4, 3, 2)), ((1, 2, 2), (3, 2, 2)),
-                 ((3, 2, 2), (1, 2, 2))):
+    for a, b in (((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)),
+                 ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 1)), ((2, 1, 2, 3), (4, 3, 2)),
+                 ((1, 1), (1, 1)), ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((4, 2, 3), (3,)),
+                 ((3,), (4, 3, 2)), ((1, 2, 2), (3, 2, 2)), ((3, 2, 2), (1, 2, 2))):
         yield Case((draw(rng, a), draw(rng, b)))
     x = draw(rng, (3, 3))
     yield Case((np.asfortranarray(x), x[::-1]))
@@ -105,9 +106,12 @@ def _matmul_cases(rng: np.random.Generator) -> Any:
 matmul = bilinear(
     "matmul", np.matmul, _left, _right,
     lambda x, z: aval(_product_shape(x, z), promoted(x, z)), numpy=[np.matmul],
-    label=Label("{0} @ {1}", r"{0}\,{1}", (r"\,\cdot\,{1}^\top", r"{0}^\top\cdot\,"), "matrix product"),
+    label=Label("{0} @ {1}", r"{0}\,{1}", (r"\,\cdot\,{1}^\top", r"{0}^\top\cdot\,"),
+                "matrix product"),
     batch=_batch_matmul, lower=_lower_matmul, cases=Cases(_matmul_cases, NO_BROADCAST),
-    doc="""The matrix product; a vector is a row on the left and a column on the right; leading axes broadcast.
+    doc="""The matrix product; a vector is a row on the left, a column on the right.
+
+    Leading axes broadcast. Raises ShapeError if columns and rows do not match.
 
         Y = X Z,    dL/dX = dL/dY Z^T,    dL/dZ = X^T dL/dY
 
@@ -119,7 +123,7 @@ matmul = bilinear(
 # ---- einsum
 
 def parse_subscripts(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
-    """The letters of each operand and of the result, with ellipses spelled out in capital letters."""
+    """The letters of each operand and of the result, with ellipses spelled out."""
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
@@ -129,25 +133,28 @@ def parse_subscripts(subscripts: str, ndims: list[int]) -> tuple[list[str], str]
             raise ArgumentError(f"einsum: {t!r} in {subscripts!r} is made of letters, with at most "
                                 "one ellipsis ...; the form is 'ij,jk->ik'")
     if len(terms) != len(ndims):
-        raise ArgumentError(f"einsum: {subscripts!r} names {len(terms)} operands, and {len(ndims)} were given")
+        raise ArgumentError(f"einsum: {subscripts!r} names {len(terms)} operands, and {len(ndims)} "
+                            "were given")
     hidden = [n - len(t.replace("...", "")) for t, n in zip(terms, ndims, strict=True)]
-    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
+    spare = [c for c in reversed(ascii_letters) if c not in text]
     most = max([h for h, t in zip(hidden, terms, strict=True) if "..." in t], default=0)
     for t, h in zip(terms, hidden, strict=True):
         if h < 0 or (h and "..." not in t):
-            raise ShapeError(f"einsum: {t!r} in {subscripts!r} does not name the axes of an operand "
-                             f"with {len(t.replace('...', '')) + h} axes")
+            raise ShapeError(f"einsum: {t!r} in {subscripts!r} does not name the axes of an "
+                             f"operand with {len(t.replace('...', '')) + h} axes")
     dots = "".join(spare[:most])
-    terms = [t.replace("...", dots[most - h:] if h else "") for t, h in zip(terms, hidden, strict=True)]
+    terms = [t.replace("...", dots[most - h:] if h else "")
+             for t, h in zip(terms, hidden, strict=True)]
     if not arrow:
         letters = sorted(set("".join(terms)) - set(dots))
         right = "..." + "".join(c for c in letters if "".join(terms).count(c) == 1)
     if dots and "..." not in right:
-        raise ArgumentError(f"einsum: {subscripts!r} has ... on the left; write it in the result too")
+        raise ArgumentError(f"einsum: {subscripts!r} has ... on the left; write it in the result "
+                            "too")
     out = right.replace("...", dots)
     if len(set(out)) != len(out) or set(out) - set("".join(terms)):
-        raise ArgumentError(f"einsum: the result {right!r} of {subscripts!r} repeats a letter or names one that no "
-                            "operand has")
+        raise ArgumentError(f"einsum: the result {right!r} of {subscripts!r} repeats a letter or "
+                            "names one that no operand has")
     return terms, out
 
 
@@ -179,7 +186,8 @@ def _einsum_part(dy: Any, xs: Any, k: int, terms: list[str], out: str) -> Any:
     others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs, strict=True)) if j != k]
     have = out + "".join(t for t, _ in others)
     found = "".join(c for c in unique if c in have)
-    part = _einsum(dy, *[x for _, x in others], subscripts=",".join([out, *[t for t, _ in others]]) + "->" + found)
+    text = ",".join([out, *[t for t, _ in others]]) + "->" + found
+    part = _einsum(dy, *[x for _, x in others], subscripts=text)
     size = dict(zip(term, shape, strict=True))
     # An axis of size 1 that met a longer one was broadcast: sum it again.
     grown = dict(zip(found, shape_of(part), strict=True))
@@ -191,7 +199,7 @@ def _einsum_part(dy: Any, xs: Any, k: int, terms: list[str], out: str) -> Any:
 
 
 def _embed(part: Any, unique: str, term: str, shape: tuple[int, ...]) -> Any:
-    """Zeros of ``shape`` with ``part`` on the diagonals that the repeated letters of ``term`` name."""
+    """Zeros of ``shape`` with ``part`` on the diagonals that repeated letters of ``term`` name."""
     grids = np.meshgrid(*[np.arange(n) for n in shape_of(part)], indexing="ij")
     where = dict(zip(unique, grids, strict=True))
     from .write import setitem
@@ -202,7 +210,8 @@ def _einsum_vjp(dy: Any, y: Any, *xs_needs: Any, subscripts: str) -> tuple[Any, 
     *xs, needs = xs_needs
     left, out = subscripts.split("->")
     terms = left.split(",")
-    return tuple([_einsum_part(dy, xs, k, terms, out) if need else None for k, need in enumerate(needs)])
+    return tuple([_einsum_part(dy, xs, k, terms, out) if need else None
+                  for k, need in enumerate(needs)])
 
 
 def _einsum_jvp(dxs: Any, y: Any, *xs: Any, subscripts: str) -> Any:
@@ -212,13 +221,13 @@ def _einsum_jvp(dxs: Any, y: Any, *xs: Any, subscripts: str) -> Any:
 
 def _batch_einsum(size: int, axes: Any, *xs: Any, subscripts: str) -> Any:
     left, out = subscripts.split("->")
-    new = next(c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba" if c not in subscripts)
+    new = next(c for c in reversed(ascii_letters) if c not in subscripts)
     terms = [new + t if a is not None else t for t, a in zip(left.split(","), axes, strict=True)]
     return _einsum(*xs, subscripts=",".join(terms) + "->" + new + out), 0
 
 
 def _lower_einsum(b: loops.Builder, *xs: Any, subscripts: str) -> Any:
-    """Every operand seen in the space of all letters, multiplied, and summed over those not in the result."""
+    """Every operand seen in the space of all letters, multiplied, and summed over the lost ones."""
     left, out = subscripts.split("->")
     terms = left.split(",")
     size = _sizes(terms, xs, subscripts)
@@ -234,15 +243,17 @@ def _lower_einsum(b: loops.Builder, *xs: Any, subscripts: str) -> Any:
     return b.reduce("add", y, tuple(range(len(out), len(letters))))
 
 
-_EINSUMS = ("ij,jk->ik", "ij->ji", "ii->i", "ii->", "ij->j", "i,j->ij", "ij,ij->", "ijk,kl,l->ij", "i,i,i->i",
-            "ij,j->i", "->", ",i->i", "iij->j")
+_EINSUMS = ("ij,jk->ik", "ij->ji", "ii->i", "ii->", "ij->j", "i,j->ij", "ij,ij->", "ijk,kl,l->ij",
+            "i,i,i->i", "ij,j->i", "->", ",i->i", "iij->j", "iijj->ij")
 
 
 def _einsum_cases(rng: np.random.Generator) -> Any:
     size = dict(zip("ijkl", (3, 3, 2, 4), strict=True))
     for text in _EINSUMS:
         terms = text.split("->")[0].split(",")
-        yield Case(tuple(np.asarray(draw(rng, tuple(size[c] for c in t))) for t in terms), {"subscripts": text})
+        shapes = [tuple(size[c] for c in t) for t in terms]
+        yield Case(tuple(np.asarray(draw(rng, s)) for s in shapes), {"subscripts": text})
+    yield Case((draw(rng, (3,)), draw(rng, (1,))), {"subscripts": "i,i->"})
     x = draw(rng, (3, 3))
     yield Case((np.asfortranarray(x), x[::-1]), {"subscripts": "ij,jk->ik"})
     yield Case((x.astype(np.float32),), {"subscripts": "ij->i"})
@@ -254,8 +265,9 @@ def _einsum_cases(rng: np.random.Generator) -> Any:
 
 
 _einsum = general(
-    "einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs), aval=_einsum_known, vjp=_einsum_vjp,
-    jvp=_einsum_jvp, keeps=frozenset("x"), batch=_batch_einsum, lower=_lower_einsum,
+    "einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs), aval=_einsum_known,
+    vjp=_einsum_vjp, jvp=_einsum_jvp, keeps=frozenset("x"), batch=_batch_einsum,
+    lower=_lower_einsum,
     label=Label("einsum({subscripts}, {0}, ...)", r"\mathrm{{einsum}}({0}, \dots)",
                 (r"\mathrm{{einsum}}(\cdot, \dots)",), "product rule"),
     cases=Cases(_einsum_cases))
@@ -263,7 +275,7 @@ _einsum = general(
 
 @function(np.einsum)
 def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
-    """The sum of products that the letters of ``subscripts`` describe (Einstein's convention), ellipses included.
+    """The sum of products that the letters of ``subscripts`` describe (Einstein's convention).
 
         einsum("ij,jk->ik", X, Z)_ik = sum_j X_ij Z_jk
 
@@ -281,15 +293,12 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
 
 # ---- written with them
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
 @composed(np.dot, label=Label("dot({0}, {1})", r"{0}\cdot{1}", ("{1}", "{0}"), "product rule"),
           cases=pair_cases(((3,), (3,), {}), ((2, 3), (3,), {}), ((3,), (3, 2), {}), ((), (3,), {}),
                            ((2, 3), (), {}), ((2, 3), (4, 3, 2), {}), ((2, 1, 3), (3,), {}),
                            ((0, 3), (3,), {}), ((2, 0), (0, 2), {})))
 def dot(x: Any, z: Any) -> Any:
-    """`numpy.dot`: the inner product of vectors, the product of matrices, the last axis with the last but one.
+    """The inner product of vectors, the product of matrices; the last axis with the last but one.
 
     >>> ad.dot([1.0, 2.0], [3.0, 4.0])
     np.float64(11.0)
@@ -300,9 +309,11 @@ def dot(x: Any, z: Any) -> Any:
     return matmul(x, z) if a <= 2 and b <= 2 else tensordot(x, z, ((-1,), (-2 if b > 1 else -1,)))
 
 
-@composed(np.tensordot, label=Label("tensordot({0}, {1})", r"{0}\cdot{1}", ("{1}", "{0}"), "product rule"),
+@composed(np.tensordot, label=Label("tensordot({0}, {1})", r"{0}\cdot{1}", ("{1}", "{0}"),
+                                    "product rule"),
           cases=pair_cases(
-              ((2, 3), (3, 2), {"axes": 1}), ((2, 3), (2, 3), {"axes": 2}), ((2,), (3,), {"axes": 0}),
+              ((2, 3), (3, 2), {"axes": 1}), ((2, 3), (2, 3), {"axes": 2}),
+              ((2,), (3,), {"axes": 0}),
               ((2, 3, 4), (4, 2), {"axes": ((0, -1), (1, 0))}), ((0, 3), (3, 2), {"axes": 1}),
               ((), (2,), {"axes": 0}), ((2, 3), (3,), {"axes": (-1, 0)}), without=CONTRACTED))
 def tensordot(x: Any, z: Any, axes: Any = 2) -> Any:
@@ -320,7 +331,7 @@ def tensordot(x: Any, z: Any, axes: Any = 2) -> Any:
     first, second = axes_once("tensordot", axes[0], a), axes_once("tensordot", axes[1], b)
     if len(first) != len(second):
         raise ArgumentError(f"tensordot: axes {axes} does not pair as many axes of x as of z")
-    left, right = list(LETTERS[:a]), list(LETTERS[a:a + b])
+    left, right = list(ascii_letters[:a]), list(ascii_letters[a:a + b])
     for i, j in zip(first, second, strict=True):
         right[j] = left[i]
     shared = {left[i] for i in first}
@@ -328,7 +339,8 @@ def tensordot(x: Any, z: Any, axes: Any = 2) -> Any:
     return einsum(f"{''.join(left)},{''.join(right)}->{''.join(out)}", x, z)
 
 
-@composed(np.outer, label=Label("outer({0}, {1})", r"{0}\,{1}^\top", ("{1}", "{0}"), "product rule"),
+@composed(np.outer, label=Label("outer({0}, {1})", r"{0}\,{1}^\top", ("{1}", "{0}"),
+                                "product rule"),
           cases=pair_cases(((2,), (3,), {}), ((2, 2), (3,), {}), ((), (3,), {}), ((3,), (), {}),
                            ((0,), (3,), {})))
 def outer(x: Any, z: Any) -> Any:
@@ -343,7 +355,8 @@ def outer(x: Any, z: Any) -> Any:
     return reshape(x, (-1, 1)) * reshape(z, (1, -1))
 
 
-@composed(np.inner, label=Label("inner({0}, {1})", r"\langle{0}, {1}\rangle", ("{1}", "{0}"), "product rule"),
+@composed(np.inner, label=Label("inner({0}, {1})", r"\langle{0}, {1}\rangle", ("{1}", "{0}"),
+                                "product rule"),
           cases=pair_cases(((3,), (3,), {}), ((2, 3), (4, 3), {}), ((), (2,), {}), ((2,), (), {}),
                            ((0, 3), (3,), {})))
 def inner(x: Any, z: Any) -> Any:
@@ -364,7 +377,8 @@ def inner(x: Any, z: Any) -> Any:
               without={"0-d": "a diagonal needs two axes",
                        "negative stride": "its cases are those of einsum",
                        "broadcast left": "one array", "broadcast right": "one array"}, extra=[
-                  Case((np.ones((1, 1)),)), Case((np.ones((0, 3)),)), Case((np.arange(4).reshape(2, 2),)),
+                  Case((np.ones((1, 1)),)), Case((np.ones((0, 3)),)),
+                  Case((np.arange(4).reshape(2, 2),)),
                   Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),)),
                   Case((np.ones((2, 2), np.float32),)), Case((np.ones((2, 3)),), {"offset": 5})]))
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:

@@ -60,7 +60,9 @@ def reduced(shape: tuple[int, ...], axis: Axes, keepdims: bool) -> tuple[int, ..
 
 def restored(y: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
     """A reduced ``y`` with the reduced axes of ``x`` put back at size 1."""
-    return y if keepdims or not shape_of(y) else reshape(y, reduced(shape_of(x), axis, keepdims=True))
+    if keepdims or not shape_of(y):
+        return y
+    return reshape(y, reduced(shape_of(x), axis, keepdims=True))
 
 
 def batched(name: str) -> Any:
@@ -94,7 +96,7 @@ def _summed(dtype: Any) -> Any:
 
 
 def _spread(dy: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
-    return _broadcast(restored(dy, x, axis, keepdims), shape=x.shape)
+    return _broadcast.record(restored(dy, x, axis, keepdims), {"shape": x.shape})
 
 
 def settings(name: str, x: Any, axis: Any, keepdims: bool, dim: Any, keepdim: bool | None) -> Any:
@@ -107,9 +109,14 @@ def settings(name: str, x: Any, axis: Any, keepdims: bool, dim: Any, keepdim: bo
 
 # ---- sum and mean
 
+def _sum_impl(x: Any, axis: Axes, keepdims: bool) -> Any:
+    reduce: Any = np.add.reduce  # parameters by position: 150 ns less
+    return reduce(x, axis, None, None, keepdims)
+
+
 _sum = linear(
-    "sum", lambda x, axis, keepdims: np.add.reduce(x, axis, None, None, keepdims), _spread,
-    known_reduced(_summed), label=Label("sum({0})", r"\sum {0}", ("1",), "sum over branches"),
+    "sum", _sum_impl, _spread, known_reduced(_summed),
+    label=Label("sum({0})", r"\sum {0}", ("1",), "sum over branches"),
     batch=batched("sum"), lower=lower_reduce("add", _summed), cases=array_cases(*REDUCTIONS))
 
 
@@ -153,7 +160,7 @@ def mean(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *,
 # ---- product
 
 def _exclusive(x: Any) -> Any:
-    """The product of all the others along the last axis: a tree, so exact with zeros, in 3n steps."""
+    """The product of all the others along the last axis: a tree, exact with zeros, in 3n steps."""
     n = shape_of(x)[-1]
     if n <= 1:
         return np.ones(shape_of(x), x.dtype)
@@ -242,7 +249,8 @@ _max, _min = _extreme("max", np.maximum), _extreme("min", np.minimum)
 
 def _not_empty(name: str, x: Any, axes: Axes) -> None:
     if 0 in (x.shape if axes is None else [x.shape[a] for a in axes]):
-        raise ShapeError(f"{name}: of nothing: shape {x.shape} has no element along the reduced axes")
+        raise ShapeError(f"{name}: of nothing: shape {x.shape} has no element along the reduced "
+                         "axes")
 
 
 @function(np.max, np.amax, (np.maximum, "reduce"))
@@ -284,7 +292,9 @@ def _search(name: str, impl: Any) -> Any:
     def batch(size: int, axes: Any, x: Any, axis: int | None, keepdims: bool) -> Any:
         flat = reshape(x, (size, -1)) if axis is None else x
         y = row(flat, axis=1 if axis is None else axis + 1, keepdims=keepdims and axis is not None)
-        return reshape(y, (size, *(1,) * (len(shape_of(x)) - 1))) if keepdims and axis is None else y, 0
+        if keepdims and axis is None:
+            y = reshape(y, (size, *(1,) * (len(shape_of(x)) - 1)))
+        return y, 0
 
     def lower(b: Any, x: Any, axis: int | None, keepdims: bool) -> Any:
         flat = loops.reshaped(b, x, (product(x.shape),)) if axis is None else x
@@ -292,7 +302,8 @@ def _search(name: str, impl: Any) -> Any:
         return loops.reshaped(b, y, reduced(x.shape, None if axis is None else (axis,), keepdims))
     row = general(
         name, lambda x, axis, keepdims: impl(x, axis=axis, keepdims=keepdims), arity=1, aval=known,
-        nondiff=True, batch=batch, lower=lower, label=Label(name + "({0})", rf"\mathrm{{{{{name}}}}}\,{{0}}"),
+        nondiff=True, batch=batch, lower=lower,
+        label=Label(name + "({0})", rf"\mathrm{{{{{name}}}}}\,{{0}}"),
         cases=array_cases({"axis": None, "keepdims": False}, {"axis": 0, "keepdims": False},
                           {"axis": 1, "keepdims": True}, {"axis": None, "keepdims": True},
                           empty=False, without=NOT_EMPTY, extra=[
@@ -376,7 +387,7 @@ def _logsumexp_impl(x: Any, axis: Axes, keepdims: bool) -> Any:
 
 
 def _logsumexp_weights(y: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
-    """The softmax of x, with infinities decided: +inf takes all, and -inf gets 0 even among its like."""
+    """The softmax of x, infinities decided: +inf takes all, and -inf gets 0 among its like too."""
     y = restored(y, x, axis, keepdims)
     with np.errstate(invalid="ignore"):  # inf - inf, which is not chosen
         return where(x == -np.inf, 0.0, exp(where(x == y, 0.0, x - y)))
@@ -415,7 +426,7 @@ _logsumexp = general(
 
 
 def as_float(x: Any) -> Any:
-    """``x``, with integers and booleans cast to float64."""
+    """Integers and booleans cast to float64, anything else as it is."""
     x = x if hasattr(x, "shape") else np.asarray(x)
     return x if x.dtype.kind in "fc" else astype(x, np.float64)
 
@@ -453,7 +464,7 @@ def _softmax_vjp(dy: Any, y: Any, x: Any, needs: Any, axis: Axes) -> tuple[Any]:
 
 
 def _lower_centred(b: Any, x: Any, axis: Axes) -> tuple[Any, Any, tuple[int, ...]]:
-    """x minus its maximum, and the sum of its exponential, both in the shape of x."""
+    """X minus its maximum, and the sum of its exponential, both in the shape of x."""
     axes = full(axis, len(x.shape))
     top = loops.expanded(b, b.reduce("maximum", x, axes), axes, x.shape)
     shifted = b.elementwise("subtract", x, top)

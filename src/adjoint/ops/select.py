@@ -1,6 +1,7 @@
-"""Comparisons and choices between elements: constants, and rows that pass the gradient to the element chosen.
+"""Comparisons and choices between elements: constants, and rows whose gradient goes to the chosen.
 
-At a tie maximum, minimum and clip share the gradient equally; the relu family follows PyTorch at its kinks.
+At a tie maximum, minimum and clip share the gradient equally; the relu family follows PyTorch at
+its kinks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from adjoint.errors import ArgumentError
 from . import loops
 from .cases import Case, Cases, array_cases, draw, elementwise_cases
 from .declare import (
-    batch_elementwise, broadcast_shape, composed, constant, elementwise, function, general, promoted)
+    batch_elementwise,
+    broadcast_shape,
+    composed,
+    constant,
+    elementwise,
+    function,
+    general,
+    promoted,
+    total,
+)
 
 
 def _comparison(name: str, impl: Any, sign: str, latex: str, what: str, answer: str) -> Any:
@@ -58,7 +68,8 @@ logical_not = _logical("logical_not", np.logical_not, 1, "not",
                        ">>> ad.logical_not([True, False])\n    array([False,  True])",
                        [np.logical_not, np.invert])
 isfinite = _logical("isfinite", np.isfinite, 1, "isfinite",
-                    ">>> ad.isfinite([1.0, float('inf')])\n    array([ True, False])", [np.isfinite])
+                    ">>> ad.isfinite([1.0, float('inf')])\n    array([ True, False])",
+                    [np.isfinite])
 isnan = _logical("isnan", np.isnan, 1, "isnan",
                  ">>> ad.isnan([1.0, float('nan')])\n    array([False,  True])", [np.isnan])
 isinf = _logical("isinf", np.isinf, 1, "isinf",
@@ -120,7 +131,7 @@ _select = general(
 
 @function(np.where)
 def where(condition: Any, x: Any = None, z: Any = None) -> Any:
-    """``x`` where the condition holds, else ``z``, element by element; the branch not taken gets exactly 0.
+    """``x`` where the condition holds, else ``z``, element by element.
 
         y = x if c else z,    dy/dx = [c],    dy/dz = [not c]
 
@@ -139,15 +150,22 @@ def where(condition: Any, x: Any = None, z: Any = None) -> Any:
 
 # ---- extremes
 
-def _share(y: Any, x: Any, z: Any) -> Any:
-    """1 where x > z, 0 where x < z, and a half each at a tie, in the dtype of y."""
-    number = y.dtype.type
-    return where(x > z, number(1.0), where(x < z, number(0.0), number(0.5)))
+def _share(d: Any, x: Any, z: Any) -> Any:
+    """All of ``d`` where x > z, 0 where x < z, and half of it at a tie."""
+    return where(x > z, d, where(x < z, 0.0, 0.5 * d))
 
 
-def _extreme(name: str, impl: Any, partials: Any, what: str, sign: str) -> Any:
+def _extreme(name: str, impl: Any, left: Any, right: Any, what: str, sign: str) -> Any:
+    def vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
+        return (left(dy, x, z) if needs[0] else None, right(dy, x, z) if needs[1] else None)
+
+    def jvp(dxs: Any, y: Any, x: Any, z: Any) -> Any:
+        dx, dz = dxs
+        return total([None if dx is None else left(dx, x, z),
+                      None if dz is None else right(dz, x, z)])
     return elementwise(
-        name, impl, *partials, numpy=[impl], kinks=[(1.0, 1.0)],
+        name, impl, lambda y, x, z: left(1.0, x, z), lambda y, x, z: right(1.0, x, z),
+        vjp=vjp, jvp=jvp, numpy=[impl], kinks=[(1.0, 1.0)],
         label=Label(name + "({0}, {1})", rf"\{name[:3]}({{0}}, {{1}})",
                     (f"[{{0}} {sign} {{1}}]", f"[{{1}} {sign} {{0}}]"), "choice"),
         doc=f"""The {what} of two arrays, element by element; at a tie each gets half the gradient.
@@ -159,10 +177,12 @@ def _extreme(name: str, impl: Any, partials: Any, what: str, sign: str) -> Any:
     """)
 
 
-maximum = _extreme("maximum", np.maximum,
-                   (lambda y, x, z: _share(y, x, z), lambda y, x, z: _share(y, z, x)), "larger", ">")
-minimum = _extreme("minimum", np.minimum,
-                   (lambda y, x, z: _share(y, z, x), lambda y, x, z: _share(y, x, z)), "smaller", "<")
+def _other(d: Any, x: Any, z: Any) -> Any:
+    return _share(d, z, x)
+
+
+maximum = _extreme("maximum", np.maximum, _share, _other, "larger", ">")
+minimum = _extreme("minimum", np.minimum, _other, _share, "smaller", "<")
 
 
 @composed(np.clip, label=Label("clip({0}, {1}, {2})", r"\mathrm{{clip}}({0}, {1}, {2})"),
@@ -172,7 +192,7 @@ minimum = _extreme("minimum", np.minimum,
               Case((np.array([1.0, 1.0]), np.array([1.0, 1.0]), 2.0), {}, "kink"),
               Case((np.array([1.0, 1.0]),), {"min": 1.0, "max": 1.0}, "kink")]))
 def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: Any = None) -> Any:
-    """``x`` held between two bounds, each of which may be None; at a bound the gradient is shared equally.
+    """``x`` held between two bounds, each of which may be None; at a bound the gradient is shared.
 
         y = minimum(maximum(x, min), max)
 

@@ -1,4 +1,4 @@
-"""Shapes: reshape, transpose, broadcast, join and pad. All are linear; each row's vjp is its transpose."""
+"""Shapes: reshape, transpose, broadcast, join and pad. All are linear: the vjp is the transpose."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from adjoint.core.node import aval, aval_of
 from adjoint.core.box import Box
+from adjoint.core.node import aval, aval_of
 from adjoint.core.primitive import PUBLIC, Label
 from adjoint.errors import AdjointError, ArgumentError, ShapeError
 
@@ -22,7 +22,8 @@ PLAIN = Label("{0}", "{0}", ("1",), "change of shape")
 
 def sizes(shape: Any) -> tuple[int, ...]:
     """A shape, or several axes, as a tuple of Python integers."""
-    parts = shape if isinstance(shape, (tuple, list, np.ndarray)) and np.ndim(shape) else (shape,)
+    several = isinstance(shape, (tuple, list)) or (isinstance(shape, np.ndarray) and shape.ndim)
+    parts: Any = shape if several else (shape,)
     try:
         return tuple([operator.index(n) for n in parts])
     except TypeError as e:
@@ -46,13 +47,14 @@ def _batch_reshape(size: int, axes: Any, x: Any, shape: Any) -> Any:
 
 
 _reshape = linear(
-    "reshape", lambda x, shape: np.reshape(x, shape), lambda dy, x, shape: _reshape(dy, shape=x.shape),
-    lambda x, shape: aval(shape, x.dtype), label=Label("reshape({0})", "{0}", ("1",), "change of shape"),
-    batch=_batch_reshape, lower=lambda b, x, shape: loops.reshaped(b, x, shape), alias=True,
+    "reshape", np.reshape, lambda dy, x, shape: _reshape(dy, shape=x.shape),
+    lambda x, shape: aval(shape, x.dtype), batch=_batch_reshape, lower=loops.reshaped, alias=True,
+    label=Label("reshape({0})", "{0}", ("1",), "change of shape"),
     cases=array_cases(
         {"shape": (6,)}, {"shape": (3, 2)}, {"shape": (1, 2, 1, 3)}, layout=False,
         extra=[Case((np.float64(1.5),), {"shape": (1,)}), Case((np.ones(1),), {"shape": ()}),
-               Case((np.ones((0, 3)),), {"shape": (3, 0)}), Case((np.arange(6),), {"shape": (2, 3)}),
+               Case((np.ones((0, 3)),), {"shape": (3, 0)}),
+               Case((np.arange(6),), {"shape": (2, 3)}),
                Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),), {"shape": (6,)}),
                Case((np.arange(6.0)[::-1],), {"shape": (2, 3)}),
                Case((np.arange(6, dtype=np.float32),), {"shape": (2, 3)})]))
@@ -87,11 +89,11 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 _permute = linear(
-    "transpose", lambda x, axes: np.transpose(x, axes),
+    "transpose", np.transpose,
     lambda dy, x, axes: _permute(dy, axes=_inverse(axes)),
     lambda x, axes: aval(tuple(x.shape[a] for a in axes), x.dtype),
     label=Label("{0}.T", r"{0}^\top", ("1",), "transpose"), batch=_batch_permute, alias=True,
-    lower=lambda b, x, axes: loops.permuted(b, x, axes),
+    lower=loops.permuted,
     cases=array_cases(
         {"axes": (1, 0)}, layout=False,
         extra=[Case((np.float64(1.5),), {"axes": ()}), Case((np.ones((1,)),), {"axes": (0,)}),
@@ -200,13 +202,15 @@ def _spread(x: Any, shape: tuple[int, ...]) -> Any:
     try:
         y[...] = x
     except ValueError:
-        raise ShapeError(f"broadcast_to: shape {np.shape(x)} does not broadcast to {shape}") from None
+        raise ShapeError(f"broadcast_to: shape {np.shape(x)} does not broadcast to {shape}"
+                         ) from None
     return y
 
 
 def _sum_axes(old: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     extra = len(old) - len(shape)
-    return (*range(extra), *(i + extra for i, n in enumerate(shape) if n == 1 and old[i + extra] != 1))
+    inner = [i + extra for i, n in enumerate(shape) if n == 1 and old[i + extra] != 1]
+    return (*range(extra), *inner)
 
 
 def _gather(x: Any, shape: tuple[int, ...]) -> Any:
@@ -240,14 +244,15 @@ def _lower_sum_to(b: Any, x: Any, shape: Any) -> Any:
 _BROADCASTS = [Case((np.array([1.0, 2.0]),), {"shape": (3, 2)}),
                Case((np.array([[1.0], [2.0]]),), {"shape": (2, 3)}),
                Case((np.float64(1.5),), {"shape": (2, 2)}), Case((np.ones(1),), {"shape": (0,)}),
-               Case((np.ones((0, 1)),), {"shape": (0, 2)}), Case((np.arange(3),), {"shape": (2, 3)}),
+               Case((np.ones((0, 1)),), {"shape": (0, 2)}),
+               Case((np.arange(3),), {"shape": (2, 3)}),
                Case((np.ones((2, 3), order="F"),), {"shape": (4, 2, 3)}),
                Case((np.arange(3.0)[::-1],), {"shape": (2, 3)}),
                Case((np.ones(2, np.float32),), {"shape": (3, 2)})]
 _broadcast = linear(
     "broadcast_to", _spread, lambda dy, x, shape: _sum_to(dy, shape=x.shape),
     lambda x, shape: aval(shape, x.dtype), label=Label("{0}", "{0}", ("1",), "broadcast"),
-    batch=_batch_broadcast, lower=lambda b, x, shape: loops.broadcast(b, x, shape),
+    batch=_batch_broadcast, lower=loops.broadcast,
     cases=Cases(lambda rng: _BROADCASTS))
 _sum_to = linear(
     "sum_to", _gather, lambda dy, x, shape: _broadcast(dy, shape=x.shape),
@@ -256,7 +261,8 @@ _sum_to = linear(
     cases=array_cases(
         {"shape": (3,)}, {"shape": (2, 1)}, {"shape": (1, 3)}, {"shape": ()}, layout=False,
         extra=[Case((np.float64(1.5),), {"shape": ()}), Case((np.ones(1),), {"shape": ()}),
-               Case((np.ones((0, 3)),), {"shape": (3,)}), Case((np.ones((2, 3), int),), {"shape": (3,)}),
+               Case((np.ones((0, 3)),), {"shape": (3,)}),
+               Case((np.ones((2, 3), int),), {"shape": (3,)}),
                Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),), {"shape": (2, 1)}),
                Case((np.arange(6.0).reshape(2, 3)[::-1],), {"shape": (3,)}),
                Case((np.ones((2, 3), np.float32),), {"shape": (1, 3)})]))
@@ -275,10 +281,10 @@ def broadcast_to(x: Any, shape: Any) -> Any:
 
 @function()
 def unbroadcast(x: Any, shape: Any, to_keep: int = 0) -> Any:
-    """Undo broadcasting: ``x`` summed over the axes that broadcasting to its shape had added or repeated.
+    """Undo broadcasting: ``x`` summed over the axes that broadcasting had added or repeated.
 
-    The last ``to_keep`` axes are never summed (2 for a batch of matrices). This is what the backward function of a
-    broadcast does to a gradient; it is not recorded in the graph unless ``x`` is.
+    The last ``to_keep`` axes are never summed (2 for a batch of matrices). This is what the
+    backward function of a broadcast does to a gradient; it is recorded only if ``x`` is.
 
     >>> ad.unbroadcast([[1.0, 2.0], [3.0, 4.0]], (2,))
     array([4., 6.])
@@ -343,7 +349,8 @@ def _lower_concatenate(b: Any, *xs: Any, axis: int) -> Any:
 
 
 def _concatenate_cases(rng: np.random.Generator) -> Any:
-    for a, b, axis in (((2, 3), (4, 3), 0), ((2, 3), (2, 1), 1), ((1,), (3,), 0), ((0, 2), (1, 2), 0)):
+    for a, b, axis in (((2, 3), (4, 3), 0), ((2, 3), (2, 1), 1), ((1,), (3,), 0),
+                       ((0, 2), (1, 2), 0)):
         yield Case((draw(rng, a), draw(rng, b)), {"axis": axis})
     x = draw(rng, (3, 2))
     yield Case((np.asfortranarray(x), x[::-1], x), {"axis": 1})
@@ -379,7 +386,8 @@ def concatenate(arrays: Any, axis: int | None = 0) -> Any:
     rest = {(len(x.shape), *x.shape[:axis], *x.shape[axis + 1:]) for x in xs}
     if len(rest) > 1:
         shapes = ", ".join(str(x.shape) for x in xs)
-        raise ShapeError(f"concatenate: the shapes {shapes} differ elsewhere than along axis {axis}")
+        raise ShapeError(f"concatenate: the shapes {shapes} differ elsewhere than along axis "
+                         f"{axis}")
     return _concatenate(*xs, axis=axis)
 
 
@@ -419,7 +427,8 @@ def _pad_impl(x: Any, width: Any) -> Any:
 _pad = linear(
     "pad", _pad_impl,
     lambda dy, x, width: dy[_middle(width, shape_of(dy))],
-    lambda x, width: aval(_shifted(x, width)[1], x.dtype), label=Label("pad({0})", "{0}", ("1",), "pad"),
+    lambda x, width: aval(_shifted(x, width)[1], x.dtype),
+    label=Label("pad({0})", "{0}", ("1",), "pad"),
     batch=lambda size, axes, x, width: (_pad(x, width=((0, 0), *width)), 0),
     lower=lambda b, x, width: b.pad(x, *_shifted(x, width), x.dtype.type(0)),
     cases=array_cases(
@@ -427,16 +436,18 @@ _pad = linear(
         extra=[Case((np.float64(1.0),), {"width": ()}), Case((np.ones(1),), {"width": ((1, 1),)}),
                Case((np.ones((0, 3)),), {"width": ((1, 0), (0, 0))}),
                Case((np.arange(3),), {"width": ((2, 1),)}),
-               Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),), {"width": ((0, 1), (1, 0))}),
+               Case((np.asfortranarray(np.arange(6.0).reshape(2, 3)),),
+                    {"width": ((0, 1), (1, 0))}),
                Case((np.arange(3.0)[::-1],), {"width": ((1, 0),)}),
                Case((np.ones(2, np.float32),), {"width": ((0, 2),)})]))
 
 
 @function(np.pad)
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
-    """``x`` with more elements around it, as `numpy.pad`: a constant, or its own elements in a mode that picks them.
+    """``x`` with more elements around it, as `numpy.pad`.
 
-    Modes: "constant", and "edge", "reflect", "symmetric", "wrap", which read ``x`` at the indices NumPy would use.
+    Modes: "constant", and "edge", "reflect", "symmetric", "wrap", which take elements of ``x``
+    itself. Raises ShapeError for a width or constants of another form than NumPy's.
 
     >>> ad.pad([1.0, 2.0], 1)
     array([0., 1., 2., 0.])

@@ -18,7 +18,8 @@ INSIDE = (-0.9, 0.9)
 def _named(name: str, impl: Any, partial: Any, latex: str, slope: str, formula: str, example: str,
            **fields: Any) -> Any:
     """A function that prints as its name."""
-    doc = f"{fields.pop('sentence')}\n\n        {formula}\n\n    >>> ad.{name}([0.0, 0.5])\n    {example}\n    "
+    doc = (f"{fields.pop('sentence')}\n\n        {formula}\n\n"
+           f"    >>> ad.{name}([0.0, 0.5])\n    {example}\n    ")
     return elementwise(
         name, impl, partial, numpy=[impl], scalar=getattr(math, name.replace("arc", "a")),
         label=Label(name + "({0})", latex, (slope,), fields.pop("rule", "trigonometry")),
@@ -61,7 +62,9 @@ arctan2 = elementwise(
                 (r"\frac{{{1}}}{{{0}^2 + {1}^2}}", r"-\frac{{{0}}}{{{0}^2 + {1}^2}}"),
                 "trigonometry"),
     domain=(0.3, 2.0), singular_at=[(0.0, 0.0)],
-    doc="""The angle of the point (z, x) from the first axis, in radians; its gradient at the origin is 0.
+    doc="""The angle of the point (z, x) from the first axis, in radians.
+
+    Its gradient at the origin is 0.
 
         y = atan2(x, z),    dy/dx = z / (x^2 + z^2),    dy/dz = -x / (x^2 + z^2)
 

@@ -16,8 +16,17 @@ from . import loops
 from .cases import Case, Cases, draw
 from .declare import function, general, promoted, shape_of
 from .index import (
-    NOT_BROADCAST, Shape, Template, basic_index, batch_key, filled, key_cases, parse,
-    selected_shape, spelled_out)
+    NOT_BROADCAST,
+    Shape,
+    Template,
+    basic_index,
+    batch_key,
+    filled,
+    key_cases,
+    parse,
+    selected_shape,
+    spelled_out,
+)
 from .shape import broadcast_to, reshape, unbroadcast
 
 
@@ -77,7 +86,7 @@ def _batch_write(size: int, axes: Any, x: Any, v: Any, *indices: Any, key: Templ
 
 
 def _lower_write(b: loops.Builder, x: Any, v: Any, *indices: Any, key: Template) -> Any:
-    """Without index arrays padding and a choice; which of several writes is the last needs a call."""
+    """Without index arrays padding and a choice; which of several writes is last needs a call."""
     known = _known(aval(x.shape, x.dtype), v, key=key)
     if indices:
         return b.call(lambda *xs: _write_impl(*xs, key=key), (x, v, *indices), known)
@@ -93,7 +102,8 @@ def _write_cases(rng: np.random.Generator) -> Any:
         x, *indices = case.args
         y = np.asarray(x)[filled(case.params["key"], indices)]
         kind = np.float32 if np.asarray(x).dtype == np.float32 else float
-        yield Case((np.asarray(x, kind)[()], np.asarray(y * 0.5 + 1.0, kind), *indices), case.params)
+        v = np.asarray(y * 0.5 + 1.0, kind)
+        yield Case((np.asarray(x, kind)[()], v, *indices), case.params)
     yield Case((draw(rng, (2, 3)), np.float64(2.0)), {"key": (0,)})
     yield Case((draw(rng, (2, 3)), draw(rng, (3,)), np.array([0, 0])), {"key": parse([0], (2,))[0]})
     yield Case((draw(rng, (4,)), np.arange(2)), {"key": (slice(0, 2),)})
