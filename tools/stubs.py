@@ -53,7 +53,7 @@ def render() -> str:
         elif callable(value):
             lines.append(f"def {name}({parameters(value)}) -> Any: ...")
         else:
-            lines.append(f"{name}: {type(value).__name__}")
+            lines.append(f"{name}: {'None' if value is None else type(value).__name__}")
     lines += [f"{name}: ModuleType" for name in adjoint._MODULES]
     lines += [f"{name}: Any" for name in adjoint._LAZY]
     imports = [f"from {module} import {', '.join(f'{n} as {n}' for n in names)}"

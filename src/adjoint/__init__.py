@@ -55,6 +55,8 @@ for _name, _f in _PUBLIC.items():
 for _name, _target in _ALIASES.items():
     if _target in _PUBLIC:
         globals()[_name] = _PUBLIC[_target]
+__all__ += [  # pyright: ignore[reportUnsupportedDunderAll] - the stub lists them
+    name for name in (*_PUBLIC, *_ALIASES) if name in globals()]
 annihilate = _PUBLIC["annihilate"]
 pi, e, inf, nan, newaxis = 3.141592653589793, 2.718281828459045, float("inf"), float("nan"), None
 
