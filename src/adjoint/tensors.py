@@ -534,6 +534,8 @@ def is_box(x: Any) -> bool:
 
 def fits_into(x: Tensor, z: Any) -> bool:
     """Whether ``x op z`` has the shape and dtype of x, so that it can be written over x."""
+    if z.__class__ is ndarray and z.shape == x.shape and z.dtype == x.dtype:
+        return x.dtype.kind in GRADFUL  # an optimiser's step, without NumPy's general promotion
     shape = np.shape(z)
     known = np.result_type(x.value, z)
     return known == x.dtype and x.dtype.kind in GRADFUL and (
