@@ -267,7 +267,10 @@ def installed(*makers):
 
 @dataclass
 class Row:
-    """One program at one size: {library: medians in ns per operation} and {peer: ratios}."""
+    """One program at one size: {library: medians in ns per operation} and {peer: ratios}.
+
+    The three ratios are those of forward, backward, and both together.
+    """
 
     program: str
     size: int
@@ -303,6 +306,8 @@ def measure(libraries, name, program, size, rounds, counted=True):
             continue
         pairs = [[theirs[k] / mine[k] for theirs, mine in zip(found, ours, strict=True)]
                  for k in (0, 1)]
+        pairs.append([(theirs[0] + theirs[1]) / (mine[0] + mine[1])
+                      for theirs, mine in zip(found, ours, strict=True)])
         ratios[lib] = [median(p) for p in pairs]
         noise[lib] = [(quantiles(p)[2] - quantiles(p)[0]) / 2 for p in pairs]
     return Row(name, size, counted, times, ratios, noise)
@@ -418,16 +423,16 @@ def table(libraries, rows):
                                                    if lib.name != "NumPy" else "")
                   for lib in libraries]
         cells += [", ".join(f"{ratio:.2f} (±{noise:.2f})" for ratio, noise in
-                            zip(r.ratios[p], r.noise[p], strict=True)) for p in peers]
+                            list(zip(r.ratios[p], r.noise[p], strict=True))[:2]) for p in peers]
         lines.append(" | ".join(cells))
     return "\n".join(f"| {line} |" for line in lines)
 
 
 def means(rows, peer):
-    """The geometric means per size over the counted programs: {size: (forward, backward)}."""
+    """The geometric means over the counted programs: {size: (forward, backward, both)}."""
     sizes = dict.fromkeys(r.size for r in rows)
     return {size: tuple(geometric_mean([r.ratios[peer][k] for r in rows
-                                        if r.size == size and r.counted]) for k in (0, 1))
+                                        if r.size == size and r.counted]) for k in range(3))
             for size in sizes}
 
 
@@ -441,14 +446,14 @@ def summary(rows, peers):
     lines = []
     if "torch" in peers:
         for size, both in means(rows, "torch").items():
-            fwd, bwd = map(verdict, both, TARGETS[size])
+            fwd, bwd = map(verdict, both[:2], TARGETS[size])
             lines.append(f"- {sized(size)}, torch / adjoint: forward {fwd}, backward {bwd}")
         ways = list(enumerate(("forward", "backward")))
         worst, what = min((r.ratios["torch"][k], f"{r.program} {way}, {sized(r.size)}")
                           for r in rows if r.counted for k, way in ways)
         lines.append(f"- the worst of these: {what}: {verdict(worst, FLOOR)}")
     if "HIPS autograd" in peers:
-        for size, (fwd, bwd) in means(rows, "HIPS autograd").items():
+        for size, (fwd, bwd, _) in means(rows, "HIPS autograd").items():
             shown = f"{fwd:.2f}" if size == SIZES[-1] else verdict(fwd, HIPS_TARGET)
             lines.append(f"- {sized(size)}, HIPS autograd / adjoint: forward {shown}, "
                          f"backward {bwd:.2f}")
@@ -462,9 +467,9 @@ def report_values(libraries, rows):
         print("Left out: it needs `adjoint.teach` and micrograd.")
         return
     print(table(libraries, rows))
-    fwd, bwd = means(rows, "micrograd")[0]
-    print(f"\n- geometric means, micrograd / ad.teach.Value: forward {verdict(fwd, VALUE_TARGET)}, "
-          f"backward {verdict(bwd, VALUE_TARGET)}")
+    fwd, bwd, together = means(rows, "micrograd")[0]
+    print(f"\n- geometric means, micrograd / ad.teach.Value: forward {fwd:.2f}, backward {bwd:.2f}, "
+          f"together {verdict(together, VALUE_TARGET)}")
 
 
 def report_chains(chains, n):
