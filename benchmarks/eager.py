@@ -468,8 +468,8 @@ def report_values(libraries, rows):
         return
     print(table(libraries, rows))
     fwd, bwd, together = means(rows, "micrograd")[0]
-    print(f"\n- geometric means, micrograd / ad.teach.Value: forward {fwd:.2f}, backward {bwd:.2f}, "
-          f"together {verdict(together, VALUE_TARGET)}")
+    print(f"\n- geometric means, micrograd / ad.teach.Value: forward {fwd:.2f}, "
+          f"backward {bwd:.2f}, together {verdict(together, VALUE_TARGET)}")
 
 
 def report_chains(chains, n):
