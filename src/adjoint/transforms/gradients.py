@@ -45,16 +45,17 @@ class Recorded:
         if not callable(f):
             raise ArgumentError(f"{where}: f must be a function, not {f!r}")
         self.args = args
-        flat = {n: flatten(args[n]) for n in numbers}
-        self.given = [x for n in numbers for x in flat[n][0]]
+        flat = [flatten(args[n]) for n in numbers]
+        self.given = [x for leaves, _ in flat for x in leaves]
         example = f"{where}({{0}})" if len(args) == 1 else f"{where}(..., {{0}}, ...)"
         self.values = [differentiable(x, where, example) for x in self.given]
-        self.structures = [flat[n][1] for n in numbers]
+        self.structures = [s for _, s in flat]
         self.leaves: list[Leaf] = [leaf(v) for v in self.values]
         with Level() as level:
-            boxes = iter([tracked(Tensor, n.value, level, n) for n in self.leaves])
-            inner = [unflatten(flat[n][1], [next(boxes) for _ in flat[n][0]]) if n in flat else a
-                     for n, a in enumerate(args)]
+            boxes = [tracked(Tensor, n.value, level, n) for n in self.leaves]
+            inner = list(args)
+            for n, tree in zip(numbers, trees_of(self.structures, boxes), strict=True):
+                inner[n] = tree
             out, aux = with_aux(f(*inner, **kwargs), has_aux)
             self.aux = stripped(aux, level)
             self.outputs, self.structure = flatten(out)
