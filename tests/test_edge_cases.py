@@ -6,6 +6,7 @@ it, the second derivatives too. Both modes must give the same, NaN included.
 
 from __future__ import annotations
 
+import operator
 import warnings
 
 import numpy as np
@@ -85,10 +86,10 @@ SCALARS = {
     "clamp_min": (lambda x: ad.clamp(x, min=0.0), [0.0], [0.5]),
     "stack.max at a tie": (lambda x: ad.stack([x, 0.0]).max(), [0.0], [0.5]),
     "stack.min at a tie": (lambda x, z: ad.stack([x, z]).min(), [2.0, 2.0], [0.5, 0.5]),
-    "x**y at 0, 0": (lambda x, y: x ** y, [0.0, 0.0], [0.0, 0.0]),
+    "x**y at 0, 0": (operator.pow, [0.0, 0.0], [0.0, 0.0]),
     "x**0.0 at 0": (lambda x: x ** 0.0, [0.0], [0.0]),
     "0**y at 2": (lambda y: 0.0 ** y, [2.0], [0.0]),
-    "0**y at 2, of two": (lambda x, y: np.power(x, y), [0.0, 2.0], [0.0, 0.0]),
+    "0**y at 2, of two": (np.power, [0.0, 2.0], [0.0, 0.0]),
     "(-2)**y at 2": (lambda y: ad.power(-2.0, y), [2.0], [nan]),
     "x**2 at -2": (lambda x: x ** 2, [-2.0], [-4.0]),
     "x**0.5 at 0": (lambda x: x ** 0.5, [0.0], [inf]),
@@ -185,7 +186,8 @@ def test_prod_with_zeros_at_second_order():
         exact = np.array([[0.0 if i == j else np.prod([x[k] for k in range(n) if k not in (i, j)])
                            for j in range(n)] for i in range(n)])
         np.testing.assert_array_equal(ad.hessian(np.prod)(np.array(x)), exact)
-        np.testing.assert_array_equal(ad.jacobian(ad.grad(np.prod), mode="reverse")(np.array(x)), exact)
+        twice = ad.jacobian(ad.grad(np.prod), mode="reverse")
+        np.testing.assert_array_equal(twice(np.array(x)), exact)
 
 
 def test_prod_beside_an_infinity():
@@ -241,7 +243,7 @@ def test_broadcast_of_size_one():
 def test_empty_arrays():
     x = np.zeros((0, 3))
     assert ad.grad(lambda x: x.sum())(x).shape == (0, 3)
-    assert ad.grad(lambda x: ad.prod(x))(x).shape == (0, 3)
+    assert ad.grad(ad.prod)(x).shape == (0, 3)
     assert ad.sum(x, axis=0).shape == ad.mean(x, axis=0).shape == ad.prod(x, axis=0).shape == (3,)
     assert ad.grad(lambda x: x.sum(0).sum())(x).shape == (0, 3)
     with pytest.raises(ad.errors.ShapeError, match=r"max: of nothing: shape \(0, 3\)"):

@@ -191,7 +191,8 @@ def test_call_gives_what_was_announced():
         b.call(np.sum, refs(MATRIX), aval((2,), np.dtype(float)))
 
 
-@pytest.mark.parametrize("name", ["add", "multiply", "divide", "power", "maximum", "arctan2", "where"])
+@pytest.mark.parametrize("name", [
+    "add", "multiply", "divide", "power", "maximum", "arctan2", "where"])
 def test_python_numbers_adopt_the_dtype_they_meet(name):
     x = np.array([1.0, 2.0], np.float32)
     args = (x > 1, x, 2.0) if name == "where" else (x, 2.0)

@@ -1,4 +1,4 @@
-"""Every rule of every row, on every case that the row declares (`Primitive.cases`, `Composed.cases`).
+"""Every rule of every row, on every case that the row declares in its `cases`.
 
 One test per rule and row, so a failure names both; the message names the case. A row that is
 added is tested without editing this file.
@@ -234,7 +234,7 @@ def test_labels_can_be_filled_in(operation):
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.name not in INTERNAL], ids=str)
 def test_docstring_has_an_example(operation):
     function = PUBLIC[operation.name]
-    assert function.__doc__ and f">>> " in function.__doc__, f"{operation}: no example"
+    assert function.__doc__ and ">>> " in function.__doc__, f"{operation}: no example"
     assert getattr(ad, operation.name) is function
     if operation.row is None:
         label = COMPOSED[operation.name].label
@@ -362,7 +362,7 @@ def test_finite_differences(operation):
 
 @every_derivative
 def test_second_order(operation):
-    """Forward over reverse, reverse over forward, reverse twice, and differences of the gradient."""
+    """Forward over reverse, reverse over forward, reverse twice; differences of the gradient."""
     rng = operation.rng()
     for call in [c for c in operation.gradients if c.precise]:
         w, dxs = random(rng, call.value), directions(rng, call.xs)

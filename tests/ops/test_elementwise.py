@@ -32,8 +32,9 @@ def test_shapes_that_do_not_broadcast(name):
         ad.vmap(lambda x: f(x, Z))(np.stack([X, X]))
 
 
-@pytest.mark.parametrize("f", [operator.add, operator.sub, operator.mul, operator.truediv,
-                               operator.pow, operator.mod, operator.floordiv, operator.lt, operator.eq])
+@pytest.mark.parametrize("f", [
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.mod,
+    operator.floordiv, operator.lt, operator.eq])
 def test_operators(f):
     x = ad.tensor(X, requires_grad=True)
     for a, b in ((x, Z), (X, ad.tensor(Z)), (x, ad.tensor(Z))):

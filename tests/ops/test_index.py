@@ -10,14 +10,16 @@ from adjoint.errors import EscapeError, IndexingError, ShapeError
 
 X = np.random.default_rng(0).normal(size=(3, 4, 5))
 KEYS = [
-    0, -1, np.int64(1), (0, 1), (0, 1, 2), (-1, -2, -3), slice(None), slice(1, None), slice(None, None, -1),
-    slice(5, 1, -2), slice(2, 2), (slice(None), 1), (slice(0, 2), slice(1, 3)), ..., (..., 0), (0, ...),
-    (0, ..., 1), None, (None, 0), (slice(None), None, 1), (..., None), (None, ..., None), (),
-    [0, 2], [[0, 1], [2, 0]], [-1, 0], ([0, 1], [2, 3]), ([0, 1], slice(None), [1, 2]), (slice(None), [0, 1]),
-    (slice(None), [0, 1], [2, 2]), (0, slice(None), [1, 2]), ([0, 1], 0, slice(1, 3)), (0, [1, 2]),
-    ([[0], [1]], [0, 1, 2]), (..., [0, 1]), ([0, 1], ..., [0, 1]), ([0, 1], None, [1, 2]), (None, [0, 1]),
-    (slice(None), None, [0, 1]), [], ([], 0), np.array([True, False, True]), X > 0.5,
-    (slice(None), np.array([True, False, True, True])), (0, np.array([[True] * 5] * 4)), np.zeros((3, 4), bool),
+    0, -1, np.int64(1), (0, 1), (0, 1, 2), (-1, -2, -3), slice(None), slice(1, None),
+    slice(None, None, -1), slice(5, 1, -2), slice(2, 2), (slice(None), 1),
+    (slice(0, 2), slice(1, 3)), ..., (..., 0), (0, ...), (0, ..., 1), None, (None, 0),
+    (slice(None), None, 1), (..., None), (None, ..., None), (),
+    [0, 2], [[0, 1], [2, 0]], [-1, 0], ([0, 1], [2, 3]), ([0, 1], slice(None), [1, 2]),
+    (slice(None), [0, 1]), (slice(None), [0, 1], [2, 2]), (0, slice(None), [1, 2]),
+    ([0, 1], 0, slice(1, 3)), (0, [1, 2]), ([[0], [1]], [0, 1, 2]), (..., [0, 1]),
+    ([0, 1], ..., [0, 1]), ([0, 1], None, [1, 2]), (None, [0, 1]), (slice(None), None, [0, 1]),
+    [], ([], 0), np.array([True, False, True]), X > 0.5, np.zeros((3, 4), bool),
+    (slice(None), np.array([True, False, True, True])), (0, np.array([[True] * 5] * 4)),
     ([0, 1], np.array([True, False, True, False])), True, np.array(True), [True, False, True],
     np.array([0, 1], np.uint8), np.array([0, 1], np.int32), (np.array(1), 2)]
 
@@ -85,7 +87,8 @@ def test_batched_indices():
             lambda i, j: (i, 0), lambda i, j: (..., i), lambda i, j: (slice(1, 3), j, i))
     for key in keys:
         expected = np.stack([X[key(i[k], j[k])] for k in range(2)])
-        np.testing.assert_array_equal(ad.vmap(lambda i, j, key=key: ad.getitem(X, key(i, j)))(i, j), expected)
+        many = ad.vmap(lambda i, j, key=key: ad.getitem(X, key(i, j)))(i, j)
+        np.testing.assert_array_equal(many, expected)
         both = ad.vmap(lambda x, i, j, key=key: x[key(i, j)])(np.stack([X, X]), i, j)
         np.testing.assert_array_equal(both, expected)
         one = ad.vmap(lambda j, key=key: ad.getitem(X, key(i[0], j)))(j)
@@ -94,7 +97,7 @@ def test_batched_indices():
 
 def test_a_mask_of_a_0d_array():
     assert ad.getitem(np.float64(2.0), np.True_).shape == (1,)
-    with pytest.raises(IndexingError, match="ad.where"):
+    with pytest.raises(IndexingError, match=r"write ad\.where"):
         ad.getitem(np.float64(2.0), np.False_)
 
 
@@ -118,8 +121,10 @@ REFUSED = [
     (lambda x: x[[0, 1], [0, 1, 2]], IndexingError, "broadcast"),
     (lambda x: x[np.array([True, False])], IndexingError, r"mask of shape \(2,\) does not fit"),
     (lambda x: x[np.ones((3, 5), bool)], IndexingError, r"mask of shape \(3, 5\)"),
-    (lambda x: x[..., np.ones(4, bool)], IndexingError, r"mask of shape \(4,\) does not fit the axes \(5,\)"),
-    (lambda x: ad.setitem(x, 0, np.ones(3)), ShapeError, r"\(3,\) does not broadcast to the \(4, 5\)"),
+    (lambda x: x[..., np.ones(4, bool)], IndexingError,
+     r"mask of shape \(4,\) does not fit the axes \(5,\)"),
+    (lambda x: ad.setitem(x, 0, np.ones(3)), ShapeError,
+     r"\(3,\) does not broadcast to the \(4, 5\)"),
     (lambda x: ad.setitem(x, 0, np.ones((2, 4, 5))), ShapeError, r"\(2, 4, 5\)"),
     (lambda x: ad.setitem(x, 9, 1.0), IndexingError, "9"),
     (lambda x: ad.setitem(x, [0, 9], 1.0), IndexingError, "9"),
@@ -137,7 +142,7 @@ class Array:
     """An ndarray whose square brackets are ours."""
 
     def __init__(self, value):
-        self.value = self.__array_value = value
+        self.value = value
 
     def __getitem__(self, key):
         return ad.getitem(self.value, key)
@@ -153,5 +158,5 @@ def test_a_tracked_mask_or_bound():
         x[x]
     with pytest.raises(EscapeError, match="item"):
         x[: x[0]]
-    with pytest.raises(EscapeError, match="ad.where"):
+    with pytest.raises(EscapeError, match=r"ad\.where"):
         ad.vmap(lambda z: z[z > 0])(np.ones((2, 3)))

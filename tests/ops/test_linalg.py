@@ -10,14 +10,17 @@ from adjoint.errors import ArgumentError, ShapeError
 
 RNG = np.random.default_rng(0)
 SUBSCRIPTS = [
-    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("ij", (2, 3)), ("ji", (2, 3)), ("ii", (3, 3)),
-    ("ii->i", (3, 3)), ("iii->i", (3, 3, 3)), ("iij->ij", (3, 3, 2)), ("iijj->ij", (3, 3, 2, 2)),
-    ("iijj->", (3, 3, 2, 2)), ("ijij->ji", (2, 3, 2, 3)), ("iji->j", (2, 3, 2)), ("ij->", (2, 3)), ("ij->ji", (2, 3)),
-    ("...j,jk->...k", (2, 3), (3, 4)), ("...j,jk->...k", (5, 2, 3), (3, 4)), ("...ij,...jk", (5, 2, 3), (3, 4)),
-    ("...i->...", (2, 3)), ("i...,i...->...", (2, 3), (2, 3)), ("...,...", (2, 3), (3,)), ("...ii->...", (2, 3, 3)),
-    ("i,j,k->ijk", (2,), (3,), (4,)), ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)), ("i,i,i->", (3,), (3,), (3,)),
-    ("ij,ij->ij", (1, 3), (2, 3)), ("ij,ij->i", (2, 3), (2, 1)), ("i,i->", (3,), (1,)), ("i,i->i", (1,), (3,)),
-    (" i j , j k -> i k ", (2, 3), (3, 4)), (",->", (), ()), ("i,->i", (3,), ()), ("ab,AB->aB", (2, 3), (2, 4)),
+    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("ij", (2, 3)), ("ji", (2, 3)),
+    ("ii", (3, 3)), ("ii->i", (3, 3)), ("iii->i", (3, 3, 3)), ("iij->ij", (3, 3, 2)),
+    ("iijj->ij", (3, 3, 2, 2)), ("iijj->", (3, 3, 2, 2)), ("ijij->ji", (2, 3, 2, 3)),
+    ("iji->j", (2, 3, 2)), ("ij->", (2, 3)), ("ij->ji", (2, 3)),
+    ("...j,jk->...k", (2, 3), (3, 4)), ("...j,jk->...k", (5, 2, 3), (3, 4)),
+    ("...ij,...jk", (5, 2, 3), (3, 4)), ("...i->...", (2, 3)),
+    ("i...,i...->...", (2, 3), (2, 3)), ("...,...", (2, 3), (3,)), ("...ii->...", (2, 3, 3)),
+    ("i,j,k->ijk", (2,), (3,), (4,)), ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
+    ("i,i,i->", (3,), (3,), (3,)), ("ij,ij->ij", (1, 3), (2, 3)), ("ij,ij->i", (2, 3), (2, 1)),
+    ("i,i->", (3,), (1,)), ("i,i->i", (1,), (3,)), (" i j , j k -> i k ", (2, 3), (3, 4)),
+    (",->", (), ()), ("i,->i", (3,), ()), ("ab,AB->aB", (2, 3), (2, 4)),
     ("ij,ii->j", (3, 2), (3, 3))]
 
 
@@ -51,8 +54,9 @@ def test_einsum_keeps_float32():
     assert ad.grad(lambda x: ad.einsum("ii->i", x).sum())(x).dtype == np.float32
 
 
-MATRICES = [((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((5, 2, 3), (5, 3, 4)),
-            ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)), ((1, 2, 3), (5, 3, 4)), ((3,), (5, 3, 4)), ((5, 2, 3), (3,)),
+MATRICES = [((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)),
+            ((5, 2, 3), (5, 3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
+            ((1, 2, 3), (5, 3, 4)), ((3,), (5, 3, 4)), ((5, 2, 3), (3,)),
             ((2, 1, 2, 3), (3, 3, 1)), ((1, 3), (3,)), ((3,), (3, 1))]
 
 
@@ -83,7 +87,8 @@ def test_products(name, a, b):
 
 
 @pytest.mark.parametrize("params", [
-    {}, {"offset": 1}, {"offset": -2}, {"offset": 9}, {"axis1": 1, "axis2": 2}, {"axis1": -1, "axis2": 0}], ids=str)
+    {}, {"offset": 1}, {"offset": -2}, {"offset": 9}, {"axis1": 1, "axis2": 2},
+    {"axis1": -1, "axis2": 0}], ids=str)
 def test_trace(params):
     x = RNG.normal(size=(3, 4, 5))
     expected = np.trace(x, **params)
@@ -95,24 +100,30 @@ def test_trace(params):
 REFUSED = [
     (lambda: ad.matmul(np.ones((2, 3)), np.ones((4, 3))), ShapeError,
      r"\(2, 3\) and \(4, 3\) do not fit: 3 columns meet 4 rows"),
-    (lambda: ad.matmul(2.0, np.ones((3, 3))), ShapeError, r"a 0-d value is not a matrix; use x \* z"),
+    (lambda: ad.matmul(2.0, np.ones((3, 3))),
+     ShapeError, r"a 0-d value is not a matrix; use x \* z"),
     (lambda: ad.matmul(np.ones((2, 2, 3)), np.ones((3, 3, 4))), ShapeError, "batch axes"),
     (lambda: ad.tensor(np.ones((2, 3))) @ np.ones(2), ShapeError, "3 columns meet 2 rows"),
-    (lambda: ad.tensor(np.ones((2, 3)), requires_grad=True) @ ad.tensor(np.ones((2, 3))), ShapeError, "x.mT"),
-    (lambda: np.ones((2, 3)) @ ad.tensor(np.ones((2, 3)), requires_grad=True), ShapeError, "do not fit"),
+    (lambda: ad.tensor(np.ones((2, 3)), requires_grad=True) @ ad.tensor(np.ones((2, 3))),
+     ShapeError, r"x\.mT"),
+    (lambda: np.ones((2, 3)) @ ad.tensor(np.ones((2, 3)), requires_grad=True), ShapeError,
+     "do not fit"),
     (lambda: ad.dot(np.ones((2, 3)), np.ones(2)), ShapeError, "do not fit"),
     (lambda: ad.dot(np.ones((2, 2, 3)), np.ones((2, 2))), ShapeError, r"\(2, 2, 3\), \(2, 2\)"),
     (lambda: ad.inner(np.ones(2), np.ones(3)), ShapeError, r"\(2,\), \(3,\)"),
     (lambda: ad.tensordot(np.ones((2, 3)), np.ones((2, 3)), 1), ShapeError, "size"),
     (lambda: ad.tensordot(np.ones((2, 3)), np.ones((2, 3)), 3), ShapeError, "axes"),
-    (lambda: ad.tensordot(np.ones((2, 3)), np.ones(3), ((0, 1), (0,))), ArgumentError, "as many axes"),
-    (lambda: ad.tensordot(np.ones((2, 3)), np.ones(3), (5, 0)), ShapeError, "axis 5 does not exist"),
+    (lambda: ad.tensordot(np.ones((2, 3)), np.ones(3), ((0, 1), (0,))),
+     ArgumentError, "as many axes"),
+    (lambda: ad.tensordot(np.ones((2, 3)), np.ones(3), (5, 0)),
+     ShapeError, "axis 5 does not exist"),
     (lambda: ad.tensordot(np.ones((2, 2)), np.ones((2, 2)), ((0, 0), (0, 1))), ShapeError, "twice"),
     (lambda: ad.trace(np.ones(3)), ShapeError, "two axes"),
     (lambda: ad.trace(np.ones((3, 3)), axis1=0, axis2=0), ShapeError, "twice"),
     (lambda: ad.einsum("ij,jk->ik", np.ones((2, 3)), np.ones((4, 2))), ShapeError,
      r"'j' in 'ij,jk->ik' has size 3 and 4; the shapes are \(2, 3\), \(4, 2\)"),
-    (lambda: ad.einsum("ij,jk->ik", np.ones((2, 3))), ArgumentError, "names 2 operands, and 1 were given"),
+    (lambda: ad.einsum("ij,jk->ik", np.ones((2, 3))),
+     ArgumentError, "names 2 operands, and 1 were given"),
     (lambda: ad.einsum("ijk->i", np.ones((2, 3))), ShapeError, "an operand with 2 axes"),
     (lambda: ad.einsum("i->i", np.ones((2, 3))), ShapeError, "an operand with 2 axes"),
     (lambda: ad.einsum("ij->ik", np.ones((2, 3))), ArgumentError, "no operand has"),

@@ -22,7 +22,8 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("name, args", [(n, a) for n, calls in CALLS.items() for a in calls], ids=str)
+@pytest.mark.parametrize(
+    "name, args", [(n, a) for n, calls in CALLS.items() for a in calls], ids=str)
 def test_against_numpy(name, args):
     def f(x):
         return getattr(ad, name)(x, *args)
@@ -113,7 +114,8 @@ def test_unbroadcast():
 
 
 REFUSED = [
-    (lambda: ad.reshape(X, (5, 5)), ShapeError, r"\(2, 3, 4\) has 24 elements and cannot become \(5, 5\)"),
+    (lambda: ad.reshape(X, (5, 5)), ShapeError,
+     r"\(2, 3, 4\) has 24 elements and cannot become \(5, 5\)"),
     (lambda: ad.reshape(X, (-1, 5)), ShapeError, "cannot become"),
     (lambda: ad.reshape(X, (-1, -1)), ShapeError, "one size may be -1|cannot become"),
     (lambda: ad.reshape(X, (-2, -12)), ShapeError, "cannot become"),
@@ -130,7 +132,8 @@ REFUSED = [
     (lambda: ad.squeeze(X, 0), ShapeError, "axis 0 has size 2, not 1"),
     (lambda: ad.flip(X, 3), ShapeError, "axis 3 does not exist"),
     (lambda: ad.broadcast_to(X, (3,)), ShapeError, r"\(2, 3, 4\) does not broadcast to \(3,\)"),
-    (lambda: ad.broadcast_to(ad.tensor(X, requires_grad=True), (2, 3, 5)), ShapeError, "does not broadcast"),
+    (lambda: ad.broadcast_to(ad.tensor(X, requires_grad=True), (2, 3, 5)), ShapeError,
+     "does not broadcast"),
     (lambda: ad.concatenate([]), ArgumentError, "at least one"),
     (lambda: ad.concatenate([1.0, 2.0]), ShapeError, "use stack"),
     (lambda: ad.concatenate([X, X[0]]), ShapeError, r"\(2, 3, 4\), \(3, 4\)"),
