@@ -86,8 +86,9 @@ class tape(Mode):  # noqa: N801 - a function to its users, like open
     """
 
     def __init__(self) -> None:
-        self.nodes: list[Node] = []
-        super().__init__(lambda m: m._replace(tapes=(*m.tapes, self.nodes), site=m.site or site))
+        nodes: list[Node] = []
+        self.nodes = nodes  # the function below must not hold self: that would be a cycle
+        super().__init__(lambda m: m._replace(tapes=(*m.tapes, nodes), site=m.site or site))
 
     def __enter__(self) -> list[Node]:
         super().__enter__()
