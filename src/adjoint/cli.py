@@ -248,10 +248,9 @@ class Bar(Report):
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
         self.bar = Progress(
             TextColumn("epoch {task.fields[number]}/{task.total}"), BarColumn(bar_width=24),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TextColumn("accuracy {task.fields[accuracy]:.2%}"),
-            TimeRemainingColumn(), TextColumn("left"), console=console)
-        self.task = self.bar.add_task("", total=epochs, number=0, loss=math.nan, accuracy=0.0)
+            TextColumn("{task.fields[state]}"), TimeRemainingColumn(), TextColumn("left"),
+            console=console)
+        self.task = self.bar.add_task("", total=epochs, number=1, state="")
         self.last = 0.0
 
     def __enter__(self) -> Self:
@@ -266,8 +265,8 @@ class Bar(Report):
         now = time.perf_counter()
         if now - self.last >= REFRESH or done >= self.epochs:
             self.last = now
-            self.bar.update(self.task, completed=done, number=math.ceil(done), loss=loss,
-                            accuracy=accuracy)
+            self.bar.update(self.task, completed=done, number=math.ceil(done),
+                            state=f"loss {loss:.4f} accuracy {accuracy:.2%}")
 
     def epoch(self, number: int, now: Epoch) -> None:
         """The bar has moved already."""
@@ -298,8 +297,7 @@ def describe(console: Console, args: Any, examples: Examples, net: nn.Module) ->
         "data": f"{sum(sizes):,} handwritten digits of 8x8 pixels, 10 classes (scikit-learn)",
         "split": f"{sizes[0]:,} to train, {sizes[1]} to validate, {sizes[2]} to test; stratified; "
                  f"seed {args.seed}",
-        "scaling": "each pixel minus its mean, divided by the deviation of all (of the training "
-                   "part)",
+        "scaling": "pixels centred, then divided by one deviation, both of the training part",
         "network": f"{widths}, ReLU, {numbers:,} parameters, {args.dtype}",
         "training": f"{OPTIMIZERS[args.optimizer].__name__}, learning rate {args.lr:g}, batch "
                     f"size {args.batch_size}, {args.epochs} epochs, cross-entropy"}

@@ -67,7 +67,7 @@ def loss_curve(losses: Mapping[str, Sequence[float]], path: str | os.PathLike[st
     axes.set_ylabel("cross-entropy loss (log scale)")
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     epochs = max(map(len, losses.values()))
-    ticks = MaxNLocator(8, integer=True).tick_values(1, epochs)
+    ticks = MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]).tick_values(1, epochs)
     axes.set_xticks([1, *[int(t) for t in ticks if 1.5 < t <= epochs]])
     _tidy(axes, epochs)
     figure.savefig(path)
