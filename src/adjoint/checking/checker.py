@@ -57,9 +57,8 @@ def check(
         order: 1 or 2.
         modes: ("forward", "reverse") or one of them, where the other does not exist.
         params: Keyword arguments for ``f``, not differentiated.
-        rtol: A relative tolerance instead of eps**0.6 (4e-10 in float64, 7e-5 in float32); the
-            error estimate of the
-            differences is added to it.
+        rtol: A relative tolerance instead of eps**0.6 (4e-10 in float64, 7e-5 in float32), and
+            of eps**0.5 beside differences, whose error estimate is added to it.
         seed: Of the random vectors.
         raises: Raise CheckError, with the report as its text, unless every test is passed.
 

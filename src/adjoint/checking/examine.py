@@ -59,6 +59,15 @@ class Examination:
         return self.rtol or self.problem.eps**0.6
 
     @cached_property
+    def loose(self) -> float:
+        """The relative tolerance beside differences, however small they say that their error is."""
+        return self.rtol or self.problem.eps**0.5
+
+    def slack(self, s: Slope) -> float:
+        """What rounding may do to a derivative that is much smaller than usual: cancellation."""
+        return 16.0 * self.problem.eps * s.natural
+
+    @cached_property
     def slopes(self) -> list[Slope]:
         """The reference slope along each direction."""
         p = self.problem
@@ -122,10 +131,15 @@ class Examination:
                     exactly(np.array([right]), scale),
                     self.tight,
                     lambda _: "forward mode got, reverse mode expected, with random vectors",
+                    self.usual(w) * float(np.max(np.abs(joined(v)))),
                 )
             )
         worst = worst_of(findings)
         return self.explained(worst) if worst.status == FAILED else worst
+
+    def usual(self, w: Sequence[Array]) -> float:
+        """What rounding may do to a contraction with w of slopes much smaller than usual."""
+        return max(map(self.slack, self.slopes)) * float(np.abs(joined(w)).sum())
 
     def explained(self, finding: Finding) -> Finding:
         """A failed identity, at the element where the two modes differ most."""
@@ -139,6 +153,7 @@ class Examination:
                 exactly(np.array([right]), scale),
                 self.tight,
                 lambda _, name=name: f"{name}: reverse mode got, forward mode expected",
+                self.usual([w]),
             )
             if (
                 found.status == FAILED
@@ -151,7 +166,13 @@ class Examination:
     def forward(self) -> Finding:
         """Forward mode along every direction, against the slopes."""
         return worst_of(
-            judge(self.push(v), s, self.tight, lambda k, name=name: self.place(name, k))
+            judge(
+                self.push(v),
+                s,
+                self.loose,
+                lambda k, name=name: self.place(name, k),
+                self.slack(s),
+            )
             for (v, name), s in zip(self.directions, self.slopes, strict=True)
         )
 
@@ -181,8 +202,9 @@ class Examination:
             yield judge(
                 np.array([got]),
                 total,
-                self.tight,
+                self.loose,
                 lambda _, name=name: f"{name}, result contracted with w",
+                self.slack(total),
             )
 
     def place(self, name: str, k: int) -> str:
@@ -216,6 +238,7 @@ class Examination:
                 exactly(c, s.scale),
                 self.tight,
                 lambda k, name=name: self.place(name, k),
+                self.slack(s),
             )
             for (v, name), c, s in zip(self.directions, columns, self.slopes, strict=True)
         )
@@ -276,7 +299,9 @@ class Examination:
             )
 
         s = slope(along, *self.magnitudes(v), p.rounding)
-        return judge(got, s, self.tight, lambda k: f"{self.input_name(k)} of H v")
+        return judge(
+            got, s, self.loose, lambda k: f"{self.input_name(k)} of H v", self.slack(s)
+        )
 
     def input_name(self, k: int) -> str:
         """The name of element k of all arguments."""
@@ -293,7 +318,9 @@ def exactly(value: Array, scale: float) -> Slope:
     return Slope(value, value, np.where(np.isfinite(value), 0.0, np.nan), scale, scale)
 
 
-def judge(got: Array, s: Slope, rtol: float, where: Callable[[int], str]) -> Finding:
+def judge(
+    got: Array, s: Slope, rtol: float, where: Callable[[int], str], slack: float = 0.0
+) -> Finding:
     """The worst element of ``got``, which should lie in the slope's interval."""
     if not got.size:
         return Finding("", OK, note="no elements")
@@ -303,7 +330,8 @@ def judge(got: Array, s: Slope, rtol: float, where: Callable[[int], str]) -> Fin
             if np.iscomplexobj(got)
             else np.maximum(np.maximum(s.low - got, got - s.high), 0.0)
         )
-        tolerance = 8.0 * s.error + rtol * (np.maximum(np.abs(s.low), np.abs(s.high)) + s.scale)
+        size = np.maximum(np.abs(s.low), np.abs(s.high)) + s.scale
+        tolerance = 8.0 * s.error + rtol * size + slack
     outside = np.where(np.isnan(outside), np.inf, outside)
     known = s.known
     status, ratio = OK, outside / np.maximum(np.where(known, tolerance, np.inf), 1e-300)
