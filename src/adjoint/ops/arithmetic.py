@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from adjoint.core.node import aval, float64, ndarray
-from adjoint.core.primitive import Label
+from adjoint.core.node import aval, aval_of, float64, ndarray
+from adjoint.core.primitive import PUBLIC, Label
 
 from . import loops
 from .cases import array_cases, elementwise_cases
+from .complexes import conjugate, real
 from .declare import annihilate as zero_wins
 from .declare import (
     batch_elementwise,
@@ -127,7 +128,7 @@ def _log_of_base(x: Any) -> Any:
 
 def _power_impl(x: Any, z: Any) -> Any:
     if x.__class__ is float or x.__class__ is int:  # Python would give a complex or an error
-        x = np.asarray(x)[()]
+        return np.power(x, z)
     return operator.pow(x, z)
 
 
@@ -193,17 +194,33 @@ reciprocal = elementwise(
     """)
 
 
-def _abs_partial(y: Any, x: Any) -> Any:
-    return sign(x)
+def _unit(x: Any) -> Any:
+    """The conjugate of the direction of a complex x, 0 at 0; it moves with x."""
+    size = absolute(x)
+    return conjugate(x) / PUBLIC["where"](size == 0, 1.0, size)
+
+
+def _abs_vjp(dy: Any, y: Any, x: Any, needs: Any) -> tuple[Any]:
+    return (dy * (_unit(x) if x.dtype.kind == "c" else sign(x)),)
+
+
+def _abs_jvp(dxs: Any, y: Any, x: Any) -> Any:
+    (dx,) = dxs
+    if dx is None:
+        return None
+    return real(dx * _unit(x)) if aval_of(x).dtype.kind == "c" else dx * sign(x)
 
 
 absolute = elementwise(
-    "abs", np.absolute, _abs_partial, numpy=[np.absolute], scalar=abs,
+    "abs", np.absolute, lambda y, x: sign(x), vjp=_abs_vjp, jvp=_abs_jvp, numpy=[np.absolute],
+    scalar=abs,
     label=Label("|{0}|", r"\left|{0}\right|", (r"\mathrm{{sign}}\,{0}",), "absolute value"),
     domain=(0.1, 2.0), kinks=[(0.0,)],
     doc="""The absolute value; its derivative at 0 is taken to be 0.
 
         y = |x|,    dy/dx = sign x
+
+    Of a complex x it is the length, whose gradient is x / |x|.
 
     >>> ad.abs([-1.5, 2.0])
     array([1.5, 2. ])
