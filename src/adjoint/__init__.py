@@ -45,7 +45,8 @@ __all__ = [  # what stands here by import; the functions of the rows are added b
     "errors", "eye", "full", "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp",
     "line_of", "linearize", "linspace", "no_grad", "ones", "set_grad_enabled", "sites", "tape",
     "tensor", "value_and_grad", "vjp", "vmap", "zeros"]
-_LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn"}
+_LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn",
+         "manual_seed": "nn"}
 _MODULES = ("checking", "cli", "compiler", "data", "nn", "optim", "show", "teach")
 _HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item", "scatter"}
 
