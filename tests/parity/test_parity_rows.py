@@ -123,7 +123,8 @@ TORCH = {
     "sum_to": lambda x, shape: x.sum_to_size(shape) if shape else x.sum(),
     "concatenate": lambda *xs, axis: torch.cat(xs, dim=axis), "pad": pad,
     "getitem": lambda x, *indices, key: x[key_of(key, indices)], "setitem": setitem,
-    "matmul": torch.matmul, "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
+    "linear": F.linear, "matmul": torch.matmul,
+    "einsum": lambda *xs, subscripts: torch.einsum(subscripts, *xs),
     "sum": reduction(lambda x, d, k: x.sum(dim=d, keepdim=k)),
     "mean": reduction(lambda x, d, k: x.mean(dim=d, keepdim=k)), "prod": prod,
     "max": reduction(lambda x, d, k: x.amax(dim=d, keepdim=k)),
@@ -181,7 +182,7 @@ def repeated(indices):
 
 
 INDEXING = ("getitem", "setitem")
-PRODUCTS = ("matmul", "dot", "einsum", "inner", "tensordot")
+PRODUCTS = ("linear", "matmul", "dot", "einsum", "inner", "tensordot")
 # What torch refuses on the row's cases, and so is not compared.
 REFUSED = {
     "getitem": "step must be greater than zero",
