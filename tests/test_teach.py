@@ -1,7 +1,11 @@
 """The teaching face: the four systems of the courses, on the engine's Node, Dual and sweep."""
 
+import doctest
 import gc
+import importlib
 import math
+import subprocess
+import sys
 import xml.dom.minidom
 
 import numpy as np
@@ -716,4 +720,13 @@ def test_training_a_network_of_values():
 
 
 def test_teach_is_loaded_on_first_use():
+    loaded = "import sys, adjoint; assert 'adjoint.teach' not in sys.modules; adjoint.teach.Value"
+    subprocess.run([sys.executable, "-c", loaded], check=True)
     assert ad.teach.Value is Value
+
+
+@pytest.mark.parametrize("module", ["classes", "operations", "scalar"])
+def test_examples_in_docstrings(module):
+    found = doctest.testmod(importlib.import_module(f"adjoint.teach.{module}"),
+                            extraglobs={"ad": ad, "np": np}, optionflags=doctest.ELLIPSIS)
+    assert found.attempted > 5 and found.failed == 0

@@ -344,7 +344,7 @@ class Neuron(Module):
     Weights are drawn uniformly from -1 to 1 by ``rng`` (a `random.Random`, or a seed).
 
     >>> ad.teach.Neuron(2, rng=0)([1.0, -1.0]).data
-    0.0864...
+    0.1712...
     """
 
     def __init__(self, inputs: int, activation: str | None = "tanh",
