@@ -1,4 +1,4 @@
-"""Threads, async tasks and interrupts: modes are per context, levels are unique, stacks restored."""
+"""Threads, async tasks, interrupts: modes are per context, levels unique, stacks restored."""
 
 import asyncio
 import sys
@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import adjoint as ad
-from adjoint.core.box import live
+from adjoint.core.box import bind, live
 from adjoint.core.node import MODES, Modes, switch
 from adjoint.core.primitive import Primitive
-from adjoint.core.box import bind
 
 
 @pytest.fixture(autouse=True)
@@ -163,8 +162,8 @@ def test_an_error_in_a_rule_restores_every_stack(error, rule):
     with pytest.raises(error), ad.sites():
         calls[rule]()
     with pytest.raises(error):
-        ad.grad(lambda x: {"vjp": f, "impl": f, "jvp": lambda x: ad.jvp(f, (x,), (1.0,))[1],
-                           "batch": lambda x: ad.vmap(f)(x[None]).sum()}[rule](x))(2.0)
+        ad.grad({"vjp": f, "impl": f, "jvp": lambda x: ad.jvp(f, (x,), (1.0,))[1],
+                           "batch": lambda x: ad.vmap(f)(x[None]).sum()}[rule])(2.0)
     assert x.grad is None
 
 

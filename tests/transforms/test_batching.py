@@ -33,11 +33,11 @@ def test_shared_arguments_and_trees():
 
 @pytest.mark.parametrize("f", [
     lambda x: x[0] * x, lambda x: x @ np.ones((3, 4)), lambda x: np.ones((4, 3)) @ x,
-    lambda x: np.outer(x, x) if False else x[:, None] * x, lambda x: x[[0, 0, 2]],
+    lambda x: x[:, None] * x, lambda x: x[[0, 0, 2]],
     lambda x: np.concatenate([x, np.ones(2)]), lambda x: np.where(x > 2, x, -x),
     lambda x: x.reshape(3, 1).T, lambda x: x.max(), lambda x: np.einsum("i,j->ij", x, x),
-    lambda x: ad.softmax(x), lambda x: ad.setitem(x, 0, x[1]), lambda x: np.pad(x, 1),
-    lambda x: x.sum() * np.ones(2), lambda x: x.argmax(), lambda x: np.prod(x), ad.logsumexp])
+    ad.softmax, lambda x: ad.setitem(x, 0, x[1]), lambda x: np.pad(x, 1),
+    lambda x: x.sum() * np.ones(2), lambda x: x.argmax(), np.prod, ad.logsumexp])
 def test_agrees_with_a_loop(f):
     expected = np.stack([np.asarray(f(ad.tensor(r))) for r in X])
     np.testing.assert_allclose(ad.vmap(f)(X), expected)
@@ -92,7 +92,7 @@ def test_a_constant_buffer_cannot_take_a_batch():
         y = ad.zeros(2)
         y[0] = x[0]
         return y
-    with pytest.raises(ad.errors.MutationError, match="x = ad.setitem"):
+    with pytest.raises(ad.errors.MutationError, match=r"x = ad\.setitem"):
         ad.vmap(f)(X)
 
 
@@ -100,7 +100,8 @@ def test_errors():
     for call, text in (
             (lambda: ad.vmap(np.sin)(3.0), "shape \\(\\) has no axis 0"),
             (lambda: ad.vmap(np.sin, in_axes=2)(X), "has no axis 2"),
-            (lambda: ad.vmap(np.add)(np.ones(2), np.ones(3)), "sizes \\[2, 3\\]; all must be equal"),
+            (lambda: ad.vmap(np.add)(np.ones(2), np.ones(3)),
+             "sizes \\[2, 3\\]; all must be equal"),
             (lambda: ad.vmap(np.sin, in_axes=None)(X), "no argument is mapped"),
             (lambda: ad.vmap(np.sin)(np.ones((0, 2))), "the mapped axis is empty")):
         with pytest.raises(ShapeError, match=text):

@@ -39,13 +39,14 @@ def test_scalars(name):
 
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("call, shape", [
-    (lambda x: ad.grad(square)(x), (2,)), (lambda x: ad.value_and_grad(square)(x)[1], (2,)),
+    (ad.grad(square), (2,)), (lambda x: ad.value_and_grad(square)(x)[1], (2,)),
     (lambda x: ad.vjp(np.sin, x)[0], (2,)), (lambda x: ad.vjp(np.sin, x)[1](x)[0], (2,)),
-    (lambda x: ad.jvp(np.sin, (x,), (x,))[0], (2,)), (lambda x: ad.jvp(np.sin, (x,), (x,))[1], (2,)),
+    (lambda x: ad.jvp(np.sin, (x,), (x,))[0], (2,)),
+    (lambda x: ad.jvp(np.sin, (x,), (x,))[1], (2,)),
     (lambda x: ad.linearize(np.sin, x)[0], (2,)), (lambda x: ad.linearize(np.sin, x)[1](x), (2,)),
-    (lambda x: ad.hvp(square, (x,), (x,)), (2,)), (lambda x: ad.jacobian(np.sin)(x), (2, 2)),
-    (lambda x: ad.hessian(square)(x), (2, 2)), (lambda x: ad.vmap(np.sin)(x), (2,)),
-    (lambda x: ad.checkpoint(np.sin)(x), (2,)), (lambda x: ad.grad(ad.checkpoint(square))(x), (2,)),
+    (lambda x: ad.hvp(square, (x,), (x,)), (2,)), (ad.jacobian(np.sin), (2, 2)),
+    (ad.hessian(square), (2, 2)), (ad.vmap(np.sin), (2,)),
+    (ad.checkpoint(np.sin), (2,)), (ad.grad(ad.checkpoint(square)), (2,)),
 ])
 def test_arrays(name, call, shape):
     x = ARRAYS[name]
@@ -152,7 +153,7 @@ def test_has_aux():
 def test_on_unused():
     assert ad.grad(lambda x, y: x * x, argnums=(0, 1))(2.0, 3.0) == (4.0, 0.0)
     assert ad.grad(lambda x: 1.0)(np.ones(2)).tolist() == [0.0, 0.0]
-    with pytest.raises(UnusedInputError, match="does not depend on float64\\[2\\]"):
+    with pytest.raises(UnusedInputError, match=r"does not depend on float64\[2\]"):
         ad.grad(lambda x, y: x * x, argnums=(0, 1), on_unused="error")(2.0, np.ones(2))
     with pytest.raises(ArgumentError, match='on_unused is "zeros" or "error"'):
         ad.grad(square, on_unused="warn")
@@ -168,9 +169,9 @@ def test_integers_raise_everywhere():
 
 
 def test_nonscalar_and_complex_results():
-    with pytest.raises(ShapeError, match="one scalar result; this one returned shape \\(2,\\)"):
+    with pytest.raises(ShapeError, match=r"one scalar result; this one returned shape \(2,\)"):
         ad.grad(np.sin)(np.ones(2))
-    with pytest.raises(ShapeError, match="returned shape \\(\\), \\(\\)"):
+    with pytest.raises(ShapeError, match=r"returned shape \(\), \(\)"):
         ad.grad(lambda x: (x, x))(1.0)
     with pytest.raises(DTypeError, match="needs a real result"):
         ad.grad(lambda z: z * z)(1j)
@@ -264,7 +265,7 @@ def test_docstring_and_name_are_kept():
         return x
     assert ad.grad(cost).__name__ == "cost"
     assert ad.grad(cost).__doc__ == "What it costs."
-    with pytest.raises(ShapeError, match="ad.grad\\(cost\\)"):
+    with pytest.raises(ShapeError, match=r"ad.grad\(cost\)"):
         ad.grad(cost)(np.ones(2))
 
 
