@@ -34,6 +34,7 @@ from .transforms import (
 )
 
 _ALIASES = {
+    "conj": "conjugate",
     "absolute": "abs", "pow": "power", "sub": "subtract", "mul": "multiply", "div": "divide",
     "neg": "negative", "true_divide": "divide", "mod": "remainder", "permute_dims": "transpose",
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",

@@ -30,13 +30,14 @@ SAME_NAME = (
     "astype dot matmul exp exp2 expm1 log log2 log10 log1p sqrt square abs sign sin cos tan arcsin "
     "arccos arctan sinh cosh tanh arcsinh arccosh arctanh reciprocal floor ceil trunc isfinite "
     "isnan isinf relu sigmoid softmax log_softmax logsumexp flip where maximum minimum trace "
-    "broadcast_to moveaxis expand_dims")
+    "broadcast_to moveaxis expand_dims conjugate")
 HABITS = {  # PyTorch's name -> ours
     "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power",
     "neg": "negative", "view": "reshape", "flatten": "ravel", "unsqueeze": "expand_dims",
     "permute": "transpose", "amax": "max", "amin": "min", "mm": "matmul", "asin": "arcsin",
     "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
-    "atanh": "arctanh", "round": "rint", "expand": "broadcast_to", "clamp": "clip"}
+    "atanh": "arctanh", "round": "rint", "expand": "broadcast_to", "clamp": "clip",
+    "conj": "conjugate"}
 INPLACE = {
     "isub": "subtract", "iadd": "add", "imul": "multiply", "itruediv": "divide", "ipow": "power",
     "imatmul": "matmul", "ifloordiv": "floor_divide", "imod": "remainder"}
@@ -176,6 +177,7 @@ def install() -> None:
         setattr(Box, f"__{kind}__", _refuses(kind))
     more: dict[str, Any] = {
         "__setitem__": set_item, "__round__": rounded, "T": property(transposed),
+        "real": property(PUBLIC["real"]), "imag": property(PUBLIC["imag"]),
         "mT": property(matrix_transpose), "size": property(size), "dim": lambda x: x.ndim,
         "numel": lambda x: x.aval.size, "__array_priority__": 1000,
         "__array_namespace__": _namespace}

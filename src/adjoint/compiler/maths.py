@@ -34,7 +34,7 @@ UNARY = {
     "arcsinh": np.arcsinh, "arccosh": np.arccosh, "arctanh": np.arctanh,
     "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
     "logical_not": np.logical_not, "isfinite": np.isfinite, "isnan": np.isnan, "isinf": np.isinf,
-    "signbit": np.signbit}
+    "signbit": np.signbit, "real": np.real, "imag": np.imag, "conjugate": np.conjugate}
 BINARY = {
     "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.true_divide,
     "power": np.power, "floor_divide": np.floor_divide, "remainder": np.remainder,

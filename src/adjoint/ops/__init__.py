@@ -2,6 +2,7 @@
 
 from . import (
     arithmetic,
+    complexes,
     exponential,
     index,
     linalg,
@@ -15,5 +16,5 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "exponential", "index", "linalg", "network", "reduce", "select", "several",
-    "shape", "trigonometric", "write"]
+    "arithmetic", "complexes", "exponential", "index", "linalg", "network", "reduce", "select",
+    "several", "shape", "trigonometric", "write"]

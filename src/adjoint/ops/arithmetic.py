@@ -201,18 +201,18 @@ def _unit(x: Any) -> Any:
 
 
 def _abs_vjp(dy: Any, y: Any, x: Any, needs: Any) -> tuple[Any]:
-    return (dy * (_unit(x) if x.dtype.kind == "c" else sign(x)),)
+    return (dy * (_unit(x) if x.dtype.kind == "c" else _sign(x)),)
 
 
 def _abs_jvp(dxs: Any, y: Any, x: Any) -> Any:
     (dx,) = dxs
     if dx is None:
         return None
-    return real(dx * _unit(x)) if aval_of(x).dtype.kind == "c" else dx * sign(x)
+    return real(dx * _unit(x)) if aval_of(x).dtype.kind == "c" else dx * _sign(x)
 
 
 absolute = elementwise(
-    "abs", np.absolute, lambda y, x: sign(x), vjp=_abs_vjp, jvp=_abs_jvp, numpy=[np.absolute],
+    "abs", np.absolute, lambda y, x: _sign(x), vjp=_abs_vjp, jvp=_abs_jvp, numpy=[np.absolute],
     scalar=abs,
     label=Label("|{0}|", r"\left|{0}\right|", (r"\mathrm{{sign}}\,{0}",), "absolute value"),
     domain=(0.1, 2.0), kinks=[(0.0,)],
@@ -225,13 +225,21 @@ absolute = elementwise(
     >>> ad.abs([-1.5, 2.0])
     array([1.5, 2. ])
     """)
-sign = constant(
-    "sign", np.sign, 1, numpy=[np.sign], label=Label("sign({0})", r"\mathrm{{sign}}\,{0}"),
-    doc="""-1, 0 or 1; its derivative is 0 wherever it has one.
+_sign = constant("sign", np.sign, 1, label=Label("sign({0})", r"\mathrm{{sign}}\,{0}"))
+
+
+@function(np.sign)
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; its derivative is 0 wherever it has one.
+
+    Of a complex x it is the direction x / |x| (0 at 0), which has one.
 
     >>> ad.sign([-1.5, 0.0, 2.0])
     array([-1.,  0.,  1.])
-    """)
+    """
+    return conjugate(_unit(x)) if aval_of(x).dtype.kind == "c" else _sign(x)
+
+
 floor_divide = constant(
     "floor_divide", np.floor_divide, 2, numpy=[np.floor_divide], domain=((-2.0, 2.0), NONZERO),
     label=Label("{0} // {1}", r"\left\lfloor {0} / {1} \right\rfloor"),

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from adjoint.core.primitive import Label
+from adjoint.errors import DTypeError
 
 from .declare import elementwise
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
 POSITIVE = (0.2, 3.0)
+COMPLEX = {np.dtype(np.complex64), np.dtype(np.complex128)}
 
 
 def _doc(sentence: str, formula: str, example: str) -> str:
@@ -79,8 +81,17 @@ logaddexp = elementwise(
              ">>> ad.logaddexp(1000.0, [1000.0, 0.0])\n    array([1000.69314718, 1000.        ])"))
 
 
+def _real(name: str, x: Any) -> Any:
+    """``x``, which has an order; of complex numbers these formulas would give something else."""
+    if getattr(x, "dtype", np.float64) in COMPLEX:
+        raise DTypeError(f"{name} is for real numbers, not {x.dtype}; write it with ad.exp, or "
+                         "take ad.real(x) first")
+    return x
+
+
 def _stable_sigmoid(x: Any) -> Any:
     """1 / (1 + e^-x) from e^-|x|, which cannot overflow."""
+    x = _real("sigmoid", x)
     small = np.exp(-np.abs(x))
     return (np.where(np.less(x, 0), small, small.dtype.type(1)) / (1 + small))[()]
 
@@ -102,6 +113,7 @@ sigmoid = elementwise(
 
 
 def _stable_log_sigmoid(x: Any) -> Any:
+    x = _real("log_sigmoid", x)
     return (np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))))[()]
 
 
@@ -114,6 +126,7 @@ log_sigmoid = elementwise(
 
 
 def _stable_softplus(x: Any) -> Any:
+    x = _real("softplus", x)
     return (np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))[()]
 
 
