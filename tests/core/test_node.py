@@ -2,6 +2,7 @@
 
 import gc
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
