@@ -14,7 +14,6 @@ from .declare import elementwise
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
 POSITIVE = (0.2, 3.0)
-COMPLEX = {np.dtype(np.complex64), np.dtype(np.complex128)}
 
 
 def _doc(sentence: str, formula: str, example: str) -> str:
@@ -83,8 +82,9 @@ logaddexp = elementwise(
 
 def _real(name: str, x: Any) -> Any:
     """``x``, which has an order; of complex numbers these formulas would give something else."""
-    if getattr(x, "dtype", np.float64) in COMPLEX:
-        raise DTypeError(f"{name} is for real numbers, not {x.dtype}; write it with ad.exp, or "
+    dtype = getattr(x, "dtype", None)
+    if dtype is not None and dtype.kind == "c":
+        raise DTypeError(f"{name} is for real numbers, not {dtype}; write it with ad.exp, or "
                          "take ad.real(x) first")
     return x
 
