@@ -5,6 +5,9 @@ One namespace per page; `<!-- skip: next -->` leaves the next block out.
 
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 
+import adjoint
+import numpy
+import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
@@ -13,3 +16,9 @@ pytest_collect_file = Sybil(
              SkipParser()],
     patterns=["*.md"],
 ).pytest()
+
+
+@pytest.fixture(autouse=True)
+def _names_in_docstrings(doctest_namespace):
+    """Examples in docstrings are written with these two names."""
+    doctest_namespace.update(ad=adjoint, np=numpy)

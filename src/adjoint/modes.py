@@ -96,7 +96,14 @@ class tape(Mode):  # noqa: N801 - a function to its users, like open
 
 
 def sites() -> Mode:
-    """A block in which every Node knows the line that asked for it: ``line_of(node.site)``."""
+    """A block in which every Node knows the line that asked for it: ``line_of(node.site)``.
+
+    >>> x = ad.tensor(2.0, requires_grad=True)
+    >>> with ad.sites():
+    ...     y = x * x
+    >>> ad.line_of(y.node.site)[1]  # of this example
+    2
+    """
     return Mode(lambda m: m._replace(site=site))
 
 
@@ -109,7 +116,13 @@ def site() -> tuple[CodeType, int] | None:
 
 
 def line_of(where: tuple[CodeType, int]) -> tuple[str, int]:
-    """The file and line of a site; only printing pays for finding it."""
+    """The file and line of a Node's ``site``; only printing pays for finding it.
+
+    >>> with ad.tape() as nodes:
+    ...     y = ad.tensor(2.0, requires_grad=True) * 3.0
+    >>> ad.line_of(nodes[0].site)[1]
+    2
+    """
     code, instruction = where
     for start, end, line in code.co_lines():
         if start <= instruction < end and line is not None:
