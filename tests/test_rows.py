@@ -267,6 +267,29 @@ def test_aval_is_the_result(operation):
         assert (known.shape, known.dtype) == (np.shape(y), np.asarray(y).dtype), call
 
 
+@every_row
+def test_only_alias_rows_share_memory(operation):
+    """A result that shares its input's memory is a view, and the row says so: values are owned."""
+    for call in operation.calls:
+        y = call.value
+        if isinstance(y, np.ndarray):
+            arrays = [x for x in call.leaves if isinstance(x, np.ndarray)]
+            shared = [x for x in arrays if np.shares_memory(x, y)]
+            assert not shared or operation.row.alias, f"{call} gives a view"
+
+
+@pytest.mark.parametrize("operation", [o for o in ROWS if o.row.depends == "elementwise"], ids=str)
+def test_elementwise_is_element_by_element(operation):
+    """Reversing every argument of one shape reverses the result."""
+    count = 0
+    for call in operation.calls:
+        if len({np.shape(x) for x in call.leaves}) == 1 and np.ndim(call.leaves[0]):
+            turned = call.with_leaves([np.flip(x) for x in call.leaves])
+            np.testing.assert_allclose(np.flip(turned), call.value, rtol=1e-6, err_msg=str(call))
+            count += 1
+    assert count
+
+
 @pytest.mark.parametrize("operation", LIKE_NUMPY, ids=str)
 def test_public_function_is_numpys(operation):
     for call in operation.calls:

@@ -173,6 +173,11 @@ def _sizes(terms: list[str], xs: Any, text: str) -> dict[str, int]:
     return size
 
 
+def _einsum_impl(*xs: Any, subscripts: str) -> Any:
+    y = np.einsum(subscripts, *xs)
+    return y.copy() if len(xs) == 1 and np.may_share_memory(y, xs[0]) else y  # "ij->ji" is a view
+
+
 def _einsum_known(*xs: Any, subscripts: str) -> Any:
     left, out = subscripts.split("->")
     size = _sizes(left.split(","), xs, subscripts)
@@ -265,7 +270,7 @@ def _einsum_cases(rng: np.random.Generator) -> Any:
 
 
 _einsum = general(
-    "einsum", lambda *xs, subscripts: np.einsum(subscripts, *xs), aval=_einsum_known,
+    "einsum", _einsum_impl, aval=_einsum_known,
     vjp=_einsum_vjp, jvp=_einsum_jvp, keeps=frozenset("x"), batch=_batch_einsum,
     lower=_lower_einsum,
     label=Label("einsum({subscripts}, {0}, ...)", r"\mathrm{{einsum}}({0}, \dots)",
