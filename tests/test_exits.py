@@ -186,6 +186,17 @@ def test_results_of_several_parts_and_named_tuples():
     np.testing.assert_allclose(np.asarray(result.eigenvalues), np.linalg.eigvalsh(a))
 
 
+def test_options_that_no_row_has():
+    x, t, mask = ad.tensor([1.0, 2.0], requires_grad=True), ad.tensor([1.0, 2.0]), [True, False]
+    assert np.sum(t, where=mask).item() == 1.0
+    assert np.sum(t, initial=3.0).item() == 6.0
+    assert np.sin(t, dtype=np.float32).dtype == np.float32
+    for call in (lambda: np.sum(x, where=mask), lambda: np.sin(x, dtype=np.float32),
+                 lambda: np.add(x, t, casting="no")):
+        with pytest.raises(UnsupportedError, match=r"the option '\w+' is not there for tracked"):
+            call()
+
+
 def test_a_mixture_with_a_tracked_value_raises():
     x, t = ad.tensor([1.0, 2.0], requires_grad=True), ad.tensor([1.0, 2.0])
     with pytest.raises(UnsupportedError, match=r"np\.ediff1d has no row"):

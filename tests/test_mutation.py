@@ -114,6 +114,24 @@ def test_an_update_between_forward_and_backward_has_no_effect():
     assert x.tolist() == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("key", [0, -1, slice(1), (slice(None),), np.array([0, 1]), ..., [0, 1],
+                                 np.array([True, False]), ad.tensor(1), ad.tensor([True, False])])
+def test_writing_elements_stays_in_the_buffer_and_reads_keys_as_numpy(key, way):
+    t, a = ad.tensor([1.0, 2.0]), np.array([1.0, 2.0])
+    buffer = weakref.ref(t.value)
+    t[key] = 7.0
+    a[np.asarray(key) if isinstance(key, ad.Tensor) else key] = 7.0
+    assert t.tolist() == a.tolist()
+    if isinstance(key, (int, slice, tuple)):
+        assert (buffer() is t.value) is (way == "counts")
+    for wrong, error in ((9, IndexError), (slice(9, 9, 0), ValueError), ("a", IndexError)):
+        with pytest.raises(error):
+            t[wrong] = 1.0
+    with pytest.raises(ShapeError):
+        t[:] = np.ones(3)
+    assert t.tolist() == a.tolist()
+
+
 # ---- in place, on results
 
 def reference(program, start):

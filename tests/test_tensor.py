@@ -69,6 +69,15 @@ def test_cotangent_is_cast_and_must_fit():
         (x * x).backward(np.ones(3))
 
 
+def test_a_complex_cotangent_of_a_real_result_is_an_error():
+    with pytest.raises(DTypeError, match="complex cotangent of a real result"):
+        leaf(1.0).backward(1j)
+    with pytest.raises(DTypeError, match="complex tangent or cotangent"):
+        ad.jvp(np.sin, (1.0,), (1j,))
+    with pytest.raises(DTypeError, match="complex tangent or cotangent"):
+        ad.vjp(np.sin, 1.0)[1](1j)
+
+
 def test_integers_cannot_require_gradients():
     for data in (1, [True], np.arange(3)):
         with pytest.raises(DTypeError, match="has no derivative"):
@@ -315,6 +324,18 @@ def test_real_leaf_under_complex_values_gets_a_real_gradient():
     ((x * (1 + 2j)) * (x * (1 - 2j))).astype(float).backward()
     assert x.grad.dtype == np.float64
     assert x.grad.item() == pytest.approx(20.0)
+
+
+def test_complex_second_derivatives_and_hooks_under_create_graph():
+    z, seen = leaf(1 + 2j), []
+    y = z * z * z
+    y.register_hook(lambda g: seen.append(g.item()))
+    np.real(y).backward(create_graph=True)
+    g, z.grad = z.grad, None
+    assert seen == [1.0]
+    assert g.item() == np.conj(3 * (1 + 2j) ** 2)
+    np.real(g).backward()  # Re of conj(3 z^2), so conj of 6 z
+    assert z.grad.item() == np.conj(6 * (1 + 2j))
 
 
 # ---- no_grad, enable_grad, set_grad_enabled

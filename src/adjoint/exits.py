@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from adjoint.core.box import Box
+from adjoint.core.box import Box, through_numpy
 from adjoint.core.forward import Dual
 from adjoint.core.node import ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.core.reverse import Tracked, tracked
 from adjoint.core.symbol import Symbol
-from adjoint.errors import EscapeError, MutationError
+from adjoint.errors import AdjointError, EscapeError, MutationError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,6 +136,25 @@ def on_arrays(function: Any, args: Any, kwargs: Any, cls: type[Tracked]) -> Any:
         raise MutationError(f"np.{function.__name__} writes into its argument, and the memory of a "
                             "Tensor is its own. Write x[...] = v") from e
     return boxed(y, cls)
+
+
+def through(key: Any, function: Any, args: Any, kwargs: Any, cls: type[Tracked]) -> Any:
+    """A NumPy function on Tensors: by its row; untracked values need none."""
+    name = f"np.{key.__name__}" if key is function else f"np.{key[0].__name__}.{key[1]}"
+    plain = not any_tracked((args, kwargs))
+    if plain and key not in NUMPY:
+        return on_arrays(function, args, kwargs, cls)
+    try:
+        return through_numpy(key, name, args, dict(kwargs))
+    except TypeError as e:
+        if isinstance(e, AdjointError) or "unexpected keyword" not in str(e):
+            raise
+        if plain:
+            return on_arrays(function, args, kwargs, cls)
+        option = str(e).rpartition(" ")[2]
+        raise UnsupportedError(f"{name}: the option {option} is not there for tracked values; "
+                               "write it out (np.where for a mask, x.astype for a dtype), or leave "
+                               "it out") from e
 
 
 def boxed(y: Any, cls: type[Tracked]) -> Any:

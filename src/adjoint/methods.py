@@ -112,6 +112,13 @@ def fitted(x: Box, y: Any, what: str) -> Any:
     return PUBLIC["astype"](y, x.dtype) if isinstance(y, Box) else y.astype(x.dtype)
 
 
+def is_plain(key: Any) -> bool:
+    """Whether NumPy and we read a key alike without looking closer: integers, slices, arrays."""
+    if isinstance(key, tuple):
+        return all(map(is_plain, key))
+    return key is None or key is Ellipsis or key.__class__ in (int, slice, ndarray)
+
+
 def set_item(x: Box, key: Any, value: Any) -> None:
     """``x[key] = value``: a new version of x, in which what was overwritten has gradient 0."""
     writable(x, "x[...] = v")

@@ -204,15 +204,14 @@ class Tensor(Tracked):
         return exits.refuse("index") if is_tracked(self) else self.item().__index__()
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        key = ufunc if method == "__call__" else (ufunc, method)
-        if key not in NUMPY and not exits.any_tracked((args, kwargs)):
-            return exits.on_arrays(getattr(ufunc, method), args, kwargs, Tensor)
-        return super().__array_ufunc__(ufunc, method, *args, **kwargs)
+        if method == "__call__" and not kwargs and ufunc in NUMPY:
+            return NUMPY[ufunc](*args)
+        key, function = (ufunc, ufunc) if method == "__call__" else (
+            (ufunc, method), getattr(ufunc, method))
+        return exits.through(key, function, args, kwargs, Tensor)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function not in NUMPY and not exits.any_tracked((args, kwargs)):
-            return exits.on_arrays(function, args, kwargs, Tensor)
-        return super().__array_function__(function, types, args, kwargs)
+        return exits.through(function, function, args, kwargs, Tensor)
 
     # ---- gradients
 
@@ -268,15 +267,18 @@ class Tensor(Tracked):
                     f"backward() of a result of shape {self.shape} needs the cotangent to contract "
                     f"it with: write y.sum().backward(), or y.backward(np.ones({self.shape}))")
             return np.ones(self.shape, self.dtype)[()]
-        shape = gradient.shape if isinstance(gradient, Box) else np.shape(gradient)
-        if shape != self.shape:
-            raise ShapeError(f"backward(gradient): the cotangent has shape {shape}, the result "
-                             f"{self.shape}; they must be equal")
-        if not isinstance(gradient, Tensor):
-            return conjugate(as_value(gradient, self.dtype))
-        gradient = conjugate(gradient if is_tracked(gradient) else private(gradient.value))
+        if not isinstance(gradient, Box):
+            gradient = as_value(gradient, None)
+        elif not is_tracked(gradient):
+            gradient = private(gradient.concrete())
+        if gradient.shape != self.shape:
+            raise ShapeError(f"backward(gradient): the cotangent has shape {gradient.shape}, the "
+                             f"result {self.shape}; they must be equal")
+        if gradient.dtype.kind == "c" and self.dtype.kind != "c":
+            raise DTypeError("backward(gradient): a complex cotangent of a real result; take its "
+                             "real part")
         same = gradient.dtype == self.dtype
-        return gradient if same else PUBLIC["astype"](gradient, self.dtype)
+        return conjugate(gradient if same else PUBLIC["astype"](gradient, self.dtype))
 
     def retain_grad(self) -> None:
         """Keep ``.grad`` of this result too, when backward() passes it.
@@ -398,6 +400,13 @@ class Tensor(Tracked):
         if not unrecorded or isinstance(value, Box) or isinstance(self.value, Box):
             methods.set_item(self, key, value)
             return
+        if methods.is_plain(key) and self.owns_buffer():
+            try:
+                self.value[key] = value
+            except (IndexError, ValueError):
+                pass  # the general way says what is wrong
+            else:
+                return
         y = PUBLIC["setitem"](self.value, key, value)
         self.replace(y if y.dtype == self.dtype else y.astype(self.dtype))
 

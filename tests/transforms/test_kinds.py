@@ -159,6 +159,16 @@ def test_on_unused():
         ad.grad(square, on_unused="warn")
 
 
+def test_what_is_not_a_function():
+    for call in (lambda: ad.grad(3)(1.0), lambda: ad.vmap(3)(np.ones(2)), lambda: ad.vjp(3, 1.0),
+                 lambda: ad.jvp(3, (1.0,), (1.0,)), lambda: ad.checkpoint(3)(1.0),
+                 lambda: ad.hessian(3)(1.0), lambda: ad.linearize(3, 1.0)):
+        with pytest.raises(ArgumentError, match="f must be a function, not 3"):
+            call()
+    with pytest.raises(ArgumentError, match=r"write ad.hvp\(f, \(x,\), \(dx,\)\)"):
+        ad.hvp(np.sin, 1.0, 1.0)
+
+
 def test_integers_raise_everywhere():
     for call in (lambda: ad.grad(square)(3), lambda: ad.jvp(square, (3,), (1,)),
                  lambda: ad.vjp(square, np.arange(2)), lambda: ad.jacobian(square)(True),

@@ -13,7 +13,7 @@ from adjoint.core.primitive import Primitive
 from adjoint.errors import ArgumentError, EscapeError, ShapeError
 from adjoint.ops.shape import broadcast_to, moveaxis, stack
 
-from .trees import flatten, kind_of_all, lift, unflatten
+from .trees import check_function, flatten, kind_of_all, lift, unflatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,6 +106,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     """
     @functools.wraps(f)
     def mapped(*args: Any, **kwargs: Any) -> Any:
+        check_function(f, "ad.vmap(f)")
         given, structure = flatten(args)
         values, axes = [lift(x) for x in given], spread_axes(in_axes, args)
         moved = [x if a is None else leading(x, a) for x, a in zip(values, axes, strict=True)]

@@ -18,7 +18,7 @@ from adjoint.tensors import Tensor
 
 from .batching import vmap
 from .gradients import jvp, vjp
-from .trees import flatten, kind_of_all, lift, unflatten
+from .trees import check_function, flatten, kind_of_all, lift, unflatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,6 +105,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     """
     @functools.wraps(f)
     def forgetful(*args: Any, **kwargs: Any) -> Any:
+        check_function(f, "ad.checkpoint(f)")
         given, structure = flatten((args, kwargs))
         at = [n for n, x in enumerate(given) if is_variable(x)]
         values = [given[n] if isinstance(given[n], Box) else lift(given[n]) for n in at]

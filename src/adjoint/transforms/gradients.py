@@ -17,6 +17,7 @@ from adjoint.ops.arithmetic import astype
 from adjoint.tensors import Tensor, conjugate
 
 from .trees import (
+    check_function,
     check_match,
     differentiable,
     distinct,
@@ -42,8 +43,7 @@ class Recorded:
 
     def __init__(self, f: Function, args: Sequence[Any], numbers: Sequence[int], where: str,
                  has_aux: bool, kwargs: dict[str, Any]) -> None:
-        if not callable(f):
-            raise ArgumentError(f"{where}: f must be a function, not {f!r}")
+        check_function(f, where)
         self.args = args
         flat = [flatten(args[n]) for n in numbers]
         self.given = [x for leaves, _ in flat for x in leaves]
@@ -111,6 +111,8 @@ def stripped(tree: Any, level: int) -> Any:
 def as_cotangent(dy: Any, y: Any) -> Any:
     """A cotangent in the dtype of its primal."""
     dy, known = lift(dy), aval_of(y)
+    if aval_of(dy).dtype.kind == "c" and known.dtype.kind != "c":
+        raise DTypeError("a complex tangent or cotangent of a real value; take its real part")
     return dy if aval_of(dy).dtype == known.dtype else astype(dy, known.dtype)
 
 
@@ -227,9 +229,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: b
     >>> ad.jvp(lambda x, z: x * z, (2.0, 3.0), (1.0, 0.0))
     (6.0, 3.0)
     """
-    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
-        raise ArgumentError("ad.jvp(f, primals, tangents): both are tuples with one entry for each "
-                            "argument of f; write ad.jvp(f, (x,), (dx,))")
+    check_tuples("ad.jvp", f, primals, tangents)
     check_match("the tangents", tuple(tangents), tuple(primals))
     where = "ad.jvp(f, primals, tangents)"
     given, structure = flatten(tuple(primals))
@@ -247,6 +247,14 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: b
     dys = distinct([r.tangent if m else zeros(r) for r, m in zip(results, mine, strict=True)])
     value, tangent = (unflatten(s, list(map(kind, parts))) for parts in (ys, dys))
     return (value, tangent, aux) if has_aux else (value, tangent)
+
+
+def check_tuples(name: str, f: Any, primals: Any, tangents: Any) -> None:
+    """An error unless the arguments are a function and two tuples."""
+    check_function(f, name)
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise ArgumentError(f"{name}(f, primals, tangents): both are tuples with one entry for "
+                            f"each argument of f; write {name}(f, (x,), (dx,))")
 
 
 def linearize(f: Function, *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -298,5 +306,6 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     >>> ad.hvp(lambda x: (x ** 3).sum(), (np.array([1.0, 2.0]),), (np.array([1.0, 0.0]),))
     array([6., 0.])
     """
+    check_tuples("ad.hvp", f, primals, tangents)
     numbers: Any = 0 if len(primals) == 1 else tuple(range(len(primals)))
     return jvp(grad(f, numbers), primals, tangents)[1]

@@ -14,6 +14,7 @@ from adjoint.ops.shape import moveaxis, reshape, swapaxes
 from .batching import vmap
 from .gradients import Recorded, grad, jvp
 from .trees import (
+    check_function,
     differentiable,
     distinct,
     flatten,
@@ -112,8 +113,7 @@ class Columns:
     """Forward mode: the tangent of every unit direction of each argument, batched."""
 
     def __init__(self, f: Any, args: Any, numbers: Any, has_aux: bool, kwargs: Any) -> None:
-        if not callable(f):
-            raise ArgumentError(f"ad.jacobian(f): f must be a function, not {f!r}")
+        check_function(f, "ad.jacobian(f)")
         self.f, self.args, self.numbers, self.kwargs = f, args, numbers, kwargs
         self.has_aux, self.aux = has_aux, None
         flat = [flatten(args[n]) for n in numbers]

@@ -77,6 +77,12 @@ def trees_of(structures: Sequence[Any], leaves: Sequence[Any]) -> list[Tree]:
     return [unflatten(s, [next(rest) for _ in range(s.num_leaves)]) for s in structures]
 
 
+def check_function(f: Any, where: str) -> None:
+    """An error for what cannot be called."""
+    if not callable(f):
+        raise ArgumentError(f"{where}: f must be a function, not {f!r}")
+
+
 def distinct(parts: Sequence[Any]) -> list[Any]:
     """Gradients of which no two share memory, and none that of something else."""
     seen: set[int] = set()
@@ -125,7 +131,9 @@ def check_match(what: str, got: Any, expected: Any) -> None:
     """An error unless two trees have the same structure and shapes."""
     (a, s), (b, t) = flatten(got), flatten(expected)
     if s != t:
-        raise ArgumentError(f"{what} must have the structure {t}, not {s}")
+        a, b = (str(spec).removeprefix("PyTreeSpec(").removesuffix(")") for spec in (s, t))
+        raise ArgumentError(f"{what} must have the structure {b}, not {a} (* is an array or a "
+                            "number)")
     for x, y in zip(a, b, strict=True):
         if aval_of(x).shape != aval_of(y).shape:
             raise ShapeError(f"{what}: shape {aval_of(x).shape} where {aval_of(y).shape} is "
