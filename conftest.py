@@ -5,11 +5,12 @@ One namespace per page; `<!-- skip: next -->` leaves the next block out.
 
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 
-import adjoint
-import numpy
+import numpy as np
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+import adjoint
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(doctest_optionflags=ELLIPSIS | NORMALIZE_WHITESPACE),
@@ -19,6 +20,6 @@ pytest_collect_file = Sybil(
 
 
 @pytest.fixture(autouse=True)
-def _names_in_docstrings(doctest_namespace):
+def _names_in_docstrings(doctest_namespace: dict[str, object]) -> None:
     """Examples in docstrings are written with these two names."""
-    doctest_namespace.update(ad=adjoint, np=numpy)
+    doctest_namespace.update(ad=adjoint, np=np)
