@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from adjoint.core.box import Box, through_numpy
+from adjoint.core.box import Box, escape, through_numpy
 from adjoint.core.forward import Dual
 from adjoint.core.node import ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.core.reverse import Tracked, tracked
 from adjoint.core.symbol import Symbol
-from adjoint.errors import AdjointError, EscapeError, MutationError, UnsupportedError
+from adjoint.errors import AdjointError, EscapeError, MutationError, ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -175,3 +175,19 @@ NUMPY.update({function: on_values(function) for function in CONSTANTS})
 NUMPY[np.shape], NUMPY[np.ndim], NUMPY[np.size] = (
     lambda a: a.shape, lambda a: a.ndim, lambda a, axis=None: (
         a.aval.size if axis is None else a.shape[axis]))
+
+
+def write_out(out: Any, y: Any, name: str) -> Any:
+    """``out=``: a Tensor is rebound as by ``out[...] = y``; an ndarray holds no tracked value."""
+    target: Any = out
+    box = isinstance(out, Box)
+    if not box and is_tracked(y):
+        raise escape(f"{name}(..., out=array), which array += x calls too,",
+                     f"y = {name}(...), or array = array + x, or out=t with a Tensor t")
+    if box and target.shape != y.shape:
+        raise ShapeError(f"{name}(out=t): the result has shape {y.shape}, t {target.shape}")
+    target[...] = y if box else bottom(y)
+    return target
+
+
+PUBLIC["write_out"] = write_out

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.core.box import Box
+from adjoint.core.box import Box, live
 from adjoint.core.node import MODES, aval_of, ndarray
 from adjoint.core.primitive import PUBLIC
 from adjoint.errors import DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
 
-from .exits import refuse
+from .exits import is_concrete, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +70,32 @@ def matrix_transpose(x: Box) -> Any:
 def transposed(x: Box) -> Any:
     """All axes in reverse order."""
     return shapes.transpose(x)
+
+
+def number(x: Box) -> Any:
+    """The one element as a Python number."""
+    if x.aval.size != 1:
+        raise ShapeError(f"item() and number formats need one element; the shape is {x.shape}. "
+                         "Use x.tolist(), or print x")
+    return np.asarray(x.concrete()).item()
+
+
+def shown(x: Box, spec: str) -> str:
+    """``format(x, spec)``."""
+    return format(number(x), spec) if spec else repr(x)
+
+
+def named(x: Box) -> str:
+    """How a Box that is no Tensor prints."""
+    ended = ", of a call that has ended" if x.level > 0 and x.level not in live else ""
+    known = x.aval if ended or not is_concrete(x) else np.array2string(x.concrete())
+    return f"{type(x).__name__.lower()}({known}{ended})"
+
+
+def refused(x: Box) -> Any:
+    """``x.numpy()`` of a Box that is no Tensor."""
+    x.concrete()  # its error comes first: there may be no value at all
+    return refuse("array")
 
 
 def rounded(x: Any, digits: int | None = None) -> Any:
@@ -187,7 +213,9 @@ def install() -> None:
         "real": property(PUBLIC["real"]), "imag": property(PUBLIC["imag"]),
         "mT": property(matrix_transpose), "size": property(size), "dim": lambda x: x.ndim,
         "numel": lambda x: x.aval.size, "__array_priority__": 1000,
-        "__array_namespace__": _namespace}
+        "__array_namespace__": _namespace, "item": number, "__format__": shown,
+        "__repr__": named, "numpy": refused, "clone": lambda x: +x,
+        "tolist": lambda x: np.asarray(x.concrete()).tolist()}
     for name, method in more.items():
         setattr(Box, name, method)
 

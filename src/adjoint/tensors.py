@@ -22,7 +22,7 @@ from adjoint.core.symbol import Symbol
 from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, ShapeError
 
 from . import exits, hooks, methods
-from .exits import bottom, is_concrete, is_tracked
+from .exits import bottom, is_tracked
 from .ops import declare
 
 if TYPE_CHECKING:
@@ -149,10 +149,6 @@ class Tensor(Tracked):
                              f"{self.shape}. Use x.tolist(), or print x")
         return np.asarray(self.concrete()).item()
 
-    def tolist(self) -> Any:
-        """The values as nested Python lists."""
-        return np.asarray(self.concrete()).tolist()
-
     def __repr__(self) -> str:
         if self.level > 0 and self.level not in live:
             return f"tensor({self.aval}, of a call that has ended)"
@@ -166,9 +162,6 @@ class Tensor(Tracked):
         made = self.grad_fn
         tail = f", grad_fn={made}" if made else ", requires_grad=True" if self.node else ""
         return f"tensor({body}{extra}{tail})"
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else repr(self)
 
     def __deepcopy__(self, memo: Any) -> Tensor:
         if not self.is_leaf:
@@ -469,39 +462,13 @@ class GradFn:
         return f"<{self.name}>"
 
 
-# ---- what every Box can do, so that a function reads the same under every transformation
-
 def _detached(x: Box) -> Any:
-    """The same value as a constant."""
+    """The same value as a constant, for Boxes that are not Tensors."""
     y = PUBLIC["stop_gradient"](x)
     return y if isinstance(y, Box) else untracked(y)
 
 
-def _number(x: Box) -> Any:
-    """The one element as a Python number."""
-    return untracked(x.concrete()).item()
-
-
-def _shown(x: Box, spec: str) -> str:
-    return format(_number(x), spec) if spec else repr(x)
-
-
-def _named(x: Box) -> str:
-    ended = ", of a call that has ended" if x.level > 0 and x.level not in live else ""
-    known = x.aval if ended or not is_concrete(x) else np.array2string(x.concrete())
-    return f"{type(x).__name__.lower()}({known}{ended})"
-
-
-def _refused(x: Box) -> Any:
-    x.concrete()  # its error comes first: there may be no value at all
-    return exits.refuse("array")
-
-
-for _name, _method in {
-        "detach": _detached, "item": _number, "__format__": _shown, "__repr__": _named,
-        "tolist": lambda x: untracked(x.concrete()).tolist(), "clone": lambda x: +x,
-        "numpy": _refused}.items():
-    setattr(Box, _name, _method)
+setattr(Box, "detach", _detached)  # noqa: B010 - core knows no Tensor
 
 
 # ---- helpers
@@ -534,11 +501,6 @@ def untracked(value: Any, level: int = 0) -> Tensor:
     y = new(Tensor)
     y.value, y.aval, y.level, y.node = value, aval_of(value), level, None
     return y
-
-
-def is_box(x: Any) -> bool:
-    """Whether an interpreter has custody of ``x``."""
-    return isinstance(x, Box)
 
 
 def fits_into(x: Tensor, z: Any) -> bool:
@@ -615,20 +577,6 @@ def accumulate(leaves: dict[Leaf, Any], tracked: bool) -> None:
         owner._gradient = added(owner.grad, dx, tracked)
 
 
-def write_out(out: Any, y: Any, name: str) -> Any:
-    """``out=``: a Tensor is rebound as by ``out[...] = y``; an ndarray holds no tracked value."""
-    if is_box(out):
-        if out.shape != y.shape:
-            raise ShapeError(f"{name}(out=t): the result has shape {y.shape}, t {out.shape}")
-        out[...] = y
-        return out
-    if is_tracked(y):
-        raise escape(f"{name}(..., out=array), which array += x calls too,",
-                     f"y = {name}(...), or array = array + x, or out=t with a Tensor t")
-    out[...] = bottom(y)
-    return out
-
-
 def _count_sole() -> int:
     """What getrefcount says of a value that one slot holds, on this interpreter."""
     t = Tensor(np.zeros(1))
@@ -637,4 +585,3 @@ def _count_sole() -> int:
 
 COUNTS = methods.COUNTS
 SOLE = _count_sole()
-PUBLIC["write_out"] = write_out
