@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,11 @@ def _multiply(dy: float, y: Cell, x: Cell, z: Cell, needs: Sequence[bool]) -> Pa
     return dy * z[DATA] if needs[0] else None, dy * x[DATA] if needs[1] else None
 
 
+def _negative(dy: float, y: Cell, x: Cell, needs: Sequence[bool]) -> Parts:
+    y[GRAD] += dy
+    return (-dy,)
+
+
 def _relu(dy: float, y: Cell, x: Cell, needs: Sequence[bool]) -> Parts:
     y[GRAD] += dy
     return (dy if y[DATA] > 0 else 0.0,)
@@ -90,15 +96,42 @@ def changed(name: str) -> GraphError:
                       "update of w.data, or run the program again.")
 
 
+def _divide(dy: float, y: Cell, x: Cell, z: Cell, needs: Sequence[bool]) -> Parts:
+    if not math.isfinite(y[DATA]):
+        return any_quotient(dy, y, x, z, needs)
+    y[GRAD] += dy
+    if z[TIME] > y[TIME]:
+        raise changed("divide")
+    dx = dy / z[DATA]
+    return dx if needs[0] else None, -dx * y[DATA] if needs[1] else None
+
+
+def _power(dy: float, y: Cell, x: Cell, z: Cell, needs: Sequence[bool]) -> Parts:
+    if needs[1] or x[DATA] == 0:
+        return any_power(dy, y, x, z, needs)
+    try:
+        slope = z[DATA] * x[DATA] ** (z[DATA] - 1)
+    except OverflowError:  # Python's word for an infinite slope
+        slope = math.inf
+    if not math.isfinite(slope):
+        return any_power(dy, y, x, z, needs)
+    y[GRAD] += dy
+    if x[TIME] > y[TIME]:
+        raise changed("power")
+    return dy * slope, None
+
+
 def filling(name: str, vjp: Callable[..., Parts] | None = None) -> Primitive:
     """The row of this name for Values."""
     row = REGISTRY[name]
     return dataclasses.replace(row, vjp=vjp or asked(row))
 
 
+any_quotient, any_power = asked(REGISTRY["divide"]), asked(REGISTRY["power"])
 ADD, SUBTRACT, MULTIPLY = filling("add", _add), filling("subtract", _subtract), filling(
     "multiply", _multiply)
-DIVIDE, POWER, NEGATIVE = filling("divide"), filling("power"), filling("negative")
+DIVIDE, POWER = filling("divide", _divide), filling("power", _power)
+NEGATIVE = filling("negative", _negative)
 RELU, TANH, EXP, LOG, SIN = filling("relu", _relu), filling("tanh", _tanh), filling(
     "exp", _exp), filling("log"), filling("sin")
 divide, power, tanh, exp, log, sin = [
