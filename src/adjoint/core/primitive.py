@@ -48,9 +48,9 @@ class Primitive:
     cases   ``cases(rng) -> iterator of Case``            valid arguments, for tests and docs
     ======  ============================================  =====================================
 
-    ``needs`` is a tuple of booleans and positional; a rule returns None where it is False. What
-    ``keeps`` does not name reaches vjp as an `Aval`, which has no arithmetic: a wrong ``keeps``
-    fails instead of using a wrong number.
+    ``needs`` is a tuple of booleans and positional; a rule returns None where it is False. An
+    argument that ``keeps`` does not name reaches vjp as its `Aval`, and the result as Aval or None:
+    these have no arithmetic, so a wrong ``keeps`` fails instead of using a wrong number.
     """
 
     name: str

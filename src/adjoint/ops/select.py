@@ -18,6 +18,7 @@ from adjoint.errors import ArgumentError
 from . import loops
 from .cases import Case, Cases, array_cases, draw, elementwise_cases
 from .declare import (
+    annihilate,
     batch_elementwise,
     broadcast_shape,
     composed,
@@ -209,7 +210,7 @@ def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: 
 relu = elementwise(
     "relu", lambda x: np.maximum(x, 0),
     lambda y, x: where(y > 0.0, y.dtype.type(1.0), y.dtype.type(0.0)),
-    vjp=lambda dy, y, x, needs: (where(y > 0.0, dy, 0.0),), kinks=[(0.0,)],
+    vjp=lambda dy, y, x, needs: (annihilate(y > 0.0, dy),), kinks=[(0.0,)],
     lower=lambda b, x: b.elementwise("relu", x),
     label=Label("relu({0})", r"\mathrm{{ReLU}}({0})", (r"[{0} > 0]",), "rectifier"),
     doc="""The rectifier: the positive part. Its derivative at 0 is 0, as in PyTorch.
