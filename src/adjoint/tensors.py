@@ -19,7 +19,7 @@ from adjoint.core.node import MODES, Leaf, Node, aval_of, leaf, ndarray, new, no
 from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY
 from adjoint.core.reverse import Tracked, sweep
 from adjoint.core.symbol import Symbol
-from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, RuleError, ShapeError
 
 from . import exits, hooks, methods
 from .exits import bottom, is_tracked
@@ -558,6 +558,13 @@ def added(before: Any, dx: Any, recorded: bool) -> Any:
     return before + dx if recorded else (before + dx).detach()
 
 
+def arrived(n: Leaf, dx: Any) -> None:
+    """An error if a gradient has not the shape of its variable."""
+    if dx.shape != n.aval.shape:
+        raise RuleError(f"a gradient of shape {dx.shape} arrived at a variable of shape "
+                        f"{n.aval.shape}: the vjp of a row between is wrong, and ad.check finds it")
+
+
 def accumulate(leaves: dict[Leaf, Any], tracked: bool) -> None:
     """Add each cotangent to the gradient of its leaf's owner; no two gradients share memory."""
     given: set[int] = set()
@@ -565,6 +572,7 @@ def accumulate(leaves: dict[Leaf, Any], tracked: bool) -> None:
         owner = n.owner() if n.owner is not None else None
         if owner is None:
             continue
+        arrived(n, dx)
         for hook in hooks.of(n):
             dx = hook(dx)
         dx = conjugate(dx)

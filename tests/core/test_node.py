@@ -146,6 +146,15 @@ def test_a_wrong_shape_names_the_row(row, text):
         bind(row, (x,), {}).backward()
 
 
+def test_a_wrong_shape_that_reaches_a_variable_is_an_error():
+    row = Primitive("same", lambda x: x * 1.0, vjp=lambda dy, y, x, needs: (dy[:1],))
+    x = ad.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(RuleError, match=r"a gradient of shape \(1,\) arrived at a variable of"):
+        bind(row, (x,), {}).sum().backward()
+    with pytest.raises(RuleError, match=r"ad\.check finds it"):
+        ad.grad(lambda x: bind(row, (x,), {}).sum())(np.ones(2))
+
+
 def test_a_missing_or_wrong_jvp_names_the_row():
     missing = Primitive("missing", lambda x: x * 1.0, vjp=lambda dy, y, x, needs: (dy,))
     with pytest.raises(RuleError, match="missing has no jvp rule"):

@@ -135,7 +135,8 @@ def test_memory_falls_to_that_of_the_arguments():
 def test_an_exception_leaves_no_level_and_no_mode():
     from adjoint.core.box import live
     from adjoint.core.node import switch
+    before = set(live)  # ad.teach has a level that never ends
     with pytest.raises(ZeroDivisionError):
         ad.checkpoint(lambda x: 1 / 0)(2.0)
-    assert not live
+    assert live == before
     assert switch.armed == 0

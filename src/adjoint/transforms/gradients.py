@@ -14,7 +14,7 @@ from adjoint.core.reverse import order, sweep, tracked
 from adjoint.errors import ArgumentError, DTypeError, RuleError, ShapeError, UnusedInputError
 from adjoint.modes import tape
 from adjoint.ops.arithmetic import astype
-from adjoint.tensors import Tensor, conjugate
+from adjoint.tensors import Tensor, arrived, conjugate
 
 from .trees import (
     check_function,
@@ -76,6 +76,8 @@ class Recorded:
                 seeds[n] = seeds[n] + dy if n in seeds else dy
         with np.errstate(all="ignore"):
             found = sweep(seeds, retain=True)
+        for n, dx in found.items():
+            arrived(n, dx)
         return [conjugate(found[n]) if n in found else None for n in self.leaves]
 
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:
