@@ -15,6 +15,7 @@ import numpy as np
 from adjoint.core.box import Box, live
 from adjoint.core.node import MODES, aval_of, ndarray
 from adjoint.core.primitive import PUBLIC
+from adjoint.core.symbol import Symbol
 from adjoint.errors import DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
 
@@ -159,10 +160,20 @@ def writable(x: Any, what: str) -> None:
         if guard is not None:
             guard(what)
             return
+        if isinstance(inner, Symbol):
+            check_traced(inner, what)
+            return
         inner = inner.value
     x = inner
     if x.__class__ is ndarray and x.base is not None and shared(x):
         raise aliased(what, f"an array of shape {x.base.shape}")
+
+
+def check_traced(x: Symbol, what: str) -> None:
+    """The same under a trace, where nobody knows who holds the base: a view is never written."""
+    row, inputs = x.node.prim, x.node.inputs
+    if row.alias and len(inputs) == 1 and not isinstance(inputs[0].aval, tuple):
+        raise aliased(what, f"a traced array of shape {inputs[0].aval.shape}")
 
 
 def shared(x: Any) -> bool:

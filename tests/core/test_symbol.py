@@ -9,7 +9,7 @@ from adjoint.core.forward import dual
 from adjoint.core.node import MODES, Modes, aval, aval_of, switch
 from adjoint.core.primitive import REGISTRY
 from adjoint.core.symbol import Graph, Symbol, trace
-from adjoint.errors import EscapeError, LevelError
+from adjoint.errors import EscapeError, LevelError, MutationError
 from adjoint.transforms.batching import batch
 
 X = np.array([0.5, 1.0, 2.0])
@@ -113,6 +113,20 @@ def test_length_iteration_shape_and_printing_work():
     trace(ad.grad(lambda v: seen.append(repr(v)) or v.sum()), VECTOR)
     assert "float64[3]" in seen[0]
     assert "traced" in seen[1]
+
+
+def test_a_view_is_never_written_under_a_trace():
+    def write(x, view):
+        r = view(x)
+        r[0] = 5.0
+        return r.sum() + x.sum()
+    for view in (lambda x: x[:1], lambda x: x.reshape(3, 1), lambda x: x.T):
+        for f in (write, lambda x, view: ad.grad(lambda v: write(v, view))(x)):
+            with pytest.raises(MutationError, match="slices are values"):
+                trace(lambda x, f=f, view=view: f(x, view), VECTOR)
+    for view in (lambda x: x[[0, 1]], lambda x: x[:1].clone(), lambda x: x + 1.0):
+        graph = traced(lambda x, view=view: write(x, view), X)
+        np.testing.assert_allclose(graph(X)[0], write(ad.tensor(X), view).item())
 
 
 # ---- the barrier
