@@ -120,18 +120,6 @@ class Box:
         raise escape("np.asarray(x), np.array(x)",
                      "np.stack([...]) or ad.array([...]) to build an array of tracked values")
 
-    def __float__(self) -> float:
-        raise escape("float(x), math.sin(x)", "ad.sin(x) for math.sin(x)")
-
-    def __int__(self) -> int:
-        raise escape("int(x)", "ad.trunc(x)")
-
-    def __index__(self) -> int:
-        raise escape("an index or a size", "x.item() where a Python integer is meant")
-
-    def __complex__(self) -> complex:
-        raise escape("complex(x)", "x.astype(complex)")
-
     def __bool__(self) -> bool:
         value = self.concrete()
         if self.aval.size != 1:
