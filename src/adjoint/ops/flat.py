@@ -6,10 +6,7 @@ behind ``switch.armed`` and goes the general way, through `bind`; a test holds t
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from adjoint.core.box import bind, check_shapes, escaped, live
 from adjoint.core.node import (
@@ -27,25 +24,12 @@ from adjoint.core.node import (
 )
 from adjoint.core.reverse import Tracked
 
+from .operators import runner
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adjoint.core.primitive import Primitive
-
-# On arrays and NumPy scalars an operator is its ufunc without the parsing of arguments.
-OPERATORS: dict[Any, Callable[..., Any]] = {
-    np.add: operator.add, np.subtract: operator.sub, np.multiply: operator.mul,
-    np.true_divide: operator.truediv, np.matmul: operator.matmul, np.negative: operator.neg}
-
-
-def runner(row: Primitive) -> Callable[..., Any]:
-    """The fastest way to apply ``row`` to values one level down, be they arrays or Boxes."""
-    impl = row.impl
-    if isinstance(impl, np.ufunc):
-        return OPERATORS.get(impl, impl)  # a Box comes back through the NumPy protocol
-    if getattr(impl, "__module__", "") == "_operator":
-        return impl
-    return lambda *xs, **params: bind(row, xs, params)
 
 
 def paused_below() -> int:

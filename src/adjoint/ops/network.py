@@ -15,6 +15,7 @@ from . import loops
 from .cases import Case, Cases, draw
 from .declare import bilinear, function, promoted, shape_of
 from .linalg import matmul
+from .operators import product
 from .shape import expand_dims, reshape, swapaxes
 
 
@@ -35,7 +36,7 @@ def misfit(x: Any, weight: Any) -> str:
 
 
 def _left(dy: Any, x: Any, weight: Any) -> Any:
-    return dy @ weight
+    return product(dy, weight)
 
 
 def _right(dy: Any, x: Any, weight: Any) -> Any:
@@ -45,7 +46,7 @@ def _right(dy: Any, x: Any, weight: Any) -> Any:
     if len(x.shape) > 2:
         rows = prod(x.shape[:-1])
         dy, x = reshape(dy, (rows, dy.shape[-1])), reshape(x, (rows, x.shape[-1]))
-    return dy.T @ x
+    return product(dy.T, x)
 
 
 def _batch(size: int, axes: Any, x: Any, weight: Any) -> Any:
@@ -92,7 +93,8 @@ def _cases(rng: np.random.Generator) -> Any:
 
 
 _linear = bilinear(
-    "linear", lambda x, weight: x @ weight.T, _left, _right, _known, batch=_batch, lower=_lower,
+    "linear", lambda x, weight: product(x, weight.T), _left, _right, _known, batch=_batch,
+    lower=_lower,
     label=Label("{0} @ {1}.T", r"{0}\,{1}^\top", (r"\,\cdot\,{1}", r"{0}\,\cdot\,"),
                 "matrix product"),
     cases=Cases(_cases, {"0-d": "the last axis meets that of the weights",
