@@ -17,7 +17,7 @@ from adjoint.core.node import ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.core.reverse import Tracked, tracked
 from adjoint.core.symbol import Symbol
-from adjoint.errors import AdjointError, EscapeError, MutationError, ShapeError, UnsupportedError
+from adjoint.errors import EscapeError, MutationError, ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -146,15 +146,10 @@ def through(key: Any, function: Any, args: Any, kwargs: Any, cls: type[Tracked])
         return on_arrays(function, args, kwargs, cls)
     try:
         return through_numpy(key, name, args, dict(kwargs))
-    except TypeError as e:
-        if isinstance(e, AdjointError) or "unexpected keyword" not in str(e):
-            raise
+    except UnsupportedError:
         if plain:
             return on_arrays(function, args, kwargs, cls)
-        option = str(e).rpartition(" ")[2]
-        raise UnsupportedError(f"{name}: the option {option} is not there for tracked values; "
-                               "write it out (np.where for a mask, x.astype for a dtype), or leave "
-                               "it out") from e
+        raise
 
 
 def boxed(y: Any, cls: type[Tracked]) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from adjoint.errors import ArgumentError, EscapeError, LevelError, UnsupportedError
+from adjoint.errors import AdjointError, ArgumentError, EscapeError, LevelError, UnsupportedError
 
 from .node import MODES, aval_of, switch
 from .primitive import NUMPY, PUBLIC, Primitive
@@ -151,7 +151,14 @@ def through_numpy(key: Any, name: str, args: Sequence[Any], kwargs: dict[str, An
             "that have one, write one with ad.Function, or take it out of the graph with "
             "x.detach().numpy().")
     out = kwargs.pop("out", None)
-    y = NUMPY[key](*args, **kwargs)
+    try:
+        y = NUMPY[key](*args, **kwargs)
+    except TypeError as e:
+        if isinstance(e, AdjointError) or "unexpected keyword" not in str(e):
+            raise
+        raise UnsupportedError(
+            f"{name}: the option {str(e).rpartition(' ')[2]} is not there for tracked values; "
+            "write it out (np.where for a mask, x.astype for a dtype), or leave it out.") from e
     if out is None:
         return y
     (out,) = out if isinstance(out, tuple) else (out,)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def product(x: Any, z: Any) -> Any:
-    """``x @ z``; for vectors and matrices by `numpy.dot`, which is the same BLAS call with less ado.
+    """``x @ z``; for vectors and matrices by `numpy.dot`, the same BLAS call with less ado.
 
     It takes 0.29 instead of 0.86 us for 2 by 2. Stacks of matrices and Boxes go by the operator.
     """
