@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adjoint.core.node import aval, aval_of, float64, ndarray
+from adjoint.core.node import aval, aval_of, ndarray
 from adjoint.core.primitive import PUBLIC, Label
 
 from . import loops
@@ -79,7 +79,7 @@ def _divide_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
     """dy/dx = 1/z and dy/dz = -y/z share dy/z; where that is not finite they are taken apart."""
     dx = dy / z
     dz = dx * y if needs[1] else dx
-    if (dz.__class__ is float64 or dz.__class__ is ndarray) and finite(dz):
+    if isinstance(dz, (np.number, ndarray)) and finite(dz):
         return dx if needs[0] else None, -dz if needs[1] else None
     return (zero_wins(dy, _inverse(z)) if needs[0] else None,
             -zero_wins(dy, y / z) if needs[1] else None)
@@ -119,22 +119,27 @@ positive = elementwise(
     """)
 
 
-def _log_of_base(x: Any) -> Any:
-    """Natural log of x > 0; 0 at 0, where 0**z is flat; NaN below, where x**z is not real."""
+def _log_of_base(x: Any, dtype: Any) -> Any:
+    """Natural log of x > 0; 0 at 0, where 0**z is flat; NaN below, where x**z is not real.
+
+    In the dtype of the power: that of a Python number, or of an integer, would be float64.
+    """
     from .exponential import log
     from .select import where
-    return log(where(x == 0, 1.0, x))
+    y = log(where(x == 0, 1.0, x))
+    return y if y.dtype == dtype else astype(y, dtype)
 
 
 def _power_impl(x: Any, z: Any) -> Any:
-    if x.__class__ is float or x.__class__ is int:  # Python would give a complex or an error
+    kinds = (float, int, complex)  # Python would give a number of its own, or an error
+    if x.__class__ in kinds or z.__class__ is complex:
         return np.power(x, z)
     return operator.pow(x, z)
 
 
 power = elementwise(
     "power", _power_impl, lambda y, x, z: zero_wins(z, x ** (z - 1)),
-    lambda y, x, z: y * _log_of_base(x), numpy=[np.power, np.float_power],
+    lambda y, x, z: y * _log_of_base(x, y.dtype), numpy=[np.power, np.float_power],
     label=Label("{0} ^ {1}", "{{{0}}}^{{{1}}}", (r"{1}\,{{{0}}}^{{{1} - 1}}", r"{y}\ln {0}"),
                 "power rule"),
     singular=True, domain=((0.5, 2.0), (-2.0, 2.0)), scalar=math.pow,

@@ -287,7 +287,8 @@ def function(*numpy: Any) -> Function:
 def public(row: Primitive, arity: int, numpy: Sequence[Any], doc: str) -> Function:
     """The function that users and rules call; NumPy's protocols and operators reach it too."""
     if arity == 1 and row.vjp is not None:
-        f = unary(row) if row.elementwise else unary_with(row)
+        f = unary_with(row) if not row.elementwise else (
+            unary_part(row) if gives_parts(row.impl) else unary(row))
     elif arity == 2 and row.vjp is not None:
         f = binary_function(row)
     else:
@@ -295,6 +296,23 @@ def public(row: Primitive, arity: int, numpy: Sequence[Any], doc: str) -> Functi
             return bind(row, args, params)
     APPLY[row.name] = f
     return publish(row.name, f, numpy, doc, row)
+
+
+def gives_parts(impl: Callable[..., Any]) -> bool:
+    """Whether ``impl`` makes real numbers of complex ones: its result has a dtype of its own."""
+    try:
+        return dtype_of(impl, np.dtype(complex)).kind != "c"
+    except TypeError:  # not for complex numbers at all
+        return False
+
+
+def unary_part(row: Primitive) -> Function:
+    """The function of an elementwise row whose result may have another dtype than its argument."""
+    record = vars(unary_with(row))["record"]
+
+    def apply(x: Any) -> Any:
+        return record(x, NO_PARAMS)
+    return apply
 
 
 def binary_function(row: Primitive) -> Function:

@@ -16,7 +16,7 @@ from .arithmetic import astype
 from .cases import Case, array_cases
 from .declare import check_axis, composed, function, general, linear, shape_of
 from .exponential import exp
-from .select import where
+from .select import isinf, logical_and, where
 from .shape import _broadcast, concatenate, moveaxis, reshape, stack
 
 Axes = tuple[int, ...] | None
@@ -153,8 +153,10 @@ def mean(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *,
     array([2., 3.])
     """
     x, axes, keepdims = settings("mean", x, axis, keepdims, dim, keepdim)
-    n = product(x.shape if axes is None else [x.shape[a] for a in axes])
-    return sum(x, axes, dtype, keepdims) / float(n)
+    n = float(product(x.shape if axes is None else [x.shape[a] for a in axes]))
+    if dtype is None and x.dtype == np.float16:  # as in NumPy: the sum of halves overflows at 65504
+        return astype(sum(x, axes, np.float32, keepdims) / n, np.float16)
+    return sum(x, axes, dtype, keepdims) / n
 
 
 # ---- product
@@ -390,7 +392,8 @@ def _logsumexp_weights(y: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
     """The softmax of x, infinities decided: +inf takes all, and -inf gets 0 among its like too."""
     y = restored(y, x, axis, keepdims)
     with np.errstate(invalid="ignore"):  # inf - inf, which is not chosen
-        return where(x == -np.inf, 0.0, exp(where(x == y, 0.0, x - y)))
+        settled = logical_and(x == y, isinf(x))
+        return where(x == -np.inf, 0.0, exp(where(settled, 0.0, x - y)))
 
 
 def _logsumexp_jvp(dxs: Any, y: Any, x: Any, axis: Axes, keepdims: bool) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from adjoint.core.box import Box, bind
 from adjoint.core.node import aval, aval_of
 from adjoint.core.primitive import REGISTRY, Label
-from adjoint.errors import IndexingError, ShapeError
+from adjoint.errors import DTypeError, IndexingError, ShapeError
 
 from . import loops
 from .cases import Case, Cases, draw
@@ -128,6 +128,9 @@ def setitem(x: Any, key: Any, value: Any) -> Any:
     """
     x = x if isinstance(x, Box) else np.asarray(x)
     value = value if isinstance(value, (Box, int, float)) else np.asarray(value)[()]
+    if aval_of(value).dtype.kind == "c" and x.dtype.kind != "c":
+        raise DTypeError(f"x[...] = v: a complex value would lose its imaginary part in {x.dtype}; "
+                         "write v.real, or x = x.astype(complex) first")
     template, indices = parse(key, shape_of(x))
     selected = selected_shape("setitem", shape_of(x), template, [shape_of(i) for i in indices])
     shape = shape_of(value)
