@@ -69,3 +69,11 @@ def test_a_complex_value_does_not_lose_its_imaginary_part_in_a_real_array():
     x = ad.tensor(np.zeros(2), requires_grad=True) * 1.0
     with pytest.raises(DTypeError, match="imaginary part"):
         x[0] = v
+
+
+def test_relu_discards_an_infinite_tangent_as_it_discards_a_cotangent():
+    """0 * inf was NaN forward and 0 in reverse: a zero partial stands downstream of the tangent."""
+    def f(x):
+        return ad.relu(-np.sqrt(x))
+    assert ad.jvp(f, (0.0,), (1.0,)) == (0.0, 0.0)
+    assert ad.grad(f)(0.0) == 0.0

@@ -211,6 +211,7 @@ relu = elementwise(
     "relu", lambda x: np.maximum(x, 0),
     lambda y, x: where(y > 0.0, y.dtype.type(1.0), y.dtype.type(0.0)),
     vjp=lambda dy, y, x, needs: (annihilate(y > 0.0, dy),), kinks=[(0.0,)],
+    jvp=lambda dxs, y, x: None if dxs[0] is None else where(y > 0.0, dxs[0], 0.0),
     lower=lambda b, x: b.elementwise("relu", x),
     label=Label("relu({0})", r"\mathrm{{ReLU}}({0})", (r"[{0} > 0]",), "rectifier"),
     doc="""The rectifier: the positive part. Its derivative at 0 is 0, as in PyTorch.
