@@ -71,6 +71,69 @@ def test_a_complex_value_does_not_lose_its_imaginary_part_in_a_real_array():
         x[0] = v
 
 
+# ---- what the first new user found
+
+def test_ties_of_finite_numbers_have_curvature():
+    second = ad.grad(ad.grad(lambda x: np.logaddexp(0.0, x)))
+    assert abs(second(0.0) - 0.25) < 1e-15
+    hessian = ad.hessian(ad.logsumexp)(np.array([40.0, 0.0]))
+    np.testing.assert_allclose(hessian, hessian.T, rtol=1e-12)
+    assert hessian[1, 1] > 0
+
+
+@pytest.mark.parametrize("write", [
+    lambda p: p.data.zero_(), lambda p: p.data.__setitem__(0, 9.0), lambda p: p.data.add_(1.0),
+    lambda p: p.detach().copy_(np.ones(2)), lambda p: p.detach().mul_(2.0)])
+def test_writing_through_data_is_refused_where_it_would_be_lost(write):
+    p = ad.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(ad.errors.MutationError, match="clone"):
+        write(p)
+    assert p.tolist() == [1.0, 2.0]
+
+
+def test_data_of_a_tensor_that_is_gone_can_be_written():
+    d = ad.tensor([1.0, 2.0]).detach()
+    d[0] = 9.0
+    assert d.tolist() == [9.0, 2.0]
+
+
+@pytest.mark.parametrize("base", ["AutogradValue", "ForwardValue"])
+def test_an_operation_of_teach_without_derivative_is_an_error(base):
+    from adjoint import teach
+    with pytest.raises(ad.errors.ArgumentError, match="sq has func and no derivative"):
+        type("sq", (getattr(teach, base),), {"func": lambda self, x: x * x})
+
+
+def test_faces_do_not_mix_silently():
+    from adjoint.teach import Value
+    with pytest.raises(TypeError):
+        ad.tensor(1.0, requires_grad=True) + Value(1.0)
+    with pytest.raises(TypeError):
+        Value(1.0) + ad.tensor(1.0, requires_grad=True)
+
+
+@pytest.mark.parametrize("transform", [
+    ad.grad, ad.vjp, ad.vmap, ad.jacobian, ad.hessian, ad.checkpoint, ad.value_and_grad])
+def test_what_cannot_be_called_is_refused_at_once(transform):
+    with pytest.raises(ad.errors.ArgumentError, match="must be a function"):
+        transform(3.0)
+    y = ad.tensor(1.0, requires_grad=True) * 2.0
+    with pytest.raises(ad.errors.ArgumentError, match=r"write y\.backward"):
+        transform(y)
+
+
+def test_lists_of_tracked_values_and_names_of_scipy():
+    scipy_special = pytest.importorskip("scipy.special")
+    x = ad.tensor([1.0, 2.0], requires_grad=True)
+    ad.sum([x[0], x[1] * 3.0]).backward()
+    assert x.grad.tolist() == [1.0, 3.0]
+    assert abs(ad.grad(scipy_special.expit)(0.0) - 0.25) < 1e-15
+    assert np.round(x).tolist() == ad.round(x).tolist() == [1.0, 2.0]
+    assert ad.round(np.array([1.26]), 1)[0] == 1.3
+    with pytest.raises(ad.errors.UnsupportedError, match=r"np\.linalg\.norm has no row"):
+        np.linalg.norm(x)
+
+
 def test_relu_discards_an_infinite_tangent_as_it_discards_a_cotangent():
     """0 * inf was NaN forward and 0 in reverse: a zero partial stands downstream of the tangent."""
     def f(x):

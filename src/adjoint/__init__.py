@@ -39,7 +39,7 @@ _ALIASES = {
     "neg": "negative", "true_divide": "divide", "mod": "remainder", "permute_dims": "transpose",
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
     "atanh": "arctanh", "atan2": "arctan2", "amax": "max", "amin": "min", "clamp": "clip",
-    "concat": "concatenate", "cat": "concatenate", "expit": "sigmoid", "round": "rint",
+    "concat": "concatenate", "cat": "concatenate", "expit": "sigmoid",
     "log_expit": "log_sigmoid", "logsigmoid": "log_sigmoid"}
 __all__ = [  # what stands here by import; the functions of the rows are added below
     "Function", "Tensor", "arange", "array", "asarray", "checkpoint", "creation", "enable_grad",
@@ -68,8 +68,11 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
+    if name == "jit":
+        raise AttributeError("ad.jit is not there yet; functions run eagerly, and give the same "
+                             "numbers without it")
     raise AttributeError(f"module 'adjoint' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_MODULES})
+    return sorted({*__all__, *_LAZY, *_MODULES})

@@ -9,7 +9,7 @@ import numpy as np
 from adjoint.core.box import Box
 from adjoint.core.primitive import NUMPY
 from adjoint.ops.arithmetic import astype
-from adjoint.ops.declare import function, shape_of
+from adjoint.ops.declare import function, holds_box, shape_of
 from adjoint.ops.shape import broadcast_to, stack
 
 from .tensors import Tensor, tensor, untracked
@@ -48,11 +48,6 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     return untracked(np.full(shape, fill_value, dtype))
 
 
-def _deep(data: Any) -> bool:
-    """Whether nested lists hold a Box."""
-    return isinstance(data, Box) or (isinstance(data, (list, tuple)) and any(map(_deep, data)))
-
-
 @function()
 def array(data: Any, dtype: Any = None) -> Any:
     """Nested lists of tracked values and numbers, joined into one array that is tracked too.
@@ -64,8 +59,8 @@ def array(data: Any, dtype: Any = None) -> Any:
     """
     if isinstance(data, Box):
         y: Any = data
-    elif _deep(data):
-        y = stack([array(d) if _deep(d) else tensor(d) for d in data])
+    elif holds_box(data):
+        y = stack([array(d) if holds_box(d) else tensor(d) for d in data])
     else:
         y = tensor(data)
     return y if dtype is None else y.astype(dtype)

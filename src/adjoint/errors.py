@@ -6,17 +6,14 @@ catch.
 
 import linecache
 import sys
-from pathlib import Path
 
-import numpy as np
-
-INSIDE = (str(Path(__file__).parent), str(Path(np.__file__).parent))
+INSIDE = ("adjoint", "numpy", "scipy")
 
 
 def users_line() -> str:
-    """The first line outside this package that led here, as a traceback would show it."""
+    """The first line outside the libraries that led here, as a traceback would show it."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(INSIDE):
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in INSIDE:
         frame = frame.f_back
     if frame is None:
         return ""

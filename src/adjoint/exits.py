@@ -50,8 +50,6 @@ def refusal() -> EscapeError:
         return EscapeError(f"{what} of a tracked value {LOST}. Write {remedy}; {PLAIN}.")
     if name in PUBLIC:
         remedy = f"Write ad.{name}(...)"
-    elif module.startswith("scipy.linalg"):
-        remedy = f"Write ad.linalg.{name}(...), or np.linalg.{name}, where there is one"
     else:
         remedy = "Compose it from functions that ad has, or write ad.Function for it"
     return EscapeError(f"{module}.{name} computes outside the graph: a tracked value in it {LOST}. "
@@ -140,7 +138,9 @@ def on_arrays(function: Any, args: Any, kwargs: Any, cls: type[Tracked]) -> Any:
 
 def through(key: Any, function: Any, args: Any, kwargs: Any, cls: type[Tracked]) -> Any:
     """A NumPy function on Tensors: by its row; untracked values need none."""
-    name = f"np.{key.__name__}" if key is function else f"np.{key[0].__name__}.{key[1]}"
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np")
+    name = (f"np.{key[0].__name__}.{key[1]}" if isinstance(key, tuple)
+            else f"{module}.{function.__name__}")
     plain = not any_tracked((args, kwargs))
     if plain and key not in NUMPY:
         return on_arrays(function, args, kwargs, cls)

@@ -78,3 +78,25 @@ def step_aside(n: Node) -> None:
 def behind(n: Node) -> Node:
     """The operation that a hook stands before."""
     return n.inputs[0] if n.prim is HOOK and n.inputs else n
+
+
+class GradFn:
+    """The recorded operation behind a tensor: its name, and the operations behind it."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, n: Node) -> None:
+        self.node = behind(n)
+
+    @property
+    def name(self) -> str:
+        """The name of the row."""
+        return self.node.prim.name
+
+    @property
+    def next_functions(self) -> tuple[GradFn, ...]:
+        """The operations that made the inputs."""
+        return tuple(GradFn(i) for i in self.node.inputs or () if i.inputs)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"

@@ -31,7 +31,7 @@ SAME_NAME = (
     "astype dot matmul exp exp2 expm1 log log2 log10 log1p sqrt square abs sign sin cos tan arcsin "
     "arccos arctan sinh cosh tanh arcsinh arccosh arctanh reciprocal floor ceil trunc isfinite "
     "isnan isinf relu sigmoid softmax log_softmax logsumexp flip where maximum minimum trace "
-    "broadcast_to moveaxis expand_dims conjugate")
+    "broadcast_to moveaxis expand_dims conjugate round")
 HABITS = {  # PyTorch's name -> ours
     "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power",
     "neg": "negative", "view": "reshape", "flatten": "ravel", "unsqueeze": "expand_dims",
@@ -97,14 +97,6 @@ def refused(x: Box) -> Any:
     """``x.numpy()`` of a Box that is no Tensor."""
     x.concrete()  # its error comes first: there may be no value at all
     return refuse("array")
-
-
-def rounded(x: Any, digits: int | None = None) -> Any:
-    """Python's ``round``: the nearest multiple of ``10 ** -digits``; its derivative is 0."""
-    if not digits:
-        return PUBLIC["rint"](x)
-    scale = 10.0 ** digits
-    return PUBLIC["rint"](x * scale) / scale
 
 
 # ---- changes in place
@@ -220,7 +212,8 @@ def install() -> None:
     for kind in ("float", "int", "complex", "index"):
         setattr(Box, f"__{kind}__", _refuses(kind))
     more: dict[str, Any] = {
-        "__setitem__": set_item, "__round__": rounded, "T": property(transposed),
+        "__setitem__": set_item, "T": property(transposed),
+        "__round__": lambda x, digits=None: PUBLIC["round"](x, digits or 0),
         "real": property(PUBLIC["real"]), "imag": property(PUBLIC["imag"]),
         "mT": property(matrix_transpose), "size": property(size), "dim": lambda x: x.ndim,
         "numel": lambda x: x.aval.size, "__array_priority__": 1000,

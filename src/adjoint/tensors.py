@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box, escape, live
-from adjoint.core.node import MODES, Leaf, Node, aval_of, leaf, ndarray, new, node, private
+from adjoint.core.node import MODES, Leaf, aval_of, leaf, ndarray, new, node, private
 from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY
 from adjoint.core.reverse import Tracked, sweep
 from adjoint.core.symbol import Symbol
@@ -88,10 +88,10 @@ class Tensor(Tracked):
         return self.node is None or self.node.inputs == ()
 
     @property
-    def grad_fn(self) -> GradFn | None:
+    def grad_fn(self) -> hooks.GradFn | None:
         """The recorded operation that made it, None for a leaf."""
         n = self.node
-        return None if n is None or n.inputs == () else GradFn(n)
+        return None if n is None or n.inputs == () else hooks.GradFn(n)
 
     @property
     def device(self) -> str:
@@ -127,7 +127,9 @@ class Tensor(Tracked):
         value = self.value
         if isinstance(value, Box):
             value = PUBLIC["stop_gradient"](value)
-        return untracked(value, self.level)
+        y = untracked(value, self.level)
+        y._base = weakref.ref(self)  # a write through y would have to reach this tensor
+        return y
 
     def clone(self: Any) -> Any:
         """A copy that stays in the graph."""
@@ -201,6 +203,8 @@ class Tensor(Tracked):
             return NUMPY[ufunc](*args)
         key, function = (ufunc, ufunc) if method == "__call__" else (
             (ufunc, method), getattr(ufunc, method))
+        if key not in NUMPY and ufunc.__name__ in NUMPY:  # scipy.special, known by name
+            key = ufunc.__name__
         return exits.through(key, function, args, kwargs, Tensor)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -303,6 +307,8 @@ class Tensor(Tracked):
         if self.node is None:
             raise GraphError("a hook needs a tensor that a gradient reaches: requires_grad is "
                              "False")
+        if not callable(hook):
+            raise ArgumentError(f"a hook is a function of the gradient, not {hook!r}")
         return hooks.attach(self, shown(hook))
 
     # ---- changes in place
@@ -436,30 +442,17 @@ def _in_place(name: str) -> Any:
 
 for _operator, _name in methods.INPLACE.items():
     setattr(Tensor, f"__{_operator}__", _in_place(_name))
+def _in_place_method(name: str) -> Any:
+    change = _in_place(methods.HABITS[name])
+
+    def method(self: Tensor, z: Any) -> Tensor:
+        self.writable(f"x.{name}_(z)")
+        return change(self, z)
+    return method
+
+
 for _name in ("add", "sub", "mul", "div"):  # PyTorch's x.add_(z)
-    setattr(Tensor, f"{_name}_", _in_place(methods.HABITS[_name]))
-
-
-class GradFn:
-    """The recorded operation behind a tensor: its name, and the operations behind it."""
-
-    __slots__ = ("node",)
-
-    def __init__(self, n: Node) -> None:
-        self.node = hooks.behind(n)
-
-    @property
-    def name(self) -> str:
-        """The name of the row."""
-        return self.node.prim.name
-
-    @property
-    def next_functions(self) -> tuple[GradFn, ...]:
-        """The operations that made the inputs."""
-        return tuple(GradFn(i) for i in self.node.inputs or () if i.inputs)
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
+    setattr(Tensor, f"{_name}_", _in_place_method(_name))
 
 
 def _detached(x: Box) -> Any:

@@ -144,6 +144,9 @@ WITHOUT = {
     "cbrt": "torch has no cube root of negative numbers",
     "checkpoint": "holds a function; tests/transforms compare it with the function itself",
     "item": "picks one of several outputs: structure, not arithmetic",
+    "conjugate": "complex: PyTorch's convention is compared in tests/ops/test_complex.py",
+    "imag": "complex, as conjugate",
+    "real": "complex, as conjugate",
     "scatter": "in torch only as the backward of indexing, which getitem compares",
 }
 SINGULAR = "the first derivative is infinite; the second is NaN here, an infinity in torch"

@@ -108,13 +108,16 @@ class Box:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         key = ufunc if method == "__call__" else (ufunc, method)
+        if key not in NUMPY and ufunc.__name__ in NUMPY:  # scipy.special, known by name
+            key = ufunc.__name__
         if key in NUMPY and not kwargs:
             return NUMPY[key](*args)
         name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
         return through_numpy(key, name, args, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return through_numpy(function, f"np.{function.__name__}", args, kwargs)
+        module = function.__module__.replace("numpy", "np")
+        return through_numpy(function, f"{module}.{function.__name__}", args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise escape("np.asarray(x), np.array(x)",

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from adjoint.errors import DTypeError
+
 from .primitive import CONSTANT, LEAF, Primitive
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ new = object.__new__
 ndarray, float64 = np.ndarray, np.float64
 NO_PARAMS: dict[str, Any] = {}
 KNOWN_LIMIT = 10_000
+MIXED = ("a Python object is no array of numbers; values of ad.teach and tensors do not mix in one "
+         "operation. Give the number itself (v.data, v.value)")
 
 
 class Aval:
@@ -75,6 +79,8 @@ def aval(shape: tuple[int, ...], dtype: Any) -> Aval:
         if len(known) > KNOWN_LIMIT:  # forgetting costs speed, never correctness
             known.clear()
         dtype = np.dtype(dtype)
+        if dtype.kind == "O":
+            raise DTypeError(MIXED)
         found = known[shape, dtype] = Aval(shape, dtype)
     return found
 
@@ -93,6 +99,8 @@ def aval_of(x: Any) -> Any:
     if kind is tuple:
         return tuple(map(aval_of, x))
     found = getattr(x, "aval", None)
+    if isinstance(x, Node):
+        raise DTypeError(MIXED)
     if found is not None:
         return found
     x = np.asarray(x)

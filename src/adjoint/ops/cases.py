@@ -114,7 +114,8 @@ def integers(domain: Domain) -> np.ndarray[Any, Any]:
 
 def elementwise_cases(domains: Sequence[Domain], kinks: Sequence[tuple[float, ...]] = (),
                       singular: Sequence[tuple[float, ...]] = (),
-                      without: Mapping[str, str] | None = None) -> Cases:
+                      without: Mapping[str, str] | None = None,
+                      regular: Sequence[tuple[float, ...]] = ()) -> Cases:
     """The cases of an elementwise row, from the domain of each argument and its special points."""
     def generate(rng: np.random.Generator) -> Iterator[Case]:
         first, *rest = domains
@@ -125,7 +126,7 @@ def elementwise_cases(domains: Sequence[Domain], kinks: Sequence[tuple[float, ..
             yield Case((whole, *[draw(rng, whole.shape, d) for d in rest]))
         if rest:
             yield from broadcast_cases(rng, domains)
-        for points, domain in ((kinks, "kink"), (singular, "singular")):
+        for points, domain in ((regular, "regular"), (kinks, "kink"), (singular, "singular")):
             for point in points:
                 yield Case(tuple(np.array([v, v]) for v in point), {}, domain)
     return Cases(generate, without or {})

@@ -42,6 +42,16 @@ def shape_of(x: Any) -> tuple[int, ...]:
     return np.shape(x) if found is None else found
 
 
+def arrayed(x: Any) -> Any:
+    """``x`` as something with a shape: lists are joined, tracked values in them too."""
+    return x if hasattr(x, "shape") else PUBLIC["array"](x) if holds_box(x) else np.asarray(x)
+
+
+def holds_box(x: Any) -> bool:
+    """Whether nested lists hold a Box."""
+    return any(map(holds_box, x)) if isinstance(x, (list, tuple)) else isinstance(x, Box)
+
+
 def broadcast_shape(name: str, *xs: Any) -> tuple[int, ...]:
     """The common shape by NumPy's rule, or an error that shows the shapes."""
     try:

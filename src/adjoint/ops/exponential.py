@@ -10,7 +10,9 @@ import numpy as np
 from adjoint.core.primitive import Label
 from adjoint.errors import DTypeError
 
+from .cases import elementwise_cases
 from .declare import elementwise
+from .select import isinf, logical_and, where
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
 POSITIVE = (0.2, 3.0)
@@ -62,10 +64,13 @@ log1p = elementwise(
 
 
 def _logaddexp_weight(a: Any, b: Any) -> Any:
-    """The share e^a / (e^a + e^b); 0 where both are -inf, as their sum is 0 whatever is added."""
-    from .select import where
+    """The share e^a / (e^a + e^b); 0 where both are -inf, as their sum is 0 whatever is added.
+
+    Only equal infinities are taken out of the difference: where finite numbers tie it is 0 with a
+    slope, which the second derivative needs.
+    """
     with np.errstate(invalid="ignore"):  # inf - inf, which is not chosen
-        difference = where(a == b, 0.0, a - b)
+        difference = where(logical_and(a == b, isinf(a)), 0.0, a - b)
     return where(a == -np.inf, 0.0, sigmoid(difference))
 
 
@@ -74,7 +79,9 @@ logaddexp = elementwise(
     lambda y, x, z: _logaddexp_weight(z, x), numpy=[np.logaddexp],
     label=Label("logaddexp({0}, {1})", r"\ln(e^{{{0}}} + e^{{{1}}})",
                 ("e^{{{0} - {y}}}", "e^{{{1} - {y}}}"), "log-sum-exp"),
-    singular_at=[(-np.inf, -np.inf), (np.inf, 0.0), (np.inf, np.inf), (0.0, -np.inf)],
+    cases=elementwise_cases(
+        ((-2.0, 2.0), (-2.0, 2.0)), regular=[(0.0, 0.0), (1.5, 1.5)],
+        singular=[(-np.inf, -np.inf), (np.inf, 0.0), (np.inf, np.inf), (0.0, -np.inf)]),
     doc=_doc("The logarithm of a sum of two exponentials, without overflow.",
              "y = ln(e^x + e^z),    dy/dx = e^(x - y),    dy/dz = e^(z - y)",
              ">>> ad.logaddexp(1000.0, [1000.0, 0.0])\n    array([1000.69314718, 1000.        ])"))
@@ -105,7 +112,7 @@ def _sigmoid_scalar(x: float) -> float:
 
 
 sigmoid = elementwise(
-    "sigmoid", _stable_sigmoid, lambda y, x: y * (1.0 - y), scalar=_sigmoid_scalar,
+    "sigmoid", _stable_sigmoid, lambda y, x: y * (1.0 - y), numpy=["expit"], scalar=_sigmoid_scalar,
     lower=_sigmoid_lower,
     label=Label("sigmoid({0})", r"\sigma({0})", (r"{y}(1 - {y})",), "logistic function"),
     doc=_doc("The logistic function.", "y = 1 / (1 + e^-x),    dy/dx = y (1 - y)",

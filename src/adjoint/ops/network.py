@@ -13,7 +13,7 @@ from adjoint.errors import ShapeError
 
 from . import loops
 from .cases import Case, Cases, draw
-from .declare import bilinear, function, promoted, shape_of
+from .declare import arrayed, bilinear, function, promoted, shape_of
 from .linalg import matmul
 from .operators import product
 from .shape import expand_dims, reshape, swapaxes
@@ -113,7 +113,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> ad.linear([[1.0, 1.0]], [[1.0, 2.0], [3.0, 4.0]], [0.5, 0.0])
     array([[3.5, 7. ]])
     """
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = arrayed(x)
     weight = weight if hasattr(weight, "shape") else np.asarray(weight)
     if not x.shape or len(weight.shape) != 2 or x.shape[-1] != weight.shape[1]:
         raise ShapeError(misfit(x, weight))

@@ -14,7 +14,7 @@ from adjoint.errors import ArgumentError, ShapeError
 from . import loops
 from .arithmetic import astype
 from .cases import Case, array_cases
-from .declare import check_axis, composed, function, general, linear, shape_of
+from .declare import arrayed, check_axis, composed, function, general, linear, shape_of
 from .exponential import exp
 from .select import isinf, logical_and, where
 from .shape import _broadcast, concatenate, moveaxis, reshape, stack
@@ -101,7 +101,7 @@ def _spread(dy: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
 
 def settings(name: str, x: Any, axis: Any, keepdims: bool, dim: Any, keepdim: bool | None) -> Any:
     """The array, its axes, and keepdims, from NumPy's and PyTorch's spelling."""
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = arrayed(x)
     axis = dim if axis is None else axis
     axes = None if axis is None else axes_of(name, axis, len(x.shape))
     return x, axes, keepdims if keepdim is None else keepdim
@@ -133,6 +133,8 @@ def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, 
     >>> ad.sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
     array([4., 6.])
     """
+    if x.__class__ is list or x.__class__ is tuple:
+        x = arrayed(x)
     if axis is None and dim is None and dtype is None and not keepdims and not keepdim:
         return _sum_record(x, TO_SCALAR)
     x, axes, keepdims = settings("sum", x, axis, keepdims, dim, keepdim)
@@ -317,7 +319,7 @@ _argmax, _argmin = _search("argmax", np.argmax), _search("argmin", np.argmin)
 
 
 def _position(name: str, row: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = arrayed(x)
     axis = None if axis is None else check_axis(name, axis, len(x.shape))
     _not_empty(name, x, None if axis is None else (axis,))
     return row(x, axis=axis, keepdims=keepdims)
@@ -430,7 +432,7 @@ _logsumexp = general(
 
 def as_float(x: Any) -> Any:
     """Integers and booleans cast to float64, anything else as it is."""
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = arrayed(x)
     return x if x.dtype.kind in "fc" else astype(x, np.float64)
 
 

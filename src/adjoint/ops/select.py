@@ -19,6 +19,7 @@ from . import loops
 from .cases import Case, Cases, array_cases, draw, elementwise_cases
 from .declare import (
     annihilate,
+    arrayed,
     batch_elementwise,
     broadcast_shape,
     composed,
@@ -92,6 +93,17 @@ trunc = _rounding("trunc", np.trunc, r"\mathrm{{trunc}}\,{0}", "Rounded towards 
                   "[-1.,  0.,  2.]")
 rint = _rounding("rint", np.rint, r"\mathrm{{round}}\,{0}",
                  "Rounded to the nearest integer, halves to the even one", "[-2.,  0.,  3.]")
+
+
+@function(np.round, np.around)
+def round(x: Any, decimals: int = 0) -> Any:
+    """``x`` rounded to ``decimals`` places after the point, halves to even: without derivative.
+
+    >>> ad.round([0.5, 1.234], 1)
+    array([0.5, 1.2])
+    """
+    x = arrayed(x)
+    return rint(x) if not decimals else rint(x * 10.0 ** decimals) / 10.0 ** decimals
 
 
 # ---- where

@@ -15,7 +15,7 @@ from adjoint.errors import AdjointError, ArgumentError, ShapeError
 
 from . import loops
 from .cases import Case, Cases, array_cases, draw
-from .declare import check_axis, function, general, linear, promoted, shape_of
+from .declare import arrayed, check_axis, function, general, linear, promoted, shape_of
 
 PLAIN = Label("{0}", "{0}", ("1",), "change of shape")
 
@@ -75,7 +75,7 @@ def reshape(x: Any, *shape: Any) -> Any:
         new = tuple((prod(old) // rest if rest else 0) if n == -1 else n for n in new)
     if prod(new) != prod(old) or min(new, default=0) < 0:
         raise ShapeError(f"reshape: {old} has {prod(old)} elements and cannot become {new}")
-    return _reshape(x if hasattr(x, "shape") else np.asarray(x), shape=new)
+    return _reshape(arrayed(x), shape=new)
 
 
 # ---- the order of axes
@@ -112,7 +112,7 @@ def transpose(x: Any, *axes: Any) -> Any:
     array([[1.],
            [2.]])
     """
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = arrayed(x)
     ndim = len(x.shape)
     if not axes:
         return _permute(x, axes=tuple(range(ndim - 1, -1, -1)))
@@ -276,7 +276,7 @@ def broadcast_to(x: Any, shape: Any) -> Any:
     array([[1., 2.],
            [1., 2.]])
     """
-    return _broadcast(x if hasattr(x, "shape") else np.asarray(x), shape=sizes(shape))
+    return _broadcast(arrayed(x), shape=sizes(shape))
 
 
 @function()
@@ -289,7 +289,7 @@ def unbroadcast(x: Any, shape: Any, to_keep: int = 0) -> Any:
     >>> ad.unbroadcast([[1.0, 2.0], [3.0, 4.0]], (2,))
     array([4., 6.])
     """
-    x, shape = (x if hasattr(x, "shape") else np.asarray(x)), sizes(shape)
+    x, shape = arrayed(x), sizes(shape)
     keep = x.shape[len(x.shape) - to_keep:]
     target = (*shape[:len(shape) - to_keep], *keep)
     try:
@@ -374,7 +374,7 @@ def concatenate(arrays: Any, axis: int | None = 0) -> Any:
     >>> ad.concatenate([[1.0, 2.0], [3.0]])
     array([1., 2., 3.])
     """
-    xs = [x if hasattr(x, "shape") else np.asarray(x) for x in arrays]
+    xs = [arrayed(x) for x in arrays]
     if not xs:
         raise ArgumentError("concatenate: at least one array is needed")
     if axis is None:
@@ -452,7 +452,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     >>> ad.pad([1.0, 2.0], 1)
     array([0., 1., 2., 0.])
     """
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = arrayed(x)
     shape = shape_of(x)
     width = _width(pad_width, len(shape))
     if mode in ("edge", "reflect", "symmetric", "wrap"):
@@ -504,7 +504,7 @@ def flip(x: Any, axis: Any = None) -> Any:
     >>> ad.flip([1.0, 2.0, 3.0])
     array([3., 2., 1.])
     """
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = arrayed(x)
     ndim = len(shape_of(x))
     turned = range(ndim) if axis is None else axes_once("flip", axis, ndim)
     return x[tuple(slice(None, None, -1) if d in turned else slice(None) for d in range(ndim))]

@@ -32,6 +32,9 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Any], settings: dict[str, Any]) -> None:
         if isinstance(parameters, Tensor):
             raise ArgumentError(f"{type(self).__name__} takes a list of tensors; write [x] for one")
+        if not hasattr(parameters, "__iter__"):
+            raise ArgumentError(f"{type(self).__name__} takes the tensors to change, as "
+                                f"net.parameters() of a net, not {type(parameters).__name__}")
         given = list(parameters)
         if not given:
             raise ArgumentError(f"{type(self).__name__}: there is no parameter to change. Give "

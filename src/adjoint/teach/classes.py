@@ -214,6 +214,12 @@ def boxed(x: Any) -> Any:
     return box
 
 
+def without_derivative(cls: type, wanted: str) -> ArgumentError:
+    """The error for an operation whose value is written, and whose derivative is not."""
+    return ArgumentError(f"{cls.__name__} has func and no derivative: write {wanted} beside it, a "
+                         "tuple with one partial derivative for each argument")
+
+
 class ForwardValue(Operators):
     """Forward mode: a value that carries its derivative with respect to every input as it goes.
 
@@ -237,6 +243,8 @@ class ForwardValue(Operators):
 
     def __init_subclass__(cls) -> None:
         if cls.func is not ForwardValue.func:
+            if cls.grads is ForwardValue.grads:
+                raise without_derivative(cls, "grads(self, *args)")
             cls.row = row_of(cls)
 
     def __init__(self, *args: Any) -> None:
@@ -318,6 +326,8 @@ class AutogradValue(Operators, Node):
 
     def __init_subclass__(cls) -> None:
         if cls.func is not AutogradValue.func:
+            if cls.grads is AutogradValue.grads and cls.vjp is AutogradValue.vjp:
+                raise without_derivative(cls, "grads(self, *args) or vjp(self, grad, *args)")
             cls.row = row_of(cls)
 
     def __init__(self, *args: Any) -> None:

@@ -104,9 +104,10 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     >>> ad.vmap(np.dot)(np.ones((3, 2)), np.ones((3, 2)))
     array([2., 2., 2.])
     """
+    check_function(f, "ad.vmap(f)")
+
     @functools.wraps(f)
     def mapped(*args: Any, **kwargs: Any) -> Any:
-        check_function(f, "ad.vmap(f)")
         given, structure = flatten(args)
         values, axes = [lift(x) for x in given], spread_axes(in_axes, args)
         moved = [x if a is None else leading(x, a) for x, a in zip(values, axes, strict=True)]

@@ -103,9 +103,10 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> ad.grad(ad.checkpoint(lambda x: np.sin(np.exp(x))))(0.0)
     0.5403023058681398
     """
+    check_function(f, "ad.checkpoint(f)")
+
     @functools.wraps(f)
     def forgetful(*args: Any, **kwargs: Any) -> Any:
-        check_function(f, "ad.checkpoint(f)")
         given, structure = flatten((args, kwargs))
         at = [n for n, x in enumerate(given) if is_variable(x)]
         values = [given[n] if isinstance(given[n], Box) else lift(given[n]) for n in at]

@@ -169,6 +169,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool 
     >>> ad.value_and_grad(lambda x: x ** 2)(3.0)
     (9.0, 6.0)
     """
+    check_function(f, "ad.grad(f)")
     if on_unused not in ("zeros", "error"):
         raise ArgumentError(f'on_unused is "zeros" or "error", not {on_unused!r}')
     title = getattr(f, "__name__", "f")

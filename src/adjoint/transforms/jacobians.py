@@ -53,6 +53,7 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, layout: st
     array([[2., 0.],
            [0., 4.]])
     """
+    check_function(f, "ad.jacobian(f)")
     if layout not in LAYOUTS:
         raise ArgumentError(f"layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
     if mode not in ("auto", "reverse", "forward"):
@@ -113,7 +114,6 @@ class Columns:
     """Forward mode: the tangent of every unit direction of each argument, batched."""
 
     def __init__(self, f: Any, args: Any, numbers: Any, has_aux: bool, kwargs: Any) -> None:
-        check_function(f, "ad.jacobian(f)")
         self.f, self.args, self.numbers, self.kwargs = f, args, numbers, kwargs
         self.has_aux, self.aux = has_aux, None
         flat = [flatten(args[n]) for n in numbers]

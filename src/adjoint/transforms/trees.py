@@ -78,9 +78,11 @@ def trees_of(structures: Sequence[Any], leaves: Sequence[Any]) -> list[Tree]:
 
 
 def check_function(f: Any, where: str) -> None:
-    """An error for what cannot be called."""
+    """An error for what cannot be called, before anything is built on it."""
     if not callable(f):
-        raise ArgumentError(f"{where}: f must be a function, not {f!r}")
+        habit = (". For PyTorch's torch.autograd.grad(y, x) write y.backward() and read x.grad"
+                 if isinstance(f, Box) else "")
+        raise ArgumentError(f"{where}: f must be a function, not {f!r}{habit}")
 
 
 def distinct(parts: Sequence[Any]) -> list[Any]:
