@@ -140,3 +140,86 @@ def test_relu_discards_an_infinite_tangent_as_it_discards_a_cotangent():
         return ad.relu(-np.sqrt(x))
     assert ad.jvp(f, (0.0,), (1.0,)) == (0.0, 0.0)
     assert ad.grad(f)(0.0) == 0.0
+
+
+# ---- what the second review found
+
+class Exponential(ad.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.y = np.exp(x)
+        return ctx.y
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy * ctx.y
+
+
+def test_arrays_left_on_ctx_have_no_second_derivative():
+    assert abs(ad.grad(Exponential.apply)(1.0) - np.e) < 1e-15
+    with pytest.raises(ad.errors.GraphError, match=r"backward\(\) would read ctx.y"):
+        ad.grad(ad.grad(Exponential.apply))(1.0)
+    with pytest.raises(ad.errors.GraphError, match=r"ctx.y"):
+        ad.hessian(Exponential.apply)(1.0)
+
+
+class Square(ad.Function):
+    """With PyTorch's convention for complex numbers."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return z * z
+
+    @staticmethod
+    def backward(ctx, dy):
+        (z,) = ctx.saved_tensors
+        return dy * 2.0 * z.conj()
+
+
+@pytest.mark.parametrize("square", [
+    lambda z: z * z, Square.apply, ad.checkpoint(lambda z: z * z)])
+def test_complex_gradients_keep_one_convention(square):
+    assert ad.grad(lambda z: ad.real(square(z)))(1 + 2j) == 2 - 4j
+    z = np.array([1 + 2j, 3 - 1j])
+    assert ad.jvp(square, (z,), (z,))[1].tolist() == (2 * z * z).tolist()
+    for mode in ("reverse", "forward"):
+        assert ad.jacobian(square, mode=mode)(z).tolist() == np.diag(2 * z).tolist()
+
+
+def test_bits_of_integers():
+    assert (ad.tensor([6]) & 3).tolist() == [2]
+    assert (ad.tensor([6]) | 3).tolist() == [7]
+    assert (ad.tensor([6]) ^ 3).tolist() == [5]
+    assert (~ad.tensor([5])).tolist() == [-6]
+    x = ad.tensor([1.0, -1.0])
+    assert (~(x > 0) | (x > 0)).tolist() == [True, True]
+
+
+def test_hooks_of_an_argument_run_inside_a_transformation():
+    def f(x):
+        x.register_hook(lambda g: 10.0 * g)
+        return x * x
+    assert ad.grad(f)(3.0) == 60.0
+
+
+def test_backward_inside_a_transformation_is_an_error():
+    w = ad.tensor(2.0, requires_grad=True)
+
+    def g(x):
+        (w * x).backward()
+        return x
+    with pytest.raises(ad.errors.GraphError, match="inside their function"):
+        ad.grad(g)(1.0)
+
+
+def test_gradients_are_tensors_of_the_leafs_dtype():
+    x = ad.tensor(3.0, requires_grad=True)
+    Square.apply(x).backward(create_graph=True)
+    assert isinstance(x.grad, ad.Tensor)
+    y = ad.tensor([1.0], dtype="float32", requires_grad=True)
+    y.grad = np.zeros(1)
+    assert y.grad.dtype == np.float32
+    z = ad.tensor(0.0, requires_grad=True)
+    np.sqrt(z).backward(create_graph=True)  # no warning
+    assert z.grad.item() == np.inf

@@ -20,7 +20,7 @@ from .exits import bottom, is_tracked
 from .ops.declare import shape_of
 from .ops.select import stop_gradient
 from .ops.several import Parts, item
-from .tensors import Tensor, untracked
+from .tensors import Tensor, conjugate, untracked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,6 +174,8 @@ class Application:
         if ctx._materialize:
             dys = [zeros_like(v) if d is None else d for d, v in zip(dys, ys, strict=True)]
         recorded = any(isinstance(v, Box) for v in (*dys, *ys, *xs))
+        if recorded:
+            self.check_attributes(needs)
         fresh = all(map(same, map(bottom, xs), self.seen))
         if not fresh and ctx._attributes():
             raise GraphError(
@@ -182,6 +184,7 @@ class Application:
                 "tensors with ctx.save_for_backward, and compute the rest from them in backward().")
         ctx._boxes = (tuple(xs), ys) if recorded or not fresh else None
         try:
+            dys = [None if d is None else conjugate(d) for d in dys]
             parts = self.cls.backward(ctx, *[d if d is None or isinstance(d, Box) else untracked(d)
                                              for d in dys])
         finally:
@@ -211,7 +214,20 @@ class Application:
             raise ShapeError(
                 f"{self.cls.__name__}.backward: gradient {k} has shape {shape_of(dx)}, its "
                 f"argument {shape_of(x)}; undo broadcasting with ad.unbroadcast(grad, shape)")
-        return dx
+        return conjugate(dx)
+
+    def check_attributes(self, needs: Sequence[bool]) -> None:
+        """An error for arrays left on ctx, once the backward pass is itself differentiated."""
+        ctx = self.context
+        fixed = [v for v, need in zip(ctx._inputs, needs, strict=True) if not need]
+        for name in ctx._attributes():
+            value = getattr(ctx, name)
+            array = isinstance(value, (np.ndarray, np.generic, Box)) and aval_of(value).inexact
+            if array and not any(value is v for v in fixed):
+                raise GraphError(
+                    f"{self.cls.__name__}: backward() would read ctx.{name}, whose dependence on "
+                    "the inputs is not known, and a second derivative would be wrong. Save inputs "
+                    "and outputs with ctx.save_for_backward, and compute the rest from them.")
 
     def jvp(self, dxs: Any, y: Any, *xs: Any) -> Any:
         """Forward mode of what only knows its pullback: the transpose of the (linear) pullback."""
@@ -223,8 +239,8 @@ class Application:
             return tuple(dxs[n] * 0.0 if parts[n] is None else parts[n] * 1.0 for n in moving)
         at = tuple(map(zeros_like, outputs_of(y))) if self.several else zeros_like(y)
         _, transposed = reverse(pullback, at)
-        (dy,) = transposed(tuple(dxs[n] for n in moving))
-        return Parts(dy) if self.several else dy
+        (dy,) = transposed(tuple(conjugate(dxs[n]) for n in moving))
+        return Parts(map(conjugate, dy)) if self.several else conjugate(dy)
 
 
 def same(x: Any, z: Any) -> bool:

@@ -227,6 +227,7 @@ class Tensor(Tracked):
             if value.shape != self.shape:
                 raise ShapeError(f".grad has the shape of its tensor, {self.shape}, "
                                  f"not {value.shape}")
+            value = value if value.dtype == self.dtype else value.astype(self.dtype)
         self._gradient = value
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None,
@@ -247,12 +248,16 @@ class Tensor(Tracked):
         if self.node is None:
             raise GraphError("nothing to differentiate: no input of this value has "
                              "requires_grad=True, or it was computed under no_grad()")
+        if self.level:
+            raise GraphError("backward() of a value of ad.grad, ad.vjp or ad.jacobian, inside "
+                             "their function: it would not reach the tensors outside. Return the "
+                             "value; ad.grad inside the function gives an inner derivative")
         seed = self.seed(gradient)
-        if create_graph:
-            seed = seed if isinstance(seed, Tensor) else untracked(seed, self.level)
-            leaves = sweep({self.node: seed}, retain=True, record=(Tensor, self.level))
-        else:
-            with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
+        with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
+            if create_graph:
+                seed = seed if isinstance(seed, Tensor) else untracked(seed, self.level)
+                leaves = sweep({self.node: seed}, retain=True, record=(Tensor, self.level))
+            else:
                 leaves = sweep({self.node: seed}, retain=bool(retain_graph))
         accumulate(leaves, tracked=create_graph)
 
@@ -575,6 +580,8 @@ def accumulate(leaves: dict[Leaf, Any], tracked: bool) -> None:
                 value = value.copy()
             given.add(id(value))
             dx = untracked(value)
+        elif not isinstance(dx, Box):
+            dx = untracked(dx)
         owner._gradient = added(owner.grad, dx, tracked)
 
 

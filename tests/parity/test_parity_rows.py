@@ -139,7 +139,9 @@ TORCH = {
     "outer": lambda x, z: torch.outer(x.reshape(-1), z.reshape(-1)),
     "clip": lambda x, min=None, max=None: torch.clamp(x, min, max),
 }
+BITS = "integers only, whose dtypes differ between the two; values are compared in test_rows"
 WITHOUT = {
+    "bitwise_and": BITS, "bitwise_or": BITS, "bitwise_xor": BITS, "invert": BITS,
     "annihilate": "the product with which a zero cancels infinity; torch has IEEE's",
     "cbrt": "torch has no cube root of negative numbers",
     "checkpoint": "holds a function; tests/transforms compare it with the function itself",

@@ -33,7 +33,8 @@ UNARY = {
     "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
     "arcsinh": np.arcsinh, "arccosh": np.arccosh, "arctanh": np.arctanh,
     "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
-    "logical_not": np.logical_not, "isfinite": np.isfinite, "isnan": np.isnan, "isinf": np.isinf,
+    "logical_not": np.logical_not, "invert": np.invert,
+    "isfinite": np.isfinite, "isnan": np.isnan, "isinf": np.isinf,
     "signbit": np.signbit, "real": np.real, "imag": np.imag, "conjugate": np.conjugate}
 BINARY = {
     "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.true_divide,
@@ -42,7 +43,8 @@ BINARY = {
     "maximum": np.maximum, "minimum": np.minimum,
     "less": np.less, "less_equal": np.less_equal, "greater": np.greater,
     "greater_equal": np.greater_equal, "equal": np.equal, "not_equal": np.not_equal,
-    "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor}
+    "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor,
+    "bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "bitwise_xor": np.bitwise_xor}
 # Functions that NumPy lacks: the row's own implementation is their only definition.
 OWN = {f.row.name: f.row.impl for f in (sigmoid, log_sigmoid, softplus, relu)}
 

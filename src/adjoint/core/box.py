@@ -168,11 +168,11 @@ def through_numpy(key: Any, name: str, args: Sequence[Any], kwargs: dict[str, An
     return PUBLIC["write_out"](out, y, name)
 
 
-UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "logical_not"}
+UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"}
 BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
-    "matmul": "matmul", "floordiv": "floor_divide", "mod": "remainder", "and": "logical_and",
-    "or": "logical_or", "xor": "logical_xor"}
+    "matmul": "matmul", "floordiv": "floor_divide", "mod": "remainder", "and": "bitwise_and",
+    "or": "bitwise_or", "xor": "bitwise_xor"}
 COMPARE = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
            "eq": "equal", "ne": "not_equal"}
 

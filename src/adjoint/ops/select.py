@@ -59,16 +59,16 @@ def _logical(name: str, impl: Any, arity: int, sign: str, example: str, numpy: A
 
 logical_and = _logical("logical_and", np.logical_and, 2, "and",
                        ">>> ad.logical_and([True, True], [True, False])\n    array([ True, False])",
-                       [np.logical_and, np.bitwise_and])
+                       [np.logical_and])
 logical_or = _logical("logical_or", np.logical_or, 2, "or",
                       ">>> ad.logical_or([True, False], False)\n    array([ True, False])",
-                      [np.logical_or, np.bitwise_or])
+                      [np.logical_or])
 logical_xor = _logical("logical_xor", np.logical_xor, 2, "xor",
                        ">>> ad.logical_xor([True, False], True)\n    array([False,  True])",
-                       [np.logical_xor, np.bitwise_xor])
+                       [np.logical_xor])
 logical_not = _logical("logical_not", np.logical_not, 1, "not",
                        ">>> ad.logical_not([True, False])\n    array([False,  True])",
-                       [np.logical_not, np.invert])
+                       [np.logical_not])
 isfinite = _logical("isfinite", np.isfinite, 1, "isfinite",
                     ">>> ad.isfinite([1.0, float('inf')])\n    array([ True, False])",
                     [np.isfinite])
@@ -78,6 +78,38 @@ isinf = _logical("isinf", np.isinf, 1, "isinf",
                  ">>> ad.isinf([1.0, float('inf')])\n    array([False,  True])", [np.isinf])
 signbit = _logical("signbit", np.signbit, 1, "signbit",
                    ">>> ad.signbit([1.0, -0.0])\n    array([False,  True])", [np.signbit])
+
+
+def _whole_cases(arity: int) -> Cases:
+    """Integers and booleans of every kind of shape."""
+    def generate(rng: np.random.Generator) -> Any:
+        for shape in ((), (1,), (4,), (2, 3), (0,)):
+            yield Case(tuple(np.asarray(rng.integers(-8, 8, shape)) for _ in range(arity)))
+            yield Case(tuple(np.asarray(rng.random(shape) > 0.5) for _ in range(arity)))
+        x = rng.integers(-8, 8, (3, 4))
+        yield Case((np.asfortranarray(x), x[::-1])[:arity])
+        yield Case((x[::-1], x)[:arity])
+        if arity > 1:
+            yield Case((x, x[0]))
+            yield Case((x[:, :1], x))
+    return Cases(generate, {"float32": "bits are of integers"})
+
+
+def _bitwise(name: str, impl: Any, arity: int, text: str, latex: str, example: str) -> Any:
+    return constant(
+        name, impl, arity, numpy=[impl], label=Label(text, latex), cases=_whole_cases(arity),
+        doc=f"`numpy.{name}`: bit by bit of integers, of booleans the logical operation; without "
+            f"derivative.\n\n    {example}\n    ")
+
+
+bitwise_and = _bitwise("bitwise_and", np.bitwise_and, 2, "{0} & {1}", r"{0} \mathbin{{\&}} {1}",
+                       ">>> ad.bitwise_and([6, 1], 3)\n    array([2, 1])")
+bitwise_or = _bitwise("bitwise_or", np.bitwise_or, 2, "{0} | {1}", r"{0} \mid {1}",
+                      ">>> ad.bitwise_or([6, 1], 3)\n    array([7, 3])")
+bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, 2, "{0} ^ {1}", r"{0} \oplus {1}",
+                       ">>> ad.bitwise_xor([6, 1], 3)\n    array([5, 2])")
+invert = _bitwise("invert", np.invert, 1, "~{0}", r"\mathord{{\sim}}{0}",
+                  ">>> ad.invert([True, False])\n    array([False,  True])")
 
 
 def _rounding(name: str, impl: Any, latex: str, what: str, answer: str) -> Any:

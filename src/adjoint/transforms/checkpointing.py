@@ -14,7 +14,7 @@ from adjoint.core.reverse import order, tracked
 from adjoint.core.symbol import Graph
 from adjoint.exits import bottom, is_concrete
 from adjoint.ops.several import Parts, item
-from adjoint.tensors import Tensor
+from adjoint.tensors import Tensor, conjugate
 
 from .batching import vmap
 from .gradients import jvp, vjp
@@ -60,7 +60,9 @@ def _pull(dy: Any, y: Any, *xs_needs: Any, graph: Any) -> tuple[Any, ...]:
         out = run(*some)
         return tuple(out[k] for k in used)
     _, pullback = vjp(again, *[xs[n] for n in wanted])
-    parts = dict(zip(wanted, pullback(tuple(dy[k] for k in used)), strict=True))
+    # A sweep carries transposes, `vjp` speaks of gradients: of complex values their conjugates.
+    pulled = pullback(tuple(conjugate(dy[k]) for k in used))
+    parts = {n: conjugate(dx) for n, dx in zip(wanted, pulled, strict=True)}
     return tuple(parts.get(n) for n in range(len(xs)))
 
 

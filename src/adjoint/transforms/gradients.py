@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint import hooks
 from adjoint.core.box import Box, Level
 from adjoint.core.forward import Dual, dual, spread
 from adjoint.core.node import Leaf, aval_of, leaf, private
@@ -78,6 +79,8 @@ class Recorded:
             found = sweep(seeds, retain=True)
         for n, dx in found.items():
             arrived(n, dx)
+            for hook in hooks.of(n):
+                found[n] = hook(found[n])
         return [conjugate(found[n]) if n in found else None for n in self.leaves]
 
     def arguments(self, leaves: Sequence[Any]) -> list[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from adjoint.core.node import aval_of
 from adjoint.errors import ArgumentError, ShapeError
 from adjoint.ops.shape import moveaxis, reshape, swapaxes
+from adjoint.tensors import conjugate
 
 from .batching import vmap
 from .gradients import Recorded, grad, jvp
@@ -104,7 +105,8 @@ def pulled(run: Recorded, k: int) -> list[Any]:
 
     def pull(dy: Any) -> list[Any]:
         found = run.pull([dy if j == k else None for j in range(len(run.results))])
-        return [zeros(v) if dx is None else dx for v, dx in zip(run.values, found, strict=True)]
+        return [zeros(v) if dx is None else conjugate(dx)  # df/dz, as forward mode gives it
+                for v, dx in zip(run.values, found, strict=True)]
     if run.nodes[k] is not None and size:
         return vmap(pull)(basis(run.results[k]))
     return [np.zeros((size, *aval_of(v).shape), aval_of(v).dtype) for v in run.values]
