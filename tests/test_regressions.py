@@ -223,3 +223,35 @@ def test_gradients_are_tensors_of_the_leafs_dtype():
     z = ad.tensor(0.0, requires_grad=True)
     np.sqrt(z).backward(create_graph=True)  # no warning
     assert z.grad.item() == np.inf
+
+
+def test_python_numbers_stay_weak_in_checkpoint_and_function():
+    x = ad.tensor(np.ones(2, np.float32), requires_grad=True)
+    assert ad.checkpoint(lambda x, c: x * c)(x, 2.0).dtype == np.float32
+    assert ad.checkpoint(lambda x: x * x)(3.0) == 9.0
+
+    class Times(ad.Function):
+        @staticmethod
+        def forward(ctx, x, factor):
+            ctx.factor = factor
+            return x * factor
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * ctx.factor, None
+    y = Times.apply(x, 2.0)
+    assert y.dtype == np.float32
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_habits_of_dim_and_keepdim():
+    x = ad.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    assert x.sum(0, True).shape == (1, 3)
+    assert x.mean(1, True).tolist() == [[1.0], [4.0]]
+    assert x.argmax(dim=1, keepdim=True).tolist() == [[2], [2]]
+    assert (x > 2.5).any(dim=1, keepdim=True).tolist() == [[False], [True]]
+    assert ad.stack([x, x], dim=1).shape == (2, 2, 3)
+    assert ad.cat([x, x], dim=1).shape == (2, 6)
+    assert ad.zeros_like(x).tolist() == [[0.0] * 3] * 2
+    assert ad.ones_like(np.zeros(2, np.float32)).dtype == np.float32

@@ -16,7 +16,18 @@ __version__ = "0.1.0"
 
 from . import creation, errors
 from .core.primitive import PUBLIC as _PUBLIC
-from .creation import arange, array, asarray, eye, full, linspace, ones, zeros
+from .creation import (
+    arange,
+    array,
+    asarray,
+    eye,
+    full,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
 from .functions import Function
 from .modes import enable_grad, is_grad_enabled, line_of, no_grad, set_grad_enabled, sites, tape
 from .tensors import Tensor, tensor
@@ -44,8 +55,8 @@ _ALIASES = {
 __all__ = [  # what stands here by import; the functions of the rows are added below
     "Function", "Tensor", "arange", "array", "asarray", "checkpoint", "creation", "enable_grad",
     "errors", "eye", "full", "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp",
-    "line_of", "linearize", "linspace", "no_grad", "ones", "set_grad_enabled", "sites", "tape",
-    "tensor", "value_and_grad", "vjp", "vmap", "zeros"]
+    "line_of", "linearize", "linspace", "no_grad", "ones", "ones_like", "set_grad_enabled",
+    "sites", "tape", "tensor", "value_and_grad", "vjp", "vmap", "zeros", "zeros_like"]
 _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn",
          "manual_seed": "nn"}
 _MODULES = ("checking", "cli", "compiler", "data", "nn", "optim", "show", "teach")

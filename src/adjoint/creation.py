@@ -14,6 +14,30 @@ from adjoint.ops.shape import broadcast_to, stack
 
 from .tensors import Tensor, tensor, untracked
 
+
+def zeros_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor of zeros with the shape and dtype of ``x``.
+
+    >>> ad.zeros_like(np.ones(2))
+    tensor([0., 0.])
+    """
+    return zeros(shape_of(x), dtype=dtype or dtype_like(x), requires_grad=requires_grad)
+
+
+def ones_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor of ones with the shape and dtype of ``x``.
+
+    >>> ad.ones_like(np.zeros(2))
+    tensor([1., 1.])
+    """
+    return ones(shape_of(x), dtype=dtype or dtype_like(x), requires_grad=requires_grad)
+
+
+def dtype_like(x: Any) -> Any:
+    """The dtype of an array, a tensor, a number or nested lists."""
+    return x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+
+
 EXAMPLES = {
     "zeros": ("2", "tensor([0., 0.])"), "ones": ("2", "tensor([1., 1.])"),
     "eye": ("2", "tensor([[1., 0.],\n            [0., 1.]])"),

@@ -128,7 +128,7 @@ class Application:
     def __init__(self, cls: type[Function], args: Sequence[Any], params: dict[str, Any]) -> None:
         self.cls, self.args, self.params = cls, args, params
         self.at = [n for n, a in enumerate(args)
-                   if isinstance(a, (Box, np.ndarray, float, complex, np.number))]
+                   if isinstance(a, (Box, np.ndarray, np.number))]  # Python numbers stay weak
         self.context = Context(cls.__name__)
         self.context.needs_input_grad = tuple(isinstance(a, Box) and is_tracked(a) for a in args)
         self.several = False

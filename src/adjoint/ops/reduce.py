@@ -137,6 +137,8 @@ def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, 
         x = arrayed(x)
     if axis is None and dim is None and dtype is None and not keepdims and not keepdim:
         return _sum_record(x, TO_SCALAR)
+    if isinstance(dtype, bool):  # PyTorch's x.sum(dim, keepdim)
+        dtype, keepdims = None, dtype
     x, axes, keepdims = settings("sum", x, axis, keepdims, dim, keepdim)
     return _sum(x if dtype is None else astype(x, dtype), axis=axes, keepdims=keepdims)
 
@@ -154,6 +156,8 @@ def mean(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *,
     >>> ad.mean([[1.0, 2.0], [3.0, 4.0]], axis=0)
     array([2., 3.])
     """
+    if isinstance(dtype, bool):  # PyTorch's x.mean(dim, keepdim)
+        dtype, keepdims = None, dtype
     x, axes, keepdims = settings("mean", x, axis, keepdims, dim, keepdim)
     n = float(product(x.shape if axes is None else [x.shape[a] for a in axes]))
     if dtype is None and x.dtype == np.float16:  # as in NumPy: the sum of halves overflows at 65504
@@ -215,6 +219,8 @@ def prod(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *,
     >>> ad.prod([2.0, 3.0, 4.0])
     np.float64(24.0)
     """
+    if isinstance(dtype, bool):  # PyTorch's x.prod(dim, keepdim)
+        dtype, keepdims = None, dtype
     x, axes, keepdims = settings("prod", x, axis, keepdims, dim, keepdim)
     return _prod(x if dtype is None else astype(x, dtype), axis=axes, keepdims=keepdims)
 
@@ -326,22 +332,26 @@ def _position(name: str, row: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 @function(np.argmax)
-def argmax(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
+def argmax(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
+           keepdim: bool | None = None) -> Any:
     """The index of the largest element, the first if several tie: an integer, without derivative.
 
     >>> ad.argmax([[1.0, 5.0], [3.0, 2.0]], axis=1)
     array([1, 0])
     """
+    keepdims = keepdims if keepdim is None else keepdim
     return _position("argmax", _argmax, x, dim if axis is None else axis, keepdims)
 
 
 @function(np.argmin)
-def argmin(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
+def argmin(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
+           keepdim: bool | None = None) -> Any:
     """The index of the smallest element, the first if several tie: an integer, without derivative.
 
     >>> ad.argmin([[1.0, 5.0], [3.0, 2.0]], axis=1)
     array([0, 1])
     """
+    keepdims = keepdims if keepdim is None else keepdim
     return _position("argmin", _argmin, x, dim if axis is None else axis, keepdims)
 
 
@@ -359,24 +369,26 @@ _all, _any = _test("all", np.logical_and), _test("any", np.logical_or)
 
 
 @function(np.all, (np.logical_and, "reduce"))
-def all(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
+def all(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
+        keepdim: bool | None = None) -> Any:
     """Whether all elements are true, over some axes: booleans, without derivative.
 
     >>> ad.all([[True, False], [True, True]], axis=1)
     array([False,  True])
     """
-    x, axes, keepdims = settings("all", x, axis, keepdims, dim, None)
+    x, axes, keepdims = settings("all", x, axis, keepdims, dim, keepdim)
     return _all(x, axis=axes, keepdims=keepdims)
 
 
 @function(np.any, (np.logical_or, "reduce"))
-def any(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
+def any(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
+        keepdim: bool | None = None) -> Any:
     """Whether any element is true, over some axes: booleans, without derivative.
 
     >>> ad.any([[True, False], [False, False]], axis=1)
     array([ True, False])
     """
-    x, axes, keepdims = settings("any", x, axis, keepdims, dim, None)
+    x, axes, keepdims = settings("any", x, axis, keepdims, dim, keepdim)
     return _any(x, axis=axes, keepdims=keepdims)
 
 

@@ -368,12 +368,13 @@ _concatenate = general(
 
 
 @function(np.concatenate)
-def concatenate(arrays: Any, axis: int | None = 0) -> Any:
+def concatenate(arrays: Any, axis: int | None = 0, *, dim: int | None = None) -> Any:
     """The arrays one after another along an axis that exists; flattened first if ``axis`` is None.
 
     >>> ad.concatenate([[1.0, 2.0], [3.0]])
     array([1., 2., 3.])
     """
+    axis = axis if dim is None else dim
     xs = [arrayed(x) for x in arrays]
     if not xs:
         raise ArgumentError("concatenate: at least one array is needed")
@@ -392,13 +393,14 @@ def concatenate(arrays: Any, axis: int | None = 0) -> Any:
 
 
 @function(np.stack)
-def stack(arrays: Any, axis: int = 0) -> Any:
+def stack(arrays: Any, axis: int = 0, *, dim: int | None = None) -> Any:
     """Arrays of one shape, side by side along a new axis.
 
     >>> ad.stack([[1.0, 2.0], [3.0, 4.0]], axis=1)
     array([[1., 3.],
            [2., 4.]])
     """
+    axis = axis if dim is None else dim
     xs = list(arrays)
     if not xs:
         raise ArgumentError("stack: at least one array is needed")

@@ -125,7 +125,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_variable(x: Any) -> bool:
     """Whether a leaf of the arguments can have a gradient."""
-    return isinstance(x, (Box, np.ndarray, np.generic, float, complex)) and aval_of(x).inexact
+    return isinstance(x, (Box, np.ndarray, np.generic)) and aval_of(x).inexact
 
 
 def record(f: Any, given: Any, structure: Any, at: Any, values: Any) -> Any:
