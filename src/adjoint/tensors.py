@@ -404,13 +404,8 @@ class Tensor(Tracked):
         if not unrecorded or isinstance(value, Box) or isinstance(self.value, Box):
             methods.set_item(self, key, value)
             return
-        if methods.is_plain(key) and self.owns_buffer():
-            try:
-                self.value[key] = value
-            except (IndexError, ValueError):
-                pass  # the general way says what is wrong
-            else:
-                return
+        if methods.is_plain(key) and self.owns_buffer() and wrote(self.value, key, value):
+            return
         y = PUBLIC["setitem"](self.value, key, value)
         self.replace(y if y.dtype == self.dtype else y.astype(self.dtype))
 
@@ -509,6 +504,15 @@ def fits_into(x: Tensor, z: Any) -> bool:
     known = np.result_type(x.value, z)
     return known == x.dtype and x.dtype.kind in GRADFUL and (
         shape == () or (len(shape) <= x.ndim and np.broadcast_shapes(shape, x.shape) == x.shape))
+
+
+def wrote(x: Any, key: Any, value: Any) -> bool:
+    """Write into ``x``; False where NumPy refuses: the general way then says what is wrong."""
+    try:
+        x[key] = value
+    except (IndexError, ValueError):
+        return False
+    return True
 
 
 def conjugate(dy: Any) -> Any:
