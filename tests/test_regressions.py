@@ -255,3 +255,12 @@ def test_habits_of_dim_and_keepdim():
     assert ad.cat([x, x], dim=1).shape == (2, 6)
     assert ad.zeros_like(x).tolist() == [[0.0] * 3] * 2
     assert ad.ones_like(np.zeros(2, np.float32)).dtype == np.float32
+
+
+def test_float_power_is_of_floats():
+    assert np.float_power(ad.tensor([2, 4]), -1).tolist() == [0.5, 0.25]
+    x = ad.tensor(np.array([2.0], np.float32), requires_grad=True)
+    y = np.float_power(x, 3)
+    assert y.dtype == np.float64
+    y.sum().backward()
+    assert x.grad.tolist() == [12.0]

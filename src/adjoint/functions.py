@@ -15,6 +15,7 @@ from adjoint.core.node import aval_of
 from adjoint.core.primitive import Label, Primitive
 from adjoint.errors import ArgumentError, GraphError, RuleError, ShapeError
 from adjoint.transforms import vjp as reverse
+from adjoint.transforms.trees import zeros
 
 from .exits import bottom, is_tracked
 from .ops.declare import shape_of
@@ -172,7 +173,7 @@ class Application:
         ctx, ys = self.context, outputs_of(y)
         dys: Any = dy if isinstance(dy, Parts) else (dy,)
         if ctx._materialize:
-            dys = [zeros_like(v) if d is None else d for d, v in zip(dys, ys, strict=True)]
+            dys = [zeros(v) if d is None else d for d, v in zip(dys, ys, strict=True)]
         recorded = any(isinstance(v, Box) for v in (*dys, *ys, *xs))
         if recorded:
             self.check_attributes(needs)
@@ -237,7 +238,7 @@ class Application:
         def pullback(dy: Any) -> Any:
             parts = self.vjp(Parts(dy) if isinstance(dy, tuple) else dy, y, *xs, needs)
             return tuple(dxs[n] * 0.0 if parts[n] is None else parts[n] * 1.0 for n in moving)
-        at = tuple(map(zeros_like, outputs_of(y))) if self.several else zeros_like(y)
+        at = tuple(map(zeros, outputs_of(y))) if self.several else zeros(y)
         _, transposed = reverse(pullback, at)
         (dy,) = transposed(tuple(conjugate(dxs[n]) for n in moving))
         return Parts(map(conjugate, dy)) if self.several else conjugate(dy)
@@ -247,12 +248,6 @@ def same(x: Any, z: Any) -> bool:
     """Whether two arrays hold the same values (a graph may have its own copy of one)."""
     return x is z or (not isinstance(x, Box) and aval_of(x) is aval_of(z)
                       and np.array_equal(x, z, equal_nan=aval_of(x).inexact))
-
-
-def zeros_like(y: Any) -> Any:
-    """Zeros in the shape and dtype of a result."""
-    known = aval_of(y)
-    return np.zeros(known.shape, known.dtype)[()]
 
 
 def outputs_of(y: Any) -> tuple[Any, ...]:

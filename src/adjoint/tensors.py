@@ -144,12 +144,7 @@ class Tensor(Tracked):
         view.flags.writeable = False
         return view
 
-    def item(self) -> Any:
-        """The one element as a Python number."""
-        if self.aval.size != 1:
-            raise ShapeError(f"item() and number formats need one element; the shape is "
-                             f"{self.shape}. Use x.tolist(), or print x")
-        return np.asarray(self.concrete()).item()
+    item = methods.number
 
     def __repr__(self) -> str:
         if self.level > 0 and self.level not in live:

@@ -20,6 +20,7 @@ from .cases import array_cases, elementwise_cases
 from .complexes import conjugate, real
 from .declare import annihilate as zero_wins
 from .declare import (
+    arrayed,
     batch_elementwise,
     broadcast_shape,
     constant,
@@ -139,7 +140,7 @@ def _power_impl(x: Any, z: Any) -> Any:
 
 power = elementwise(
     "power", _power_impl, lambda y, x, z: zero_wins(z, x ** (z - 1)),
-    lambda y, x, z: y * _log_of_base(x, y.dtype), numpy=[np.power, np.float_power],
+    lambda y, x, z: y * _log_of_base(x, y.dtype), numpy=[np.power],
     label=Label("{0} ^ {1}", "{{{0}}}^{{{1}}}", (r"{1}\,{{{0}}}^{{{1} - 1}}", r"{y}\ln {0}"),
                 "power rule"),
     singular=True, domain=((0.5, 2.0), (-2.0, 2.0)), scalar=math.pow,
@@ -362,3 +363,16 @@ def astype(x: Any, dtype: Any, copy: bool = True) -> Any:
     """
     dtype = np.dtype(dtype)
     return _cast(x, dtype=dtype) if dtype.kind in "fc" else _round_off(x, dtype=dtype)
+
+
+@function(np.float_power)
+def float_power(x: Any, z: Any) -> Any:
+    """The power of floating point numbers: integers and float32 are cast to float64 first.
+
+        y = x^z,    dy/dx = z x^(z - 1),    dy/dz = y ln x
+
+    >>> ad.float_power([2, 4], -1)
+    array([0.5 , 0.25])
+    """
+    x = arrayed(x)
+    return power(astype(x, np.result_type(x.dtype, np.float64)), z)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from adjoint.core.box import bind
 from adjoint.core.node import aval
-from adjoint.core.primitive import Label
+from adjoint.core.primitive import REGISTRY, Label
 from adjoint.errors import ArgumentError, ShapeError
 
 from . import loops
@@ -68,8 +69,6 @@ def restored(y: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
 def batched(name: str) -> Any:
     """The batch rule of a reduction: the same over axes one further."""
     def batch(size: int, axes: Any, x: Any, axis: Axes, **params: Any) -> Any:
-        from adjoint.core.box import bind
-        from adjoint.core.primitive import REGISTRY
         shifted = tuple(a + 1 for a in full(axis, len(shape_of(x)) - 1))
         return bind(REGISTRY[name], (x,), {"axis": shifted, **params}), 0
     return batch
