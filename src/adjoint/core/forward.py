@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjoint.errors import RuleError
 
-from .box import Box, bind
+from .box import Box, Level, bind
+from .careful import factor, has_nan, released
 from .node import MODES, aval_of, new
 from .primitive import REGISTRY, Primitive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+AS_IT_IS = nullcontext()
 
 
 class Dual(Box):
@@ -34,12 +38,20 @@ class Dual(Box):
             raise RuleError(f"{row} has no jvp rule, so forward mode cannot pass it; use ad.grad "
                             "or ad.vjp there")
         dxs = [a.tangent if m else None for a, m in zip(args, mine, strict=True)]
-        if row.singular:
-            with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
-                dy = row.jvp(dxs, y, *xs, **params)
-        else:
-            dy = row.jvp(dxs, y, *xs, **params)
+        dy = push(row, dxs, y, xs, params)
         return y if dy is None else dual(y, spread(dy, aval_of(y), row), level)
+
+
+def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: dict[str, Any]
+         ) -> Any:
+    """The tangent of one step. A NaN may have been 0 * inf: then once more, with care."""
+    with np.errstate(all="ignore") if row.singular else AS_IT_IS:
+        dy = row.jvp(dxs, y, *xs, **params)
+        if dy is None or not has_nan(dy) or MODES.get().strict:
+            return dy
+        with Level() as level, np.errstate(all="ignore"):
+            dxs = [factor(dx, level, downstream=False) for dx in dxs]
+            return released(row.jvp(dxs, y, *xs, **params), level)
 
 
 def dual(value: Any, tangent: Any, level: int) -> Dual:

@@ -183,6 +183,7 @@ class Modes(NamedTuple):
     site: Callable[[], Any] | None = None  # says which line of the user's asked for an operation
     tapes: tuple[list[Node], ...] = ()  # every new Node is appended to each, with its value
     whole: bool = False  # constants are kept, so that recorded steps can be run again (checkpoint)
+    strict: bool = False  # 0 * inf is NaN, as IEEE has it
     trace: Any = None  # the sub-Graph being traced: the barrier that outside values do not pass
 
 

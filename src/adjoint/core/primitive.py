@@ -45,6 +45,8 @@ class Primitive:
     keeps   subset of ``{"x", "y", 0, 1, ...}``           what vjp reads: all arguments, the
                                                           result, argument i
     scalar  ``scalar(*floats) -> float``                  the `math` function for plain floats
+    zero_wins  ``zero_wins(downstream, *xs, **p) -> y``   the product that a zero among the
+                                                          arguments downstream (booleans) cancels
     kink    ``kink(*xs, **p) -> mask``                    where the one-sided derivatives differ
     cases   ``cases(rng) -> iterator of Case``            valid arguments, for tests and docs
     ======  ============================================  =====================================
@@ -64,6 +66,7 @@ class Primitive:
     label: Label = field(default_factory=Label)
     keeps: frozenset[str | int] = frozenset()
     scalar: Rule = None
+    zero_wins: Rule = None
     kink: Rule = None
     cases: Rule = None
     alias: bool = False  # the result may share its input's memory

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from adjoint.errors import GraphError, RuleError
 
-from .box import Box, bind
+from .box import Box, Level, bind
+from .careful import factor, has_nan, released
 from .node import MODES, Node, aval_of, constant, ndarray, new, node
 from .primitive import CONSTANT, REGISTRY, Primitive
 
@@ -85,18 +86,40 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
     """Walk the graph newest first with one buffer of cotangents; return {leaf: cotangent}.
 
     ``seeds`` is {node: cotangent}. With ``record`` (a Tracked class and its level) the rules run on
-    Boxes, so that the sweep is itself recorded and can be differentiated again. A cotangent that
-    two paths reach is summed in the order of the sweep; a structural zero is None and never an
-    array.
+    Boxes, so that the sweep is itself recorded and can be differentiated again. If a NaN comes out,
+    the walk is done once more with care (`core/careful.py`): it may have been 0 * inf.
+    """
+    nodes, answers = order(seeds), {}
+    strict = MODES.get().strict
+    leaves = walk(nodes, seeds, seen_as(record), record is None, None if strict else answers)
+    if leaves is None or (not strict and any(map(has_nan, leaves.values()))):
+        with Level() as level:
+            wrapped = {n: factor(dy, level, downstream=True) for n, dy in seeds.items()}
+            leaves = walk(nodes, wrapped, seen_as(record), False, answers, level) or {}
+            leaves = {n: released(dy, level) for n, dy in leaves.items()}
+    if not retain:
+        for n in nodes:
+            if n.inputs:
+                n.value = n.inputs = None  # pyright: ignore[reportAttributeAccessIssue] - freed
+    return leaves
+
+
+def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
+         answers: dict[Node, Any] | None, level: int = 0) -> dict[Any, Any] | None:
+    """One pass over ``nodes``. A cotangent that two paths reach is summed in the order of the pass.
+
+    A structural zero is None and never an array. ``flat`` writes one and two arguments out. What
+    users' functions gave is kept in ``answers``, so that they are called once; a plain walk that
+    would show them a NaN ends there, with None. ``level`` is that of the Factors in a careful walk.
     """
     buffer, leaves, owned = dict(seeds), {}, set[Node]()
-    get, take, see = buffer.get, buffer.pop, seen_as(record)
-    for n in order(buffer):
+    get, take = buffer.get, buffer.pop
+    for n in nodes:
         dy = take(n, None)
         if dy is None:
             continue
         row, inputs, here = n.prim, n.inputs, n.aval
-        arity = len(inputs) if record is None and not n.params else 3
+        arity = len(inputs) if flat and not n.params else 3
         if arity == 2:  # one and two arguments written out: a quarter faster than the loop below
             a, b = inputs
             x, z = a.value, b.value
@@ -129,13 +152,26 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
             leaves[n] = dy
         else:
             needs = tuple([i.prim is not CONSTANT for i in inputs])
-            parts = row.vjp(dy, see(n), *map(see, inputs), needs, **n.params)
+            if row.effects == "callback" and answers is not None:
+                if not level and has_nan(dy):
+                    return None
+                parts = answered(answers, n, dy, see, needs, level)
+            else:
+                parts = row.vjp(dy, see(n), *map(see, inputs), needs, **n.params)
             for source, part in zip(inputs, parts, strict=True):
                 if part is not None and source.prim is not CONSTANT:
                     add_to(buffer, owned, source, fit(part, source.aval, row))
-        if not retain and inputs:
-            n.value = n.inputs = None  # pyright: ignore[reportAttributeAccessIssue] - freed
     return leaves
+
+
+def answered(answers: dict[Node, Any], n: Node, dy: Any, see: Any, needs: tuple[bool, ...],
+             level: int) -> tuple[Any, ...]:
+    """The parts from a user's function, which is called once and never sees a Factor."""
+    if n not in answers:
+        answers[n] = n.prim.vjp(
+            released(dy, level), see(n), *map(see, n.inputs), needs, **n.params)
+    parts = answers[n]
+    return factor(parts, level, downstream=True) if level else parts
 
 
 def add_to(buffer: dict[Node, Any], owned: set[Node], source: Node, part: Any) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from adjoint.core.node import aval, aval_of, ndarray
+from adjoint.core.careful import has_nan
+from adjoint.core.node import aval, aval_of
 from adjoint.core.primitive import PUBLIC, Label
 
 from . import loops
 from .cases import array_cases, elementwise_cases
 from .complexes import conjugate, real
-from .declare import annihilate as zero_wins
 from .declare import (
     arrayed,
     batch_elementwise,
@@ -26,7 +26,6 @@ from .declare import (
     constant,
     dtype_of,
     elementwise,
-    finite,
     function,
     general,
     kind_of,
@@ -62,6 +61,7 @@ multiply = elementwise(
     "multiply", np.multiply, lambda y, x, z: z, lambda y, x, z: x, numpy=[np.multiply],
     label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"), "product rule"), scalar=operator.mul,
     vjp=lambda dy, y, x, z, needs: (dy * z if needs[0] else None, dy * x if needs[1] else None),
+    zero_wins=lambda downstream, x, z: annihilate(x, z) if downstream[0] else annihilate(z, x),
     doc="""The product, element by element.
 
         y = x z,    dy/dx = z,    dy/dz = x
@@ -77,13 +77,13 @@ def _inverse(z: Any) -> Any:
 
 
 def _divide_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
-    """dy/dx = 1/z and dy/dz = -y/z share dy/z; where that is not finite they are taken apart."""
+    """dy/dx = 1/z and dy/dz = -y/z share dy/z."""
     dx = dy / z
-    dz = dx * y if needs[1] else dx
-    if isinstance(dz, (np.number, ndarray)) and finite(dz):
-        return dx if needs[0] else None, -dz if needs[1] else None
-    return (zero_wins(dy, _inverse(z)) if needs[0] else None,
-            -zero_wins(dy, y / z) if needs[1] else None)
+    return dx if needs[0] else None, -(dx * y) if needs[1] else None
+
+
+def _divide_where_zero_wins(downstream: Any, x: Any, z: Any) -> Any:
+    return annihilate(x, _inverse(z)) if downstream[0] else annihilate(_inverse(z), x)
 
 
 divide = elementwise(
@@ -92,7 +92,7 @@ divide = elementwise(
                                         (r"\frac{{1}}{{{1}}}", r"-\frac{{{y}}}{{{1}}}"),
                                         "quotient rule"),
     singular=True, domain=((-2.0, 2.0), NONZERO), scalar=operator.truediv, vjp=_divide_vjp,
-    keeps=frozenset({"y", 1}), singular_at=[(1.0, 0.0), (0.0, 0.0)],
+    zero_wins=_divide_where_zero_wins, keeps=frozenset({"y", 1}), singular_at=[(1.0, 0.0), (0.0, 0.0)],
     doc="""The quotient, element by element.
 
         y = x / z,    dy/dx = 1 / z,    dy/dz = -x / z^2
@@ -139,7 +139,7 @@ def _power_impl(x: Any, z: Any) -> Any:
 
 
 power = elementwise(
-    "power", _power_impl, lambda y, x, z: zero_wins(z, x ** (z - 1)),
+    "power", _power_impl, lambda y, x, z: annihilate(z, x ** (z - 1)),
     lambda y, x, z: y * _log_of_base(x, y.dtype), numpy=[np.power],
     label=Label("{0} ^ {1}", "{{{0}}}^{{{1}}}", (r"{1}\,{{{0}}}^{{{1} - 1}}", r"{y}\ln {0}"),
                 "power rule"),
@@ -271,19 +271,21 @@ remainder = elementwise(
 # ---- 0 * inf = 0, if the 0 stands downstream (DESIGN 6)
 
 def _annihilate_impl(first: Any, second: Any) -> Any:
-    with np.errstate(invalid="ignore"):
-        y = np.multiply(first, second)
+    y = np.multiply(first, second)
+    if not has_nan(y):
+        return y
     return np.where(np.equal(first, 0) & ~np.isfinite(second), y.dtype.type(0), y)[()]
 
 
 def _annihilate_vjp(dy: Any, y: Any, first: Any, second: Any, needs: Any) -> tuple[Any, Any]:
-    return (zero_wins(dy, second) if needs[0] else None, zero_wins(first, dy) if needs[1] else None)
+    return (annihilate(dy, second) if needs[0] else None,
+            annihilate(first, dy) if needs[1] else None)
 
 
 def _annihilate_jvp(dxs: Any, y: Any, first: Any, second: Any) -> Any:
     dfirst, dsecond = dxs
-    return total([None if dfirst is None else zero_wins(dfirst, second),
-                  None if dsecond is None else zero_wins(first, dsecond)])
+    return total([None if dfirst is None else annihilate(dfirst, second),
+                  None if dsecond is None else annihilate(first, dsecond)])
 
 
 def _annihilate_lower(b: Any, first: Any, second: Any) -> Any:
@@ -298,6 +300,7 @@ def _annihilate_lower(b: Any, first: Any, second: Any) -> Any:
 
 annihilate = general(
     "annihilate", _annihilate_impl, jvp=_annihilate_jvp, vjp=_annihilate_vjp, elementwise=True,
+    singular=True, arity=2,
     aval=lambda a, b: aval(broadcast_shape("annihilate", a, b),
                            dtype_of(np.multiply, kind_of(a), kind_of(b))),
     batch=batch_elementwise("annihilate"), lower=_annihilate_lower, keeps=frozenset({0, 1}),

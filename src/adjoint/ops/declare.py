@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dis
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjoint.core.box import BINARY, Box, bind, evaluate
+from adjoint.core.careful import has_nan
 from adjoint.core.node import NO_PARAMS, aval, float64, ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC, Label, Primitive, register
 from adjoint.core.reverse import Tracked
@@ -87,7 +88,7 @@ def promoted(*avals: Any) -> Any:
 
 # ---- products with a partial
 
-def product(partial: Any, times: Function | None) -> Function:
+def product(partial: Any) -> Function:
     """The function (d, y, *xs) -> d * partial.
 
     Literals are resolved here, once: a value of the user's may be the int 1 too.
@@ -96,33 +97,41 @@ def product(partial: Any, times: Function | None) -> Function:
         return lambda d, *_: d
     if partial == -1:
         return lambda d, *_: -d
-    return (lambda d, *ys: times(d, partial(*ys))) if times else (lambda d, *ys: d * partial(*ys))
+    return lambda d, *ys: d * partial(*ys)
 
 
-def annihilate(first: Any, second: Any) -> Any:
-    """``first * second``, but 0 where ``first`` is 0 and ``second`` is infinite or NaN.
+def multilinear(row: Primitive) -> Primitive:
+    """``row``, a sum of products, whose ``zero_wins`` is itself with an impl in which zeros win."""
+    @lru_cache(maxsize=64)
+    def version(downstream: tuple[bool, ...]) -> Primitive:
+        def impl(*xs: Any, **params: Any) -> Any:
+            return where_zero_wins(row.impl, downstream, xs, params)
+        return replace(row, impl=impl)
+    return replace(row, zero_wins=lambda downstream, *xs, **params: bind(
+        version(downstream), xs, params))
 
-    ``first`` is the factor further downstream. One test finds out whether 0 * inf happened at all:
-    NaN is the only number that is not itself, and a dot product of an array with itself is NaN if
-    an element is.
+
+def where_zero_wins(impl: Function, downstream: Sequence[bool], xs: Sequence[Any],
+                    params: dict[str, Any]) -> Any:
+    """A sum of products, in which no term counts whose factors downstream are zero.
+
+    Only if a NaN came out are the terms looked at: those that are finite are summed without the
+    others, and of the others it is counted how many are alive, and with which sign.
     """
-    if isinstance(first, Box) or isinstance(second, Box):
-        return PUBLIC["annihilate"](first, second)
-    y = first * second
-    if y.__class__ is float64:
-        return y if y == y or first != 0 else y.dtype.type(0)
-    flat = y if y.ndim == 1 else y.ravel()
-    total = flat.dot(flat)
-    return y if total == total else np.where(np.equal(first, 0), y.dtype.type(0), y)[()]
-
-
-def finite(y: Any) -> bool:
-    """Whether all of an array is finite, and far enough from overflow: one dot product tells."""
-    if y.__class__ is not ndarray:
-        return y - y == 0
-    flat = y if y.ndim == 1 else y.ravel()
-    s = flat.dot(flat)
-    return s - s == 0
+    y = impl(*xs, **params)
+    if not has_nan(y):
+        return y
+    with np.errstate(all="ignore"):
+        def products(up: Function, down: Function) -> Any:
+            return impl(*[down(x) if d else up(x) for x, d in zip(xs, downstream, strict=True)],
+                        **params)
+        finite_part = products(lambda x: np.where(np.isfinite(x), x, 0), np.asarray)
+        alive = products(np.ones_like, lambda x: (x != 0) * 1.0) - products(
+            lambda x: np.isfinite(x) * 1.0, lambda x: (x != 0) * 1.0)
+        sign = products(np.sign, np.sign) - products(
+            lambda x: np.where(np.isfinite(x), np.sign(x), 0), np.sign)
+        infinite = np.where(np.abs(sign) == alive, sign * np.inf, np.nan)
+        return np.where(alive > 0, infinite, finite_part).astype(y.dtype)[()]
 
 
 def total(parts: Sequence[Any]) -> Any:
@@ -162,17 +171,15 @@ def elementwise(name: str, impl: Function, *partials: Any, label: Label, numpy: 
     ``kinks`` and ``singular_at`` give the cases; ``code`` is the scalar function it lowers to (its
     own name if empty).
     """
-    back = [product(p, annihilate if singular else None) for p in partials]
-    forth = [product(p, (lambda d, p: annihilate(p, d)) if singular else None) for p in partials]
+    parts = [product(p) for p in partials]
 
     def jvp(dxs: Any, y: Any, *xs: Any) -> Any:
         return total([None if d is None else part(d, y, *xs)
-                      for d, part in zip(dxs, forth, strict=True)])
-
+                      for d, part in zip(dxs, parts, strict=True)])
 
     cases = elementwise_cases(domains_of(domain, len(partials)), kinks, singular_at, without)
     derived: dict[str, Any] = {
-        "jvp": jvp, "vjp": elementwise_vjp(partials, back, singular),
+        "jvp": jvp, "vjp": elementwise_vjp(partials, parts),
         "aval": known_elementwise(name, impl), "batch": batch_elementwise(name),
         "lower": lower_elementwise(code or name, impl), "keeps": reads(partials),
         "depends": "elementwise", "cases": cases, "label": label, "singular": singular}
@@ -192,11 +199,11 @@ def known_elementwise(name: str, impl: Function) -> Function:
         broadcast_shape(name, *avals), dtype_of(impl, *map(kind_of, avals)))
 
 
-def elementwise_vjp(partials: Sequence[Any], back: Sequence[Function], singular: bool) -> Function:
+def elementwise_vjp(partials: Sequence[Any], back: Sequence[Function]) -> Function:
     """The joint vjp of an elementwise row, written out for one and two arguments."""
     if len(partials) == 1:
         (p,), (part,) = partials, back
-        if isinstance(p, int) or singular:
+        if isinstance(p, int):
             return lambda dy, y, x, needs: (part(dy, y, x),)
         return lambda dy, y, x, needs: (dy * p(y, x),)  # the same with one call less
     if len(partials) == 2:
@@ -252,14 +259,18 @@ def bilinear(name: str, impl: Function, left: Function, right: Function, known: 
         return (left(dy, x, z, **params) if needs[0] else None,
                 right(dy, x, z, **params) if needs[1] else None)
     derived: dict[str, Any] = {"jvp": jvp, "vjp": vjp, "label": label, "keeps": frozenset("x")}
-    row = register(Primitive(name, impl, known, **derived | fields))
+    row = register(multilinear(Primitive(name, impl, known, **derived | fields)))
     return public(row, 2, numpy, doc)
 
 
 def general(name: str, impl: Function, *, numpy: Sequence[Any] = (), doc: str = "", arity: int = 0,
-            **fields: Any) -> Function:
-    """A row with jvp and vjp both written; the adjoint test holds them against each other."""
-    return public(register(Primitive(name, impl, **fields)), arity, numpy, doc)
+            products: bool = False, **fields: Any) -> Function:
+    """A row with jvp and vjp both written; the adjoint test holds them against each other.
+
+    ``products`` says that it is a sum of products of its arguments.
+    """
+    row = Primitive(name, impl, **fields)
+    return public(register(multilinear(row) if products else row), arity, numpy, doc)
 
 
 @dataclass(frozen=True)

@@ -273,7 +273,7 @@ def _einsum_cases(rng: np.random.Generator) -> Any:
 _einsum = general(
     "einsum", _einsum_impl, aval=_einsum_known,
     vjp=_einsum_vjp, jvp=_einsum_jvp, keeps=frozenset("x"), batch=_batch_einsum,
-    lower=_lower_einsum,
+    lower=_lower_einsum, products=True,
     label=Label("einsum({subscripts}, {0}, ...)", r"\mathrm{{einsum}}({0}, \dots)",
                 (r"\mathrm{{einsum}}(\cdot, \dots)",), "product rule"),
     cases=Cases(_einsum_cases))

@@ -12,13 +12,12 @@ import numpy as np
 
 from adjoint.core.box import Box
 from adjoint.core.node import aval
-from adjoint.core.primitive import Label
+from adjoint.core.primitive import PUBLIC, Label
 from adjoint.errors import ArgumentError
 
 from . import loops
 from .cases import Case, Cases, array_cases, draw, elementwise_cases
 from .declare import (
-    annihilate,
     arrayed,
     batch_elementwise,
     broadcast_shape,
@@ -254,7 +253,7 @@ def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: 
 relu = elementwise(
     "relu", lambda x: np.maximum(x, 0),
     lambda y, x: where(y > 0.0, y.dtype.type(1.0), y.dtype.type(0.0)),
-    vjp=lambda dy, y, x, needs: (annihilate(y > 0.0, dy),), kinks=[(0.0,)],
+    vjp=lambda dy, y, x, needs: (PUBLIC["annihilate"](y > 0.0, dy),), kinks=[(0.0,)],
     jvp=lambda dxs, y, x: None if dxs[0] is None else where(y > 0.0, dxs[0], 0.0),
     lower=lambda b, x: b.elementwise("relu", x),
     label=Label("relu({0})", r"\mathrm{{ReLU}}({0})", (r"[{0} > 0]",), "rectifier"),

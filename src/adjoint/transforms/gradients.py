@@ -9,7 +9,7 @@ import numpy as np
 
 from adjoint import hooks
 from adjoint.core.box import Box, Level
-from adjoint.core.forward import Dual, dual, spread
+from adjoint.core.forward import Dual, dual, push, spread
 from adjoint.core.node import Leaf, aval_of, leaf, private
 from adjoint.core.reverse import order, sweep, tracked
 from adjoint.errors import ArgumentError, DTypeError, RuleError, ShapeError, UnusedInputError
@@ -296,9 +296,8 @@ def moved(n: Any, found: dict[Any, Any]) -> Any:
     """The tangent of one step, from those of its inputs."""
     if n.prim.jvp is None:
         raise RuleError(f"{n.prim} has no jvp rule, so forward mode cannot pass it; use ad.vjp")
-    with np.errstate(all="ignore"):
-        dy = n.prim.jvp([found.get(i) for i in n.inputs], n.value, *[i.value for i in n.inputs],
-                        **n.params)
+    dy = push(n.prim, [found.get(i) for i in n.inputs], n.value,
+              [i.value for i in n.inputs], n.params)
     return None if dy is None else spread(dy, n.aval, n.prim)
 
 

@@ -1,0 +1,68 @@
+"""Where zero meets infinity: products in which the factor downstream wins (the second look).
+
+A zero downstream cancels a non-finite number upstream, never the reverse: ``where(x > 0, sqrt(x),
+0)`` has the derivative 0 at 0, though that of sqrt is infinite there. Products are made plainly, as
+NumPy makes them; 0 * inf leaves a NaN, and only if one comes out is the work done once more, with
+every cotangent (or tangent) in the custody of a `Factor`: rules then meet a Box, and each product
+that they make becomes the one in which the zero wins.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .box import Box, bind
+from .node import aval_of, ndarray, new
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .primitive import Primitive
+
+
+class Factor(Box):
+    """A cotangent, which is downstream of what it is multiplied with, or a tangent: upstream."""
+
+    __slots__ = ("downstream",)
+    downstream: bool
+
+    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply ``row`` one level down; in a product the zero downstream wins."""
+        mine = [isinstance(a, Factor) and a.level == self.level for a in args]
+        xs = [a.value if m else a for a, m in zip(args, mine, strict=True)]
+        if row.zero_wins is None or all(mine):
+            y = bind(row, xs, params)
+        else:
+            y = row.zero_wins(tuple([m is self.downstream for m in mine]), *xs, **params)
+        return y if row.nondiff else factor(y, self.level, self.downstream)
+
+
+def factor(value: Any, level: int, downstream: bool) -> Any:
+    """A Factor, without its constructor; None is a structural zero."""
+    if isinstance(value, tuple):
+        return value.__class__([factor(v, level, downstream) for v in value])
+    if value is None:
+        return None
+    y = new(Factor)
+    y.value, y.aval, y.level, y.downstream = value, aval_of(value), level, downstream
+    return y
+
+
+def released(x: Any, level: int) -> Any:
+    """What a Factor of this level holds."""
+    if isinstance(x, tuple):
+        return x.__class__([released(part, level) for part in x])
+    return x.value if isinstance(x, Factor) and x.level == level else x
+
+
+def has_nan(x: Any) -> bool:
+    """Whether an array has a NaN: then, and only then, its product with itself is not itself."""
+    while isinstance(x, Box):
+        x = x.value
+    if x.__class__ is ndarray:
+        flat = x if x.ndim == 1 else x.ravel()
+        s = flat.dot(flat)
+        return bool(s != s)
+    if isinstance(x, tuple):
+        return any(map(has_nan, x))
+    return x is not None and bool(x != x)
