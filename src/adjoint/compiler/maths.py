@@ -11,6 +11,7 @@ import numpy as np
 
 from adjoint.ops.exponential import log_sigmoid, sigmoid, softplus
 from adjoint.ops.select import relu
+from adjoint.ops.special import digamma, erf, erfc, gammaln
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,14 +40,16 @@ UNARY = {
 BINARY = {
     "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.true_divide,
     "power": np.power, "floor_divide": np.floor_divide, "remainder": np.remainder,
-    "arctan2": np.arctan2, "logaddexp": np.logaddexp,
+    "arctan2": np.arctan2, "logaddexp": np.logaddexp, "logaddexp2": np.logaddexp2,
+    "hypot": np.hypot, "fmod": np.fmod, "copysign": np.copysign,
     "maximum": np.maximum, "minimum": np.minimum,
     "less": np.less, "less_equal": np.less_equal, "greater": np.greater,
     "greater_equal": np.greater_equal, "equal": np.equal, "not_equal": np.not_equal,
     "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor,
     "bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "bitwise_xor": np.bitwise_xor}
 # Functions that NumPy lacks: the row's own implementation is their only definition.
-OWN = {f.row.name: f.row.impl for f in (sigmoid, log_sigmoid, softplus, relu)}
+OWN = {f.row.name: f.row.impl for f in (
+    sigmoid, log_sigmoid, softplus, relu, erf, erfc, gammaln, digamma)}
 
 MATHS: dict[str, Scalar] = {
     **{name: Scalar(1, f) for name, f in UNARY.items()},

@@ -376,7 +376,7 @@ _getitem = general(
     lower=_lower_getitem, keeps=INDICES, cases=Cases(key_cases, NOT_BROADCAST),
     label=Label("{0}[{key}]", "{0}_{{{key}}}", ("1",), "selection"))
 _scatter = general(
-    "scatter", _scatter_impl, vjp=_scatter_vjp, jvp=_scatter_jvp, lower=_lower_scatter,
+    "getitem_transpose", _scatter_impl, vjp=_scatter_vjp, jvp=_scatter_jvp, lower=_lower_scatter,
     aval=lambda dy, *indices, key, shape: aval(shape, dy.dtype), keeps=INDICES,
     batch=_batch_scatter, cases=Cases(_scatter_cases, NOT_BROADCAST),
     label=Label("scatter({0})", r"\mathrm{{scatter}}({0})", ("1",), "selection"))
