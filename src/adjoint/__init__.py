@@ -29,7 +29,16 @@ from .creation import (
     zeros_like,
 )
 from .functions import Function
-from .modes import enable_grad, is_grad_enabled, line_of, no_grad, set_grad_enabled, sites, tape
+from .modes import (
+    enable_grad,
+    is_grad_enabled,
+    line_of,
+    no_grad,
+    set_grad_enabled,
+    sites,
+    strict,
+    tape,
+)
 from .tensors import Tensor, tensor
 from .transforms import (
     checkpoint,
@@ -60,7 +69,9 @@ __all__ = [  # what stands here by import; the functions of the rows are added b
 _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn",
          "manual_seed": "nn"}
 _MODULES = ("checking", "cli", "compiler", "data", "nn", "optim", "show", "teach")
-_HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item", "scatter"}
+_HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item",
+           "getitem_transpose", "sinc_derivative", "modified_bessel", "frexp_exponent",
+           "unwrap_shift"}
 
 for _name, _f in _PUBLIC.items():
     if _name not in _HIDDEN and _name not in globals():

@@ -140,7 +140,7 @@ class Application:
         name = self.cls.__name__
         return Primitive(
             name, self.run, aval=self.known, vjp=self.vjp, jvp=self.jvp,
-            keeps=frozenset({"x", "y"}), several=self,  # pyright: ignore[reportArgumentType] - a truth known later
+            keeps=frozenset({"x", "y"}), effects="callback", several=self,  # pyright: ignore[reportArgumentType] - a truth known later
             label=Label(name + "({0}, ...)", rf"\mathrm{{{{{name}}}}}({{0}}, \dots)"))
 
     def __bool__(self) -> bool:

@@ -75,6 +75,23 @@ def is_grad_enabled() -> bool:
     return MODES.get().paused == 0
 
 
+def strict() -> GradMode:
+    """A block in which 0 * inf is NaN in derivatives too, as IEEE 754 has it.
+
+    Elsewhere a zero downstream cancels what is not finite upstream (DESIGN 6), so that the branch
+    that `where` did not take contributes nothing. Holds in sweeps and in forward mode, for this
+    thread or task; also a decorator.
+
+    >>> f = lambda x: np.where(x > 0, np.sqrt(x), 0.0)
+    >>> ad.grad(f)(0.0)
+    0.0
+    >>> with ad.strict():
+    ...     ad.grad(f)(0.0)
+    nan
+    """
+    return GradMode(lambda modes: modes._replace(strict=True))
+
+
 class tape(Mode):  # noqa: N801 - a function to its users, like open
     """A block that holds every Node made inside, in order, each with its value and its line.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from .primitive import REGISTRY, Primitive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-AS_IT_IS = nullcontext()
 
 
 class Dual(Box):
@@ -45,13 +42,16 @@ class Dual(Box):
 def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: dict[str, Any]
          ) -> Any:
     """The tangent of one step. A NaN may have been 0 * inf: then once more, with care."""
-    with np.errstate(all="ignore") if row.singular else AS_IT_IS:
+    if row.singular:
+        with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
+            dy = row.jvp(dxs, y, *xs, **params)
+    else:
         dy = row.jvp(dxs, y, *xs, **params)
-        if dy is None or not has_nan(dy) or MODES.get().strict:
-            return dy
-        with Level() as level, np.errstate(all="ignore"):
-            dxs = [factor(dx, level, downstream=False) for dx in dxs]
-            return released(row.jvp(dxs, y, *xs, **params), level)
+    if dy is None or not has_nan(dy) or MODES.get().strict:
+        return dy
+    with Level() as level, np.errstate(all="ignore"):
+        dxs = [factor(dx, level, downstream=False) for dx in dxs]
+        return released(row.jvp(dxs, y, *xs, **params), level)
 
 
 def dual(value: Any, tangent: Any, level: int) -> Dual:

@@ -151,27 +151,29 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
         elif not inputs:
             leaves[n] = dy
         else:
-            needs = tuple([i.prim is not CONSTANT for i in inputs])
-            if row.effects == "callback" and answers is not None:
-                if not level and has_nan(dy):
-                    return None
-                parts = answered(answers, n, dy, see, needs, level)
-            else:
-                parts = row.vjp(dy, see(n), *map(see, inputs), needs, **n.params)
+            parts = pull(n, dy, see, answers, level)
+            if parts is None:
+                return None
             for source, part in zip(inputs, parts, strict=True):
                 if part is not None and source.prim is not CONSTANT:
                     add_to(buffer, owned, source, fit(part, source.aval, row))
     return leaves
 
 
-def answered(answers: dict[Node, Any], n: Node, dy: Any, see: Any, needs: tuple[bool, ...],
-             level: int) -> tuple[Any, ...]:
-    """The parts from a user's function, which is called once and never sees a Factor."""
+def pull(n: Node, dy: Any, see: Any, answers: dict[Node, Any] | None, level: int) -> Any:
+    """The part of ``dy`` for each input of ``n``; of a user's function, which is called once.
+
+    It never sees a Factor, and no NaN of a plain walk: None says that there is one.
+    """
+    needs = tuple([i.prim is not CONSTANT for i in n.inputs])
+    if n.prim.effects != "callback" or answers is None:
+        return n.prim.vjp(dy, see(n), *map(see, n.inputs), needs, **n.params)
+    if not level and has_nan(dy):
+        return None
     if n not in answers:
-        answers[n] = n.prim.vjp(
-            released(dy, level), see(n), *map(see, n.inputs), needs, **n.params)
-    parts = answers[n]
-    return factor(parts, level, downstream=True) if level else parts
+        dy = released(dy, level)
+        answers[n] = n.prim.vjp(dy, see(n), *map(see, n.inputs), needs, **n.params)
+    return factor(answers[n], level, downstream=True) if level else answers[n]
 
 
 def add_to(buffer: dict[Node, Any], owned: set[Node], source: Node, part: Any) -> None:

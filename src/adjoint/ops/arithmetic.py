@@ -92,7 +92,8 @@ divide = elementwise(
                                         (r"\frac{{1}}{{{1}}}", r"-\frac{{{y}}}{{{1}}}"),
                                         "quotient rule"),
     singular=True, domain=((-2.0, 2.0), NONZERO), scalar=operator.truediv, vjp=_divide_vjp,
-    zero_wins=_divide_where_zero_wins, keeps=frozenset({"y", 1}), singular_at=[(1.0, 0.0), (0.0, 0.0)],
+    zero_wins=_divide_where_zero_wins, keeps=frozenset({"y", 1}),
+    singular_at=[(1.0, 0.0), (0.0, 0.0)],
     doc="""The quotient, element by element.
 
         y = x / z,    dy/dx = 1 / z,    dy/dz = -x / z^2

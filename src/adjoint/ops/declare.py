@@ -17,7 +17,7 @@ import numpy as np
 
 from adjoint.core.box import BINARY, Box, bind, evaluate
 from adjoint.core.careful import has_nan
-from adjoint.core.node import NO_PARAMS, aval, float64, ndarray
+from adjoint.core.node import NO_PARAMS, aval, ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC, Label, Primitive, register
 from adjoint.core.reverse import Tracked
 from adjoint.errors import ArgumentError, ShapeError
@@ -128,8 +128,8 @@ def where_zero_wins(impl: Function, downstream: Sequence[bool], xs: Sequence[Any
         finite_part = products(lambda x: np.where(np.isfinite(x), x, 0), np.asarray)
         alive = products(np.ones_like, lambda x: (x != 0) * 1.0) - products(
             lambda x: np.isfinite(x) * 1.0, lambda x: (x != 0) * 1.0)
-        sign = products(np.sign, np.sign) - products(
-            lambda x: np.where(np.isfinite(x), np.sign(x), 0), np.sign)
+        sign = products(lambda x: np.sign(np.where(np.isnan(x), 0, x)), np.sign) - products(
+            lambda x: np.sign(np.where(np.isfinite(x), x, 0)), np.sign)
         infinite = np.where(np.abs(sign) == alive, sign * np.inf, np.nan)
         return np.where(alive > 0, infinite, finite_part).astype(y.dtype)[()]
 

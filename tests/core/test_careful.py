@@ -1,0 +1,232 @@
+"""DESIGN 6: a zero downstream cancels a non-finite number upstream, and never the reverse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import adjoint as ad
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the values, as NumPy's
+INF, NAN = np.inf, np.nan
+
+
+def by_reverse(f, x):
+    return ad.grad(lambda x: f(x).sum())(x)
+
+
+def by_forward(f, x):
+    """The diagonal of the Jacobian, from one tangent per element (all programs are elementwise,
+    or sums of them, so that tangents of ones are not enough where rows mix)."""
+    x = np.asarray(x)
+    parts = []
+    for k in np.ndindex(x.shape):
+        dx = np.zeros(x.shape)
+        dx[k] = 1.0
+        parts.append(ad.jvp(lambda x: f(x).sum(), (x,), (dx,))[1])
+    return np.reshape(parts, x.shape)
+
+
+def by_backward(f, x):
+    t = ad.tensor(x, requires_grad=True)
+    f(t).sum().backward()
+    return t.grad.numpy()
+
+
+def by_linearize(f, x):
+    x = np.asarray(x)
+    _, push = ad.linearize(lambda x: f(x).sum(), x)
+    return np.reshape([push(d.reshape(x.shape)) for d in np.eye(x.size)], x.shape)
+
+
+def by_vmap(f, x):
+    """Many at once: the others of the batch are regular points."""
+    x = np.asarray(x)
+    xs = np.stack([x, np.full(x.shape, 0.7)])
+    return ad.vmap(ad.grad(lambda x: f(x).sum()))(xs)[0]
+
+
+MODES = [by_reverse, by_forward, by_backward, by_linearize, by_vmap]
+HUGE = np.array([[1.0, INF], [0.0, 2.0]])
+
+CANCELS = {  # the factor downstream is zero: a select, a mask, a product with 0
+    "where sqrt": (lambda x: np.where(x > 0, np.sqrt(x), 0.0), 0.0, 0.0),
+    "where log": (lambda x: np.where(x > 0, np.log(x), 0.0), 0.0, 0.0),
+    "where x log x": (lambda x: np.where(x > 0, x * np.log(x), 0.0), 0.0, 0.0),
+    "where x log x, beyond": (lambda x: np.where(x > 0, x * np.log(x), 0.0), -1.0, 0.0),
+    "where x / x": (lambda x: np.where(x > 0, x / x, 1.0), 0.0, 0.0),
+    "where 1 / x": (lambda x: np.where(x > 0, 1.0 / x, x), 0.0, 1.0),
+    "where power": (lambda x: np.where(x > 0, x ** 0.5, x), 0.0, 1.0),
+    "where x, 0/0": (lambda x: np.where(x > 0, x, (x * 0) / (x * 0)), 1.0, 1.0),
+    "x sqrt(x)": (lambda x: x * np.sqrt(x), 0.0, 0.0),
+    "sqrt(x) x": (lambda x: np.sqrt(x) * x, 0.0, 0.0),
+    "x^2 log x by products": (lambda x: x * (x * np.where(x > 0, np.log(x), 0.0)), 0.0, 0.0),
+    "mask times sqrt": (lambda x: np.sqrt(x) * np.array([0.0, 1.0]), [0.0, 4.0], [0.0, 0.25]),
+    "mask divided": (lambda x: 0.0 / np.array([1.0, 2.0]) * np.sqrt(x), [0.0, 4.0], [0.0, 0.0]),
+    "einsum": (lambda x: np.einsum("i,i->", np.sqrt(x), np.array([0.0, 1.0])),
+               [0.0, 4.0], [0.0, 0.25]),
+    "dot": (lambda x: np.dot(np.sqrt(x), np.array([0.0, 1.0])), [0.0, 4.0], [0.0, 0.25]),
+    "matmul": (lambda x: np.array([[0.0, 1.0], [0.0, 3.0]]) @ np.sqrt(x), [0.0, 4.0], [0.0, 1.0]),
+    "matmul right": (lambda x: np.sqrt(x) @ np.array([[0.0, 0.0], [1.0, 3.0]]),
+                     [0.0, 4.0], [0.0, 1.0]),
+    "masked row of a product": (lambda x: (x @ HUGE) * np.array([1.0, 0.0]),
+                                [1.0, 1.0], [1.0, 0.0]),
+    "take": (lambda x: np.log(x)[[1, 1]], [0.0, 2.0], [0.0, 1.0]),
+    "perfect fit away from it": (lambda x: (np.sqrt(x) - 2.0) ** 2, 4.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", CANCELS)
+def test_a_zero_downstream_cancels(mode, name):
+    f, x, wanted = CANCELS[name]
+    np.testing.assert_allclose(mode(f, np.asarray(x, float)), wanted, atol=1e-15)
+
+
+STAYS = {  # the zero stands upstream
+    "log(exp)": (lambda x: np.log(np.exp(x)), -1000.0, NAN),
+    "sqrt(x*x)": (lambda x: np.sqrt(x * x), 0.0, NAN),
+    "sqrt(sum(x**2))": (lambda x: np.sqrt(np.sum(x ** 2)), [0.0, 0.0], NAN),
+    "sqrt of a dot": (lambda x: np.sqrt(x @ x), [0.0, 0.0], NAN),
+    "sqrt of an einsum": (lambda x: np.sqrt(np.einsum("i,i", x, x)), [0.0, 0.0], NAN),
+    "sqrt": (np.sqrt, 0.0, INF),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", STAYS)
+def test_a_zero_upstream_does_not(mode, name):
+    f, x, wanted = STAYS[name]
+    x = np.asarray(x, float)
+    np.testing.assert_array_equal(mode(f, x), np.broadcast_to(wanted, x.shape))
+
+
+def test_a_zero_tangent_against_an_infinite_partial_stays_nan():
+    """Reverse mode sums over the outputs, and has no such zero: here, and only here, they differ.
+    """
+    x = np.array([1.0, 1.0])
+    np.testing.assert_array_equal(by_reverse(lambda x: x @ HUGE, x), [INF, 2.0])
+    np.testing.assert_array_equal(by_forward(lambda x: x @ HUGE, x), [INF, NAN])
+
+
+SECOND = {
+    "perfect fit, sqrt": (lambda x: (np.sqrt(x) - 2.0) ** 2, 4.0, 0.125),
+    "perfect fit, log": (lambda x: np.log(x) ** 2, 1.0, 2.0),
+    "perfect fit, div": (lambda x: (1.0 / x - 1.0) ** 2, 1.0, 2.0),
+    "perfect fit, pow": (lambda x: (x ** 1.5 - 1.0) ** 2, 1.0, 4.5),
+    "where sqrt": (lambda x: np.where(x > 0, np.sqrt(x), 0.0), 0.0, 0.0),
+    "where x log x": (lambda x: np.where(x > 0, x * np.log(x), 0.0), 0.0, 0.0),
+    "where 1 / x": (lambda x: np.where(x > 0, 1.0 / x, x * x), 0.0, 2.0),
+    "perfect fit beside a masked pole": (
+        lambda x: (x - 1.0) ** 2 + np.where(x > 1, np.log(x - 1.0), 0.0), 1.0, 2.0),
+}
+ORDERS = {
+    "grad of grad": lambda f: ad.grad(ad.grad(f)),
+    "jvp of grad": lambda f: lambda x: ad.jvp(ad.grad(f), (x,), (1.0,))[1],
+    "grad of jvp": lambda f: ad.grad(lambda x: ad.jvp(f, (x,), (1.0,))[1]),
+    "jvp of jvp": lambda f: lambda x: ad.jvp(
+        lambda x: ad.jvp(f, (x,), (1.0,))[1], (x,), (1.0,))[1],
+    "hessian": ad.hessian,
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", SECOND)
+def test_second_order(order, name):
+    f, x, wanted = SECOND[name]
+    np.testing.assert_allclose(ORDERS[order](f)(x), wanted, atol=1e-13)
+
+
+def test_create_graph():
+    x = ad.tensor([0.0, 2.0], requires_grad=True)
+    np.where(x > 0, x * np.log(x), 0.0).sum().backward(create_graph=True)
+    first = x.grad
+    np.testing.assert_allclose(first.detach().numpy(), [0.0, np.log(2.0) + 1.0])
+    x.grad = None
+    first.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [0.0, 0.5])
+
+
+def masked(x):
+    return np.where(x > 0, x * np.log(x), 0.0).sum()
+
+
+def test_hooks_run_once():
+    x = ad.tensor([0.0, 1.0], requires_grad=True)
+    y = x * 3.0
+    seen = []
+    y.register_hook(lambda g: seen.append(np.array(g.numpy())))
+    y.retain_grad()
+    masked(y).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [0.0, 3.0 * (np.log(3.0) + 1.0)])
+    np.testing.assert_allclose(seen, [[0.0, np.log(3.0) + 1.0]])
+    np.testing.assert_allclose(y.grad.numpy(), seen[0])
+
+
+def test_a_hook_downstream_of_the_nan_runs_once():
+    x = ad.tensor([0.0, 1.0], requires_grad=True)
+    logs = np.log(x)
+    seen = []
+    logs.register_hook(lambda g: seen.append(np.array(g.numpy())))
+    np.where(x > 0, x * logs, 0.0).sum().backward()
+    np.testing.assert_allclose(seen, [[0.0, 1.0]])
+    np.testing.assert_allclose(x.grad.numpy(), [0.0, 1.0])
+
+
+def test_users_functions_see_tensors():
+    class Double(ad.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2.0
+
+        @staticmethod
+        def backward(ctx, g):
+            assert isinstance(g, ad.Tensor)
+            return g * 2.0
+    x = ad.tensor([0.0, 1.0], requires_grad=True)
+    masked(Double.apply(x)).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [0.0, 2.0 * (np.log(2.0) + 1.0)])
+
+
+def test_checkpoint():
+    found = ad.grad(ad.checkpoint(masked))(np.array([0.0, 1.0]))
+    np.testing.assert_allclose(found, [0.0, 1.0])
+
+
+def test_strict_restores_ieee():
+    x = np.array([0.0, 1.0])
+    with ad.strict():
+        np.testing.assert_array_equal(ad.grad(masked)(x), [NAN, 1.0])
+        assert np.isnan(ad.jvp(lambda x: x * np.sqrt(x), (0.0,), (1.0,))[1])
+        t = ad.tensor(x, requires_grad=True)
+        masked(t).backward()
+        np.testing.assert_array_equal(t.grad.numpy(), [NAN, 1.0])
+    np.testing.assert_array_equal(ad.grad(masked)(x), [0.0, 1.0])
+
+
+def test_sums_of_products_with_several_non_finite_terms():
+    """A term that is alive keeps its infinity beside one that is cancelled, with its sign."""
+    w = np.array([[INF, -INF, INF, NAN, 1.0]])
+    for mask, wanted in (([0, 0, 0, 0, 1.0], 1.0), ([1.0, 0, 0, 0, 0], INF),
+                         ([0, 2.0, 0, 0, 1], -INF), ([1.0, 1.0, 0, 0, 0], NAN),
+                         ([0, 0, 0, 1.0, 0], NAN), ([1.0, 0, 3.0, 0, 2.0], INF),
+                         ([-1.0, 0, 0, 0, 2.0], -INF)):
+        found = ad.grad(lambda x, mask=mask: np.sum((x @ w) * np.array(mask)))(np.array([1.0]))
+        np.testing.assert_array_equal(found, [wanted])
+
+
+def test_a_failed_sweep_leaves_the_graph():
+    x = ad.tensor(2.0, requires_grad=True)
+    y = x * x
+    calls = []
+
+    def refuse(g):
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyError("once")
+    y.register_hook(refuse)
+    z = y * 1.0
+    with pytest.raises(KeyError):
+        z.backward()
+    z.backward()
+    assert x.grad.item() == 4.0
