@@ -1,6 +1,7 @@
 """The rows: one statement per operation, and no engine code."""
 
 from . import (
+    activation,
     arithmetic,
     complexes,
     exponential,
@@ -8,13 +9,15 @@ from . import (
     linalg,
     network,
     reduce,
+    scans,
     select,
     several,
     shape,
+    special,
     trigonometric,
     write,
 )
 
 __all__ = [
-    "arithmetic", "complexes", "exponential", "index", "linalg", "network", "reduce", "select",
-    "several", "shape", "trigonometric", "write"]
+    "activation", "arithmetic", "complexes", "exponential", "index", "linalg", "network", "reduce", "scans",
+    "select", "several", "shape", "special", "trigonometric", "write"]
