@@ -22,7 +22,7 @@ SCALAR_EXITS = {
     "asarray": np.asarray, "ascontiguousarray": np.ascontiguousarray,
     "np.full": lambda x: np.full(3, x), "arr[...]": lambda x: np.zeros(3).__setitem__(..., x),
     "arr fill": lambda x: np.zeros(3).fill(x), "numpy()": lambda x: x.numpy(),
-    "scipy.special": scipy.special.erf,
+    "scipy.special": scipy.special.erfi,
     "scipy.linalg": lambda x: scipy.linalg.solve(np.eye(1), np.ones(1)) and scipy.linalg.norm(x),
     "math.pow": lambda x: math.pow(x, 2), "ad.tensor": ad.tensor,
     "np.add out": lambda x: np.add(x, 1.0, out=np.zeros(())),
@@ -59,10 +59,16 @@ def test_every_way_out_raises(kind, name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("exit_", [np.zeros, bytes, range, lambda x: "%d" % x])  # noqa: UP031
+def test_no_interpreter_hides_our_error(kind, exit_):
+    with pytest.raises(EscapeError, match="Write"):
+        KINDS[kind](exit_)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_where_python_speaks_alone_it_raises_too(kind):
-    for exit_ in (np.zeros, bytes, lambda x: struct.pack("d", x)):
-        with pytest.raises((TypeError, struct.error)):
-            KINDS[kind](exit_)
+    with pytest.raises(struct.error):
+        KINDS[kind](lambda x: struct.pack("d", x))
 
 
 @pytest.mark.parametrize("call, remedy", [
@@ -165,7 +171,7 @@ def test_untracked_tensors_go_out(exit_, expected):
 
 
 @pytest.mark.parametrize("function", [
-    np.nanmedian, np.unwrap, np.fft.fft, np.linalg.pinv, np.packbits, np.trim_zeros, np.i0,
+    np.nanmedian, np.unwrap, np.packbits, np.trim_zeros, np.spacing,
     np.add.accumulate, lambda a: np.multiply.outer(a, a), np.ediff1d, np.digitize], ids=str)
 def test_numpy_functions_without_a_row_run_on_untracked_values(function):
     a = np.array([[4.0, 1.0], [2.0, 3.0]])
@@ -199,8 +205,8 @@ def test_options_that_no_row_has():
 
 def test_a_mixture_with_a_tracked_value_raises():
     x, t = ad.tensor([1.0, 2.0], requires_grad=True), ad.tensor([1.0, 2.0])
-    with pytest.raises(UnsupportedError, match=r"np\.ediff1d has no row"):
-        np.ediff1d(t, to_end=x)
+    with pytest.raises(UnsupportedError, match=r"np\.polyadd has no row"):
+        np.polyadd(t, x)
 
 
 def test_what_passed_out_cannot_write_into_the_tensor():

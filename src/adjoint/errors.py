@@ -50,7 +50,7 @@ class GraphError(AdjointError, RuntimeError):
     """The graph cannot give what was asked: nothing recorded, freed already, not a leaf."""
 
 
-class EscapeError(AdjointError, TypeError):
+class EscapeError(AdjointError, RuntimeError):  # Python and NumPy replace a TypeError by their own
     """A tracked value would leave the graph silently, as in ``float(x)`` or ``np.asarray(x)``."""
 
 
