@@ -19,7 +19,8 @@ from adjoint.core.symbol import Symbol
 from adjoint.errors import DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
 
-from .exits import is_concrete, refuse
+from .exits import is_concrete, is_tracked, refuse
+from .hooks import follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,12 +111,14 @@ def rebind(x: Any, y: Any, what: str) -> None:
         raise MutationError(
             f"{what} in place would turn a {type(x).__name__} into a {type(y).__name__}; write it "
             "without changing in place: x = x + z, or x = ad.setitem(x, key, value)")
+    before = getattr(x, "node", None)
     for cls in type(x).__mro__:
         for slot in getattr(cls, "__slots__", ()):
             if not slot.startswith("_"):
                 setattr(x, slot, getattr(y, slot))
     if hasattr(x, "forget_base"):
         x.forget_base()
+        follow(x, before)
 
 
 def fitted(x: Box, y: Any, what: str) -> Any:
@@ -141,7 +144,13 @@ def is_plain(key: Any) -> bool:
 def set_item(x: Box, key: Any, value: Any) -> None:
     """``x[key] = value``: a new version of x, in which what was overwritten has gradient 0."""
     writable(x, "x[...] = v")
-    rebind(x, PUBLIC["setitem"](x, key, value), "x[...] = v")
+    y = PUBLIC["setitem"](x, key, value)
+    if y.dtype != x.dtype:  # NumPy writes the integer part, which has no derivative
+        if is_tracked(value):
+            raise DTypeError(f"x[...] = v: {x.dtype} holds no derivative, and v is {value.dtype}. "
+                             "Make x of floats first: x = x.astype(float)")
+        y = PUBLIC["astype"](y, x.dtype)
+    rebind(x, y, "x[...] = v")
 
 
 def writable(x: Any, what: str) -> None:

@@ -19,10 +19,11 @@ from adjoint.core.node import MODES, Leaf, aval_of, leaf, ndarray, new, node, pr
 from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY
 from adjoint.core.reverse import Tracked, sweep
 from adjoint.core.symbol import Symbol
-from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, RuleError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, ShapeError
 
 from . import exits, hooks, methods
 from .exits import bottom, is_tracked
+from .hooks import arrived, conjugate  # noqa: F401 - the transformations take both from here
 from .ops import declare
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ class Tensor(Tracked):
         if self.node is not None and value.shape != self.shape:
             raise ShapeError(f"x.data = v: v has shape {value.shape}, and a gradient of shape "
                              f"{self.shape} belongs to x; make a new tensor of the other shape")
+        if self.node is not None and value.dtype != self.dtype:
+            if not np.can_cast(value.dtype, self.dtype, "same_kind"):
+                raise DTypeError(f"x.data = v: v is {value.dtype}, and x, which has a gradient, is "
+                                 f"{self.dtype}; make a new tensor of the other dtype")
+            value = value.astype(self.dtype)
         self.replace(value)
 
     def detach(self) -> Tensor:
@@ -219,10 +225,13 @@ class Tensor(Tracked):
     def grad(self, value: Any) -> None:
         if value is not None:
             value = value if isinstance(value, Tensor) else Tensor(value)
+            if value is self.grad:  # x.grad *= 2.0 stores what it changed
+                return
             if value.shape != self.shape:
                 raise ShapeError(f".grad has the shape of its tensor, {self.shape}, "
                                  f"not {value.shape}")
             value = value if value.dtype == self.dtype else value.astype(self.dtype)
+            value = hooks.apart(value, Tensor, True, {id(bottom(value))})
         self._gradient = value
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None,
@@ -247,16 +256,16 @@ class Tensor(Tracked):
             raise GraphError("backward() of a value of ad.grad, ad.vjp or ad.jacobian, inside "
                              "their function: it would not reach the tensors outside. Return the "
                              "value; ad.grad inside the function gives an inner derivative")
-        seed = self.seed(gradient)
+        seed = self.seed(gradient, create_graph)
         with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
             if create_graph:
                 seed = seed if isinstance(seed, Tensor) else untracked(seed, self.level)
                 leaves = sweep({self.node: seed}, retain=True, record=(Tensor, self.level))
             else:
                 leaves = sweep({self.node: seed}, retain=bool(retain_graph))
-        accumulate(leaves, tracked=create_graph)
+        hooks.accumulate(leaves, create_graph, seed, Tensor)
 
-    def seed(self, gradient: Any) -> Any:
+    def seed(self, gradient: Any, recorded: bool) -> Any:
         """The cotangent that backward begins with, in the dtype of this tensor."""
         if gradient is None:
             if self.aval.size != 1:
@@ -266,7 +275,7 @@ class Tensor(Tracked):
             return np.ones(self.shape, self.dtype)[()]
         if not isinstance(gradient, Box):
             gradient = as_value(gradient, None)
-        elif not is_tracked(gradient):
+        elif not (recorded and is_tracked(gradient)):
             gradient = private(gradient.concrete())
         if gradient.shape != self.shape:
             raise ShapeError(f"backward(gradient): the cotangent has shape {gradient.shape}, the "
@@ -290,8 +299,7 @@ class Tensor(Tracked):
         if self.node is None:
             raise GraphError("retain_grad() needs a tensor that a gradient reaches")
         if not self.is_leaf:
-            keeper = weakref.ref(self)
-            hooks.attach(self, lambda dy: keep(keeper(), dy))
+            hooks.retain(self)
 
     def register_hook(self, hook: Callable[[Any], Any]) -> hooks.Handle:
         """Call ``hook(gradient)`` when the gradient of this tensor is complete.
@@ -309,7 +317,7 @@ class Tensor(Tracked):
                              "False")
         if not callable(hook):
             raise ArgumentError(f"a hook is a function of the gradient, not {hook!r}")
-        return hooks.attach(self, shown(hook))
+        return hooks.attach(self, hooks.shown(hook, Tensor))
 
     # ---- changes in place
 
@@ -329,6 +337,7 @@ class Tensor(Tracked):
         else:
             params = {"dtype": known.dtype}
             self.node = node(REGISTRY["cast"], (before,), params, None, known)
+            hooks.follow(self, before)
 
     def shares(self, base: Any) -> None:
         """Note the tensor whose memory this one shares, if it does."""
@@ -508,80 +517,6 @@ def wrote(x: Any, key: Any, value: Any) -> bool:
     except (IndexError, ValueError):
         return False
     return True
-
-
-def conjugate(dy: Any) -> Any:
-    """The gradient of a complex variable is the direction of steepest ascent (as in PyTorch).
-
-    The rules compute with transposes, so cotangents are conjugated where they enter and leave.
-    """
-    return dy.conj() if dy.dtype.kind == "c" else dy
-
-
-def shown(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """``hook`` as the sweep calls it: it sees the gradient as a Tensor, and may answer another."""
-    def call(dy: Any) -> Any:
-        seen = conjugate(dy)
-        answer = hook(seen if isinstance(seen, Box) else untracked(seen))
-        if answer is None:
-            return dy
-        if np.shape(answer) != dy.shape:
-            raise ArgumentError(f"a hook returns None or a gradient of shape {dy.shape}, "
-                                f"not {answer!r}")
-        if not isinstance(dy, Box):
-            answer = as_value(bottom(answer), dy.dtype)
-        return conjugate(answer)
-    return call
-
-
-def keep(tensor: Tensor | None, dy: Any) -> Any:
-    """`retain_grad`: add the gradient to that of its tensor, if it is still there."""
-    if tensor is not None:
-        dx = conjugate(dy)
-        recorded = isinstance(dx, Box)
-        tensor._gradient = added(tensor.grad, dx if recorded else untracked(own(dx)), recorded)
-    return dy
-
-
-def own(dx: Any) -> Any:
-    """A gradient that shares no memory with another."""
-    return dx.copy() if isinstance(dx, ndarray) else dx
-
-
-def added(before: Any, dx: Any, recorded: bool) -> Any:
-    """The sum of two gradients; it stays in the graph if the sweep was recorded."""
-    if before is None:
-        return dx
-    return before + dx if recorded else (before + dx).detach()
-
-
-def arrived(n: Leaf, dx: Any) -> None:
-    """An error if a gradient has not the shape of its variable."""
-    if dx.shape != n.aval.shape:
-        raise RuleError(f"a gradient of shape {dx.shape} arrived at a variable of shape "
-                        f"{n.aval.shape}: the vjp of a row between is wrong, and ad.check finds it")
-
-
-def accumulate(leaves: dict[Leaf, Any], tracked: bool) -> None:
-    """Add each cotangent to the gradient of its leaf's owner; no two gradients share memory."""
-    given: set[int] = set()
-    for n, dx in leaves.items():
-        owner = n.owner() if n.owner is not None else None
-        if owner is None:
-            continue
-        arrived(n, dx)
-        for hook in hooks.of(n):
-            dx = hook(dx)
-        dx = conjugate(dx)
-        if not tracked:
-            value: Any = dx.value if isinstance(dx, Tensor) and dx.level == 0 else dx
-            if value.__class__ is ndarray and (value.base is not None or id(value) in given):
-                value = value.copy()
-            given.add(id(value))
-            dx = untracked(value)
-        elif not isinstance(dx, Box):
-            dx = untracked(dx)
-        owner._gradient = added(owner.grad, dx, tracked)
 
 
 def _count_sole() -> int:
