@@ -8,20 +8,30 @@ engine's sweep.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adjoint.core.box import bind, live, new_level
+from adjoint.core.box import Box, bind, live, new_level
 from adjoint.core.forward import Dual, dual
-from adjoint.core.node import WEAK, Node, aval, aval_of, clock, constant, ndarray, private
+from adjoint.core.node import (
+    MIXED,
+    WEAK,
+    Mode,
+    Node,
+    aval,
+    aval_of,
+    clock,
+    constant,
+    ndarray,
+    private,
+)
 from adjoint.core.primitive import LEAF, REGISTRY, Label, Primitive
 from adjoint.core.reverse import sweep
-from adjoint.errors import ArgumentError, GraphError, RuleError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, GraphError, RuleError, ShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SCALAR = WEAK[float]  # what is known of every number, so that numbers need no fitting
 LEVEL = new_level()  # the level of ForwardValues: they live as long as the user holds them
@@ -37,11 +47,12 @@ def row_of(cls: type[Any]) -> Primitive:
 
     def jvp(dxs: Sequence[Any], y: Any, *xs: Any, made: Any) -> Any:
         made.value = y  # grads() may read it
-        partials = local(made, xs)
-        moved = [dx * p for dx, p in zip(dxs, partials, strict=True) if dx is not None]
+        with np.errstate(all="ignore"):  # an infinite partial is meant
+            partials = local(made, xs)
+            moved = [dx.times(p) for dx, p in zip(dxs, partials, strict=True) if dx is not None]
         dy = moved[0]
         for term in moved[1:]:
-            dy = dy + term
+            dy = dy.plus(term)
         dy.aval = aval_of(y)
         return dy
 
@@ -51,6 +62,23 @@ def row_of(cls: type[Any]) -> Primitive:
     return Primitive(name, impl, jvp=jvp, vjp=vjp, keeps=frozenset({"x", "y"}),
                      elementwise=getattr(cls, "vjp", None) is AutogradValue.vjp,
                      label=Label(f"{name}({{0}}, ...)"))
+
+
+def swept(seeds: Mapping[Node, Any]) -> dict[Any, Any]:
+    """The engine's sweep for rules that leave something behind: each of them is called once.
+
+    So there is no second, careful walk where a NaN came out. `product` is what it would change.
+    """
+    with Mode(lambda modes: modes._replace(strict=True)), np.errstate(all="ignore"):
+        return sweep(seeds, retain=True)  # an infinite partial is meant
+
+
+def product(downstream: Any, upstream: Any) -> Any:
+    """The product of two factors of the chain rule; a zero downstream cancels inf and NaN."""
+    y = downstream * upstream
+    if np.all(np.equal(y, y)):
+        return y
+    return plain(REGISTRY["annihilate"].impl(np.asarray(downstream), np.asarray(upstream)))
 
 
 def local(made: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
@@ -126,18 +154,17 @@ class Operators:
         return self.operations["divide"](z, self)
 
     def __pow__(self, z: Any) -> Any:
-        if isinstance(z, Operators):
-            return (z * self.log()).exp()
-        return self.square() if z == 2 else self.operations["power"](self, z)
+        number = isinstance(z, (int, float))
+        return self.square() if number and z == 2 else self.operations["power"](self, z)
 
     def __rpow__(self, z: Any) -> Any:
-        return (self * math.log(z)).exp()
+        return self.operations["power"](z, self)
 
     def __matmul__(self, z: Any) -> Any:
-        return self.operations["matmul"](self, z)
+        return self.operations["matmul"](self, z) if "matmul" in self.operations else NotImplemented
 
     def __rmatmul__(self, z: Any) -> Any:
-        return self.operations["matmul"](z, self)
+        return self.operations["matmul"](z, self) if "matmul" in self.operations else NotImplemented
 
     def __neg__(self) -> Any:
         return self.operations["negative"](self)
@@ -199,12 +226,33 @@ class Operators:
         name = "divide" if ufunc is np.true_divide else ufunc.__name__
         if name == "power":
             return self ** inputs[1] if inputs[0] is self else self.__rpow__(inputs[0])
+        if name in COMPARISONS:
+            return ufunc(*map(value_of, inputs))
         return self.operations[name](*inputs) if name in self.operations else NotImplemented
+
+
+COMPARISONS = {"less", "less_equal", "greater", "greater_equal"}
 
 
 def value_of(x: Any) -> Any:
     """The number or array that ``x`` holds, or is."""
     return x.value if isinstance(x, Operators) else x
+
+
+def held(x: Any, cls: type) -> Any:
+    """What a value of ``cls`` holds for one argument. Raises DTypeError for other worlds' values.
+
+    Raises ArgumentError for what is no real number or array of them.
+    """
+    if isinstance(x, cls):
+        return x.value
+    if isinstance(x, (Box, Node, Operators)):
+        raise DTypeError(MIXED)
+    x = private(x)
+    if np.asarray(x).dtype.kind not in "fiub":
+        raise ArgumentError(f"{cls.__name__} computes with real numbers and arrays of them, not "
+                            f"with {type(x).__name__} ({x!r}); ad.tensor takes complex ones")
+    return x
 
 
 def boxed(x: Any) -> Any:
@@ -248,7 +296,7 @@ class ForwardValue(Operators):
             cls.row = row_of(cls)
 
     def __init__(self, *args: Any) -> None:
-        self.parent_values = [a.value if isinstance(a, ForwardValue) else a for a in args]
+        self.parent_values = [held(a, ForwardValue) for a in args]
         self.value = self.forward_pass(args)
 
     def forward_pass(self, args: Sequence[Any]) -> Any:
@@ -288,10 +336,12 @@ class Rates:
     def __init__(self, rates: dict[ForwardValue, Any]) -> None:
         self.rates, self.aval = rates, None
 
-    def __mul__(self, partial: Any) -> Rates:
-        return Rates({x: rate * partial for x, rate in self.rates.items()})
+    def times(self, partial: Any) -> Rates:
+        """The rates of a result with this partial derivative, which is downstream of them."""
+        return Rates({x: product(partial, rate) for x, rate in self.rates.items()})
 
-    def __add__(self, other: Rates) -> Rates:
+    def plus(self, other: Rates) -> Rates:
+        """The sum, over the inputs of both."""
         merged = dict(self.rates)
         for x, rate in other.rates.items():
             merged[x] = merged[x] + rate if x in merged else rate
@@ -332,7 +382,7 @@ class AutogradValue(Operators, Node):
 
     def __init__(self, *args: Any) -> None:
         self.parents = list(args)
-        self.args = [a.value if isinstance(a, AutogradValue) else private(a) for a in args]
+        self.args = [held(a, AutogradValue) for a in args]
         self.grad: Any = 0.0
         self.value = self.func(*self.args)
         self.prim, self.inputs = LEAF, ()
@@ -355,7 +405,7 @@ class AutogradValue(Operators, Node):
 
     def vjp(self, grad: Any, *args: Any) -> tuple[Any, ...]:
         """``grad`` times the derivative with respect to each argument; override it for arrays."""
-        return tuple([grad * partial for partial in local(self, args)])
+        return tuple([product(grad, partial) for partial in local(self, args)])
 
     def backward(self, gradient: Any = None) -> None:
         """Add to ``grad`` of every value that this one was made from: children first, each once.
@@ -372,9 +422,7 @@ class AutogradValue(Operators, Node):
         if gradient.shape != np.shape(self.value):
             raise ShapeError(f"backward(gradient): the cotangent has shape {gradient.shape}, the "
                              f"value {np.shape(self.value)}; they are equal")
-        with np.errstate(all="ignore"):  # an infinite partial is meant
-            leaves = sweep({self: gradient[()]}, retain=True)
-        for x, dx in leaves.items():
+        for x, dx in swept({self: gradient[()]}).items():
             x.grad = x.grad + plain(dx)
 
     def __repr__(self) -> str:
@@ -383,10 +431,11 @@ class AutogradValue(Operators, Node):
 
 # ---- the operations: of AutogradValue, and with the same rules of ForwardValue
 
-def number(name: str, x: Any) -> Any:
+def number(name: str, *xs: Any) -> Any:
     """The row's `math` function on Python numbers, its NumPy one on arrays."""
     row = REGISTRY[name]
-    return row.scalar(x) if row.scalar and x.__class__ in {float, int} else plain(row.impl(x))
+    numbers = row.scalar and all(x.__class__ in {float, int} for x in xs)
+    return row.scalar(*xs) if numbers else plain(row.impl(*xs))
 
 
 class _add(AutogradValue):  # noqa: N801 - the names of the course, as operations are written
@@ -476,15 +525,17 @@ class _square(AutogradValue):  # noqa: N801 - as above
 
 
 class _power(AutogradValue):  # noqa: N801 - as above
-    """The power a^n with a constant n; ``a ** b`` with a value b is exp(b ln a)."""
+    """The power a^b, with the conventions of `ad.power` at 0; NaN by b where a is negative."""
 
     def func(self, *args: Any) -> Any:
-        a, n = args
-        return a ** n
+        a, b = args
+        return number("power", a, b) if isinstance(a ** b, complex) else a ** b
 
     def grads(self, *args: Any) -> tuple[Any, ...]:
-        a, n = args
-        return n * a ** (n - 1) if n else 0.0 * a, 0.0
+        a, b, y = [np.asarray(x, dtype=float)[()] for x in (*args, self.value)]
+        with np.errstate(all="ignore"):  # the partial by a constant b is not used
+            partials = REGISTRY["power"].vjp(1.0, y, a, b, (True, True))
+        return tuple(map(plain, partials))
 
 
 class _sin(AutogradValue):  # noqa: N801 - as above
@@ -543,6 +594,7 @@ AutogradValue.operations = {
     "add": _add, "subtract": _sub, "negative": _neg, "multiply": _mul, "divide": _div, "exp": _exp,
     "log": _log, "square": _square, "power": _power, "sin": _sin, "cos": _cos, "tanh": _tanh,
     "relu": _relu, "matmul": _matmul}
+# No matmul: one partial for each argument is what a ForwardValue multiplies with.
 ForwardValue.operations = {
     name: type(cls.__name__, (ForwardValue,), {
         "func": cls.func, "grads": cls.grads, "__doc__": cls.__doc__, "__module__": __name__})

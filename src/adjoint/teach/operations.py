@@ -5,20 +5,19 @@ An `Operation` holds a `Node`: the list is the engine's tape, and backward() is 
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjoint.core.node import NO_PARAMS, Node, leaf, node, private
 from adjoint.core.primitive import PUBLIC, REGISTRY, Label, Primitive
-from adjoint.core.reverse import sweep
 from adjoint.errors import ArgumentError, GraphError, RuleError, ShapeError
 
-from .classes import known_of
+from .classes import known_of, swept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
 
 
 class MemoryBuffer:
@@ -113,10 +112,11 @@ class Autograd:
                                 "each input (None: the buffer)")
         for x, target in zip(inputs, gradients_to_update, strict=True):
             if target is not None and (not isinstance(target, np.ndarray)
-                                       or target.shape != np.shape(x)):
-                raise ArgumentError("add_operation: gradients_to_update holds None or arrays of "
-                                    f"the shape of their inputs, not {np.shape(target)} for "
-                                    f"{np.shape(x)}")
+                                       or target.shape != np.shape(x)
+                                       or target.dtype.kind not in "fc"):
+                raise ArgumentError("add_operation: gradients_to_update holds None or floating "
+                                    "point arrays of the shape of their inputs, not "
+                                    f"{described(target)} for {described(x)}")
         if id(output) in self.nodes or any(x is output for x in inputs):
             raise ArgumentError("add_operation: this output is known already: a step in place "
                                 "would overwrite what the way back needs; compute a new array, "
@@ -162,9 +162,8 @@ class Autograd:
         return Primitive(name, impl, vjp=vjp, keeps=frozenset({"x"}),
                          label=Label(f"{name}({{0}}, ...)"))
 
-    @staticmethod
-    def placed(name: str, dx: Any, x: Any, target: Any) -> Any:
-        """Add ``dx`` to ``target``, if there is one; else hand it to the sweep."""
+    def placed(self, name: str, dx: Any, x: Any, target: Any) -> Any:
+        """Add ``dx`` to ``target``, if there is one; else, or if ``x`` was computed, sweep on."""
         if dx is None:
             return None
         dx = np.asarray(dx)[()]
@@ -174,7 +173,7 @@ class Autograd:
         if target is None:
             return dx
         target += dx
-        return None
+        return dx if self.nodes[id(x)].inputs else None
 
     def backward(self, divergence: Any) -> None:
         """Go through the list in reverse; ``divergence`` is the gradient of the last output.
@@ -188,9 +187,7 @@ class Autograd:
         if seed.shape != np.shape(last.output):
             raise ShapeError(f"backward(divergence): shape {seed.shape}, but the last output has "
                              f"shape {np.shape(last.output)}; they are equal")
-        with np.errstate(all="ignore"):  # an infinite partial is meant
-            leaves = sweep({last.node: seed[()]}, retain=True)
-        for x, dx in leaves.items():
+        for x, dx in swept({last.node: seed[()]}).items():
             self.gradient_buffer.update_param(x.owner(), dx)
 
     def zero_grad(self) -> None:
@@ -198,6 +195,11 @@ class Autograd:
         self.gradient_buffer.clear()
         self.operation_list.clear()
         self.nodes.clear()
+
+
+def described(x: Any) -> str:
+    """The dtype and shape of an array, the type of anything else."""
+    return f"{x.dtype}{list(x.shape)}" if isinstance(x, np.ndarray) else type(x).__name__
 
 
 def name_of(backward_operation: Any) -> str:
@@ -208,9 +210,15 @@ def name_of(backward_operation: Any) -> str:
 def backward_of(name: str) -> Callable[..., tuple[Any, ...]]:
     """The backward operation of a row: ``(grad_output, *inputs) -> gradients``, unbroadcast.
 
+    Raises ArgumentError for a name that no row has.
+
     >>> ad.teach.backward_of("add")(np.ones((3, 2)), np.ones((3, 2)), np.ones(2))[1]
     array([3., 3.])
     """
+    if name not in REGISTRY:
+        near = difflib.get_close_matches(name, REGISTRY, 3)
+        raise ArgumentError(f"backward_of: there is no operation {name!r}"
+                            + (f"; did you mean {', '.join(near)}?" if near else ""))
     row = REGISTRY[name]
 
     def backward_operation(grad_output: Any, *inputs: Any) -> tuple[Any, ...]:

@@ -20,9 +20,10 @@ import numpy as np
 
 from adjoint.core.node import NO_PARAMS, WEAK, Node, clock, float64, new
 from adjoint.core.primitive import CONSTANT, LEAF, REGISTRY, Primitive
-from adjoint.core.reverse import order, sweep
+from adjoint.core.reverse import order
 from adjoint.errors import ArgumentError, GraphError, MutationError
 
+from .classes import swept
 from .picture import dot, svg
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def _multiply(dy: float, y: Cell, x: Cell, z: Cell, needs: Sequence[bool]) -> Pa
     time = y[TIME]
     if x[TIME] > time or z[TIME] > time:
         raise changed("multiply")
-    return dy * z[DATA] if needs[0] else None, dy * x[DATA] if needs[1] else None
+    # `dy and`: a zero downstream cancels inf and NaN.
+    return dy and dy * z[DATA] if needs[0] else None, dy and dy * x[DATA] if needs[1] else None
 
 
 def _negative(dy: float, y: Cell, x: Cell, needs: Sequence[bool]) -> Parts:
@@ -72,7 +74,7 @@ def _tanh(dy: float, y: Cell, x: Cell, needs: Sequence[bool]) -> Parts:
 
 def _exp(dy: float, y: Cell, x: Cell, needs: Sequence[bool]) -> Parts:
     y[GRAD] += dy
-    return (dy * y[DATA],)
+    return (dy and dy * y[DATA],)
 
 
 def asked(row: Primitive) -> Callable[..., Parts]:
@@ -83,6 +85,8 @@ def asked(row: Primitive) -> Callable[..., Parts]:
         y[GRAD] += dy
         if any(x[TIME] > y[TIME] for x in xs_needs[:-1]):
             raise changed(row.name)
+        if not dy:  # a zero downstream cancels inf and NaN
+            return tuple([dy if need else None for need in xs_needs[-1]])
         xs = [float64(x[DATA]) for x in xs_needs[:-1]]
         parts = inner(float64(dy), float64(y[DATA]), *xs, xs_needs[-1])
         return tuple([None if p is None else float(p) for p in parts])
@@ -150,11 +154,13 @@ def made(row: Primitive, inputs: tuple[Node, ...], data: float) -> Value:
 
 
 def number(x: Any) -> Node | None:
-    """The Node of a plain number among the operands; None if ``x`` is something else."""
+    """The Node of an operand, a plain number or a Value; None if ``x`` is something else."""
     if x.__class__ is float:
         found = numbers.get(x)
         if found is not None:
             return found
+    elif isinstance(x, Value):  # a subclass of the user's
+        return x
     elif isinstance(x, np.generic) and x.ndim == 0:
         x = x.item()
     if not isinstance(x, (int, float)):
@@ -164,6 +170,14 @@ def number(x: Any) -> Node | None:
     if x.__class__ is float and x != 0.0 and len(numbers) < NUMBERS_LIMIT:  # 0.0 == -0.0
         numbers[x] = n
     return n
+
+
+def single(x: Any, otherwise: str) -> float:
+    """The number that ``x`` is. Raises ArgumentError, which says ``otherwise``, if it is none."""
+    n = None if isinstance(x, Value) else number(x)
+    if n is None:
+        raise ArgumentError(otherwise.format(type(x).__name__))
+    return n.value[DATA]
 
 
 class Value(Node):
@@ -188,11 +202,8 @@ class Value(Node):
     aval, params, site = WEAK[float], NO_PARAMS, None  # the same for all: no slot is filled
 
     def __init__(self, data: Any, label: str = "") -> None:
-        n = number(data)
-        if n is None:
-            raise ArgumentError(f"a Value holds one number, not {type(data).__name__}; "
-                                "for arrays there is ad.tensor(data, requires_grad=True)")
-        self.value = [n.value[DATA], 0.0, -1]
+        self.value = [single(data, "a Value holds one number, not {}; for arrays there is "
+                             "ad.tensor(data, requires_grad=True)"), 0.0, -1]
         self.prim, self.inputs, self.index = LEAF, (), next(clock)
         self._label = label
 
@@ -206,7 +217,9 @@ class Value(Node):
         if self.inputs:
             raise MutationError(f"this Value is the result of {self.prim}; only the data of a leaf "
                                 "can be changed. Compute it again from the changed leaves.")
-        self.value[DATA], self.value[TIME] = data, next(clock)
+        self.value[DATA] = single(data, "data is one number, not {}; of another Value w it is "
+                                  "w.data")
+        self.value[TIME] = next(clock)
 
     @property
     def grad(self) -> float:
@@ -215,7 +228,8 @@ class Value(Node):
 
     @grad.setter
     def grad(self, grad: float) -> None:
-        self.value[GRAD] = grad
+        self.value[GRAD] = single(grad, "grad is one number, not {}; write grad = 0.0, or "
+                                  "zero_grad()")
 
     @property
     def label(self) -> str:
@@ -315,9 +329,7 @@ class Value(Node):
 
         Raises GraphError if an operand was given other data after it was used.
         """
-        with np.errstate(all="ignore"):  # an infinite partial is meant
-            leaves = sweep({self: 1.0}, retain=True)
-        for x, dx in leaves.items():
+        for x, dx in swept({self: 1.0}).items():
             x.value[GRAD] += dx
 
     def zero_grad(self) -> None:
@@ -352,8 +364,14 @@ class Value(Node):
     def __lt__(self, other: Any) -> bool:
         return self.data < (other.data if isinstance(other, Value) else other)
 
+    def __le__(self, other: Any) -> bool:
+        return self.data <= (other.data if isinstance(other, Value) else other)
+
     def __gt__(self, other: Any) -> bool:
         return self.data > (other.data if isinstance(other, Value) else other)
+
+    def __ge__(self, other: Any) -> bool:
+        return self.data >= (other.data if isinstance(other, Value) else other)
 
 
 # ---- networks
