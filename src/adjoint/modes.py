@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adjoint.core import reverse
 from adjoint.core.box import new_level
-from adjoint.core.node import MODES, Mode, Node
+from adjoint.core.node import MODES, Mode, Node, switch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import CodeType
 
 HERE = str(Path(__file__).parent)
@@ -145,3 +146,9 @@ def line_of(where: tuple[CodeType, int]) -> tuple[str, int]:
         if start <= instruction < end and line is not None:
             return code.co_filename, line
     return code.co_filename, code.co_firstlineno
+
+
+def sweep(seeds: Mapping[Any, Any], retain: bool = False, record: Any = None) -> dict[Any, Any]:
+    """The engine's sweep; where a doctor watches, under its eyes."""
+    watch = MODES.get().watch if switch.armed else None
+    return (reverse.sweep if watch is None else watch.sweep)(seeds, retain, record)

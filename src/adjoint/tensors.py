@@ -17,19 +17,20 @@ import numpy as np
 from adjoint.core.box import Box, escape, live
 from adjoint.core.node import MODES, Leaf, aval_of, leaf, ndarray, new, node, private
 from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY
-from adjoint.core.reverse import Tracked, sweep
+from adjoint.core.reverse import Tracked
 from adjoint.core.symbol import Symbol
 from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, ShapeError
 
 from . import exits, hooks, methods
 from .exits import bottom, is_tracked
-from .hooks import arrived, conjugate  # noqa: F401 - the transformations take both from here
+from .modes import sweep
 from .ops import declare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 GRADFUL = "fc"
+arrived, conjugate = hooks.arrived, hooks.conjugate
 ROWS = declare.COMPOSED  # importing ops enters the rows
 
 

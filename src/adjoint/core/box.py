@@ -36,8 +36,12 @@ class Level:
 
 def bind(row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
     """Apply ``row``: the outermost Box interprets it, and with no Box it just runs."""
-    if switch.armed and (trace := MODES.get().trace) is not None:
-        args = trace.barrier(args)
+    if switch.armed:
+        modes = MODES.get()
+        if modes.watch is not None:
+            return modes.watch(row, args, params)
+        if modes.trace is not None:
+            args = modes.trace.barrier(args)
     top, level = None, -2
     for a in args:
         if isinstance(a, Box) and a.level > level:
@@ -124,6 +128,8 @@ class Box:
                      "np.stack([...]) or ad.array([...]) to build an array of tracked values")
 
     def __bool__(self) -> bool:
+        if switch.armed and (watch := MODES.get().watch) is not None:
+            watch.truth(self)
         value = self.concrete()
         if self.aval.size != 1:
             raise ArgumentError(

@@ -184,6 +184,7 @@ class Modes(NamedTuple):
     tapes: tuple[list[Node], ...] = ()  # every new Node is appended to each, with its value
     whole: bool = False  # constants are kept, so that recorded steps can be run again (checkpoint)
     strict: bool = False  # 0 * inf is NaN, as IEEE has it
+    watch: Any = None  # sees every operation, sweep and branch (the doctor, kinks)
     trace: Any = None  # the sub-Graph being traced: the barrier that outside values do not pass
 
 

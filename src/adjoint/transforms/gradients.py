@@ -11,9 +11,9 @@ from adjoint import hooks
 from adjoint.core.box import Box, Level
 from adjoint.core.forward import Dual, dual, push, spread
 from adjoint.core.node import Leaf, aval_of, leaf, private
-from adjoint.core.reverse import order, sweep, tracked
+from adjoint.core.reverse import order, tracked
 from adjoint.errors import ArgumentError, DTypeError, RuleError, ShapeError, UnusedInputError
-from adjoint.modes import tape
+from adjoint.modes import sweep, tape
 from adjoint.ops.arithmetic import astype
 from adjoint.tensors import Tensor, arrived, conjugate
 
