@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box, bind
-from adjoint.core.node import aval_of
+from adjoint.core.node import aval_of, private
 from adjoint.core.primitive import Label, Primitive
 from adjoint.errors import ArgumentError, GraphError, RuleError, ShapeError
 from adjoint.transforms import vjp as reverse
 from adjoint.transforms.trees import zeros
 
 from .exits import bottom, is_tracked
+from .hooks import handle
 from .ops.declare import shape_of
 from .ops.select import stop_gradient
 from .ops.several import Parts, item
@@ -33,16 +34,21 @@ class Context:
     def __init__(self, name: str = "Function") -> None:
         self._name = name
         self._saved: tuple[Any, ...] = ()
+        self._kept: tuple[Any, ...] = ()  # what the saved ones held when they were saved
         self._inputs: tuple[Any, ...] = ()  # what forward was given and returned, by identity
         self._outputs: tuple[Any, ...] = ()
+        self._arrays: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())  # and their arrays
         self._boxes: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self._constant: tuple[Any, ...] = ()
         self._materialize = True
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *values: Any) -> None:
-        """Keep inputs, outputs or other values; they come back as ``ctx.saved_tensors``."""
-        self._saved = values
+        """Keep inputs, outputs or other values; they come back as ``ctx.saved_tensors``.
+
+        They come back as they are now: a later change in place does not reach them.
+        """
+        self._saved, self._kept = values, tuple(map(snapshot, values))
 
     def mark_non_differentiable(self, *outputs: Any) -> None:
         """Say that no gradient flows through these outputs: they come out as constants."""
@@ -56,21 +62,22 @@ class Context:
     def saved_tensors(self) -> tuple[Any, ...]:
         """What was saved; inputs and outputs come back tracked while backward is recorded."""
         if self._boxes is None:
-            return self._saved
+            return tuple(map(snapshot, self._kept))
         return tuple(self._tracked(n, v) for n, v in enumerate(self._saved))
 
     def _tracked(self, number: int, value: Any) -> Any:
-        known_values = (self._inputs, self._outputs)
-        for boxes, given in zip(self._boxes or ((), ()), known_values, strict=True):
-            for box, known in zip(boxes, given, strict=True):
-                if value is known:
-                    return box
+        kept, sides = self._kept[number], (self._inputs, self._outputs)
+        for boxes, given, arrays in zip(self._boxes or ((), ()), sides, self._arrays, strict=True):
+            for box, known, array in zip(boxes, given, arrays, strict=True):
+                if value is known and holds(kept, array):
+                    return handle(box) if isinstance(box, Box) else box
         if value is None or not isinstance(value, (Tensor, np.ndarray)):
             return value
         raise GraphError(
-            f"{self._name}: saved value number {number} is neither an input nor an output, so its "
-            "dependence on the inputs is not known and a second derivative (or vmap) would be "
-            "wrong. Save inputs and outputs only, and compute the rest from them in backward().")
+            f"{self._name}: saved value number {number} is neither an input nor an output (or was "
+            "changed in place in forward), so its dependence on the inputs is not known and a "
+            "second derivative (or vmap) would be wrong. Save inputs and outputs only, and compute "
+            "the rest from them in backward().")
 
     def _attributes(self) -> list[str]:
         return [name for name in vars(self) if not name.startswith("_") and
@@ -115,7 +122,7 @@ class Function:
             if getattr(cls, name) is getattr(Function, name):
                 raise ArgumentError(f"{cls.__name__} needs a static method {name}(ctx, ...)")
         call = Application(cls, args, params)
-        y = bind(call.row(), [args[n] for n in call.at], {})
+        y = bind(call.row(), [private(args[n]) for n in call.at], {})
         if not call.several:
             return call.finished(0, y)
         count = len(y if isinstance(y, tuple) else y.aval)
@@ -127,9 +134,11 @@ class Application:
     """One call of ``apply``: the rules of its row share its context."""
 
     def __init__(self, cls: type[Function], args: Sequence[Any], params: dict[str, Any]) -> None:
-        self.cls, self.args, self.params = cls, args, params
+        self.cls, self.params = cls, params
         self.at = [n for n, a in enumerate(args)
                    if isinstance(a, (Box, np.ndarray, np.number))]  # Python numbers stay weak
+        # Arrays come with each run: holding tensors here would keep what is behind them alive.
+        self.args = [None if n in self.at else a for n, a in enumerate(args)]
         self.context = Context(cls.__name__)
         self.context.needs_input_grad = tuple(isinstance(a, Box) and is_tracked(a) for a in args)
         self.several = False
@@ -150,13 +159,16 @@ class Application:
     def run(self, *xs: Any) -> Any:
         """The value: ``forward`` on untracked tensors."""
         ctx, full, self.seen = self.context, list(self.args), xs
-        ctx._inputs = tuple(untracked(x if hasattr(x, "dtype") else np.asarray(x)[()]) for x in xs)
+        values = tuple(x if hasattr(x, "dtype") else np.asarray(x)[()] for x in xs)
+        ctx._inputs = tuple(map(untracked, values))
         for n, x in zip(self.at, ctx._inputs, strict=True):
             full[n] = x
         y = self.cls.forward(ctx, *full, **self.params)
         self.several = isinstance(y, tuple)
         ctx._outputs = y if self.several else (y,)
-        return tuple(map(array_of, y)) if self.several else array_of(y)
+        arrays = tuple(map(array_of, ctx._outputs))
+        ctx._arrays = (values, arrays)
+        return arrays if self.several else arrays[0]
 
     def known(self, *avals: Any) -> Any:
         """The shape of the result, found by running ``forward`` on zeros."""
@@ -186,8 +198,9 @@ class Application:
         ctx._boxes = (tuple(xs), ys) if recorded or not fresh else None
         try:
             dys = [None if d is None else conjugate(d) for d in dys]
-            parts = self.cls.backward(ctx, *[d if d is None or isinstance(d, Box) else untracked(d)
-                                             for d in dys])
+            parts = self.cls.backward(ctx, *[
+                d if d is None else handle(d) if isinstance(d, Box) else untracked(d)
+                for d in dys])  # handles of its own: a change in place reaches no other cotangent
         finally:
             ctx._boxes = None
         return self.checked(parts, xs, needs)
@@ -206,10 +219,10 @@ class Application:
 
     def fitting(self, k: int, dx: Any, x: Any) -> Any:
         """The gradient of array argument ``k`` as the sweep carries it."""
-        dx = dx if is_tracked(dx) else bottom(dx)
+        dx = dx if is_tracked(dx) else bottom(private(dx))
         dx = dx if hasattr(dx, "shape") else np.asarray(dx)[()]
         ctx = self.context
-        if any(dx is bottom(v) for v in (*ctx._saved, *ctx._inputs, *ctx._outputs)):
+        if any(dx is bottom(v) for v in (*ctx._kept, *ctx._inputs, *ctx._outputs)):
             dx = +dx  # a gradient shares no memory with what was saved
         if shape_of(dx) != shape_of(x):
             raise ShapeError(
@@ -242,6 +255,16 @@ class Application:
         _, transposed = reverse(pullback, at)
         (dy,) = transposed(tuple(conjugate(dxs[n]) for n in moving))
         return Parts(map(conjugate, dy)) if self.several else conjugate(dy)
+
+
+def snapshot(x: Any) -> Any:
+    """A value that later changes in place of ``x`` do not reach."""
+    return handle(x) if isinstance(x, Box) else private(x)
+
+
+def holds(kept: Any, array: Any) -> bool:
+    """Whether a snapshot was made of this array, unchanged."""
+    return same(bottom(kept), array) if isinstance(kept, np.ndarray) else bottom(kept) is array
 
 
 def same(x: Any, z: Any) -> bool:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box, Level, bind
-from adjoint.core.node import aval, aval_of, new
+from adjoint.core.node import aval, aval_of, new, private
 from adjoint.core.primitive import Primitive
 from adjoint.errors import ArgumentError, EscapeError, ShapeError
+from adjoint.hooks import handle
 from adjoint.ops.shape import broadcast_to, moveaxis, stack
 
-from .trees import check_function, flatten, kind_of_all, lift, unflatten
+from .trees import check_function, distinct, flatten, kind_of_all, lift, unflatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,8 +99,10 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     """``f`` on a whole batch, written for one element: its operations get one more axis each.
 
     ``in_axes`` says which axis of each argument is the batch (None: shared by all), ``out_axes``
-    where it goes in the result. A row without a batch rule runs element by element, with the same
-    result. Raises ShapeError if the mapped axes are missing, empty or of different sizes.
+    where it goes in the result (None: the result is one for all and has no batch). A row without a
+    batch rule runs element by element, with the same result. Raises ShapeError if the mapped axes
+    are missing, empty or of different sizes, ArgumentError if ``out_axes`` is None for a result
+    that is another for each element.
 
     >>> ad.vmap(np.dot)(np.ones((3, 2)), np.ones((3, 2)))
     array([2., 2., 2.])
@@ -117,12 +120,10 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             inner = [x if a is None else batch(x, level) for x, a in zip(moved, axes, strict=True)]
             out = f(*unflatten(structure, inner), **kwargs)
             results, s = flatten(out)
-            full = [y.value if isinstance(y, Batch) and y.level == level else shared(y, size)
-                    for y in results]
+            places = spread_axes(out_axes, out)
+            full = [placed(y, a, level, size) for y, a in zip(results, places, strict=True)]
         kind = kind_of_all([x for x in given if isinstance(x, Box) or np.ndim(x)])
-        places = spread_axes(out_axes, out)
-        return unflatten(s, [kind(own(y if a in (None, 0) else moveaxis(y, 0, a)))
-                             for y, a in zip(full, places, strict=True)])
+        return unflatten(s, [kind(y) for y in distinct(full)])
     return mapped
 
 
@@ -149,12 +150,33 @@ def batch_size(sizes: Sequence[int]) -> int:
     return sizes[0]
 
 
-def own(y: Any) -> Any:
-    """A result that shares no memory with an argument or another result."""
-    return y.copy() if isinstance(y, np.ndarray) and y.base is not None else y
+def placed(y: Any, axis: int | None, level: int, size: int) -> Any:
+    """A result of the function with the batch where ``axis`` says; None: it has no batch."""
+    mine = isinstance(y, Batch) and y.level == level
+    if axis is None:
+        if mine:
+            raise ArgumentError(
+                f"vmap: out_axes=None for a result ({y.aval}) that is another for each element of "
+                "the batch; give the axis where the batch goes, or reduce it inside the function")
+        return single(y)
+    full = y.value if mine else shared(y, size)
+    if not -len(full.shape) <= axis < len(full.shape):
+        raise ShapeError(f"vmap: out_axes={axis}, and the result has shape {full.shape} with the "
+                         "batch first")
+    return moveaxis(full, 0, axis) if axis else full
+
+
+def single(y: Any) -> Any:
+    """A result that does not depend on the batch, apart from what the function closed over."""
+    if not isinstance(y, Box):
+        return private(y)
+    z = handle(y)
+    if isinstance(z.value, np.ndarray):
+        z.value = z.value.copy()
+    return z
 
 
 def shared(y: Any, size: int) -> Any:
     """A result that does not depend on the batch, repeated for each element."""
     y = y if hasattr(y, "shape") else np.asarray(y)
-    return broadcast_to(y, (size, *aval_of(y).shape))
+    return single(broadcast_to(y, (size, *aval_of(y).shape)))
