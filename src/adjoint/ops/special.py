@@ -22,6 +22,7 @@ from . import loops
 from .arithmetic import annihilate, astype, floor_divide, reciprocal, remainder, sign
 from .cases import Case, Cases, array_cases, draw, elementwise_cases, layouts
 from .declare import (
+    APPLY,
     arrayed,
     batch_elementwise,
     broadcast_shape,
@@ -45,8 +46,8 @@ def real_only(name: str, x: Any) -> Any:
     """``x``, which is real: of complex numbers these rows would give something else."""
     dtype = getattr(x, "dtype", None)
     if isinstance(x, complex) or (dtype is not None and dtype.kind == "c"):
-        raise DTypeError(f"{name} is for real numbers, not {dtype or 'complex'}; take ad.real(x) or "
-                         "ad.abs(x) first")
+        raise DTypeError(f"{name} is for real numbers, not {dtype or 'complex'}; take ad.real(x) "
+                         "or ad.abs(x) first")
     return x
 
 
@@ -88,7 +89,7 @@ def _doc(sentence: str, formula: str, example: str) -> str:
 # ---- lengths, logarithms and products with them
 
 def _leg(x: Any, y: Any) -> Any:
-    """x / y of a triangle's leg and hypotenuse; at the corner 0, with an infinite slope."""
+    """X / y of a triangle's leg and hypotenuse; at the corner 0, with an infinite slope."""
     corner = y == 0
     there = annihilate(x, reciprocal(where(corner, y, 1.0)))
     return where(corner, there, x / where(corner, 1.0, y))
@@ -130,10 +131,10 @@ logaddexp2 = elementwise(
 
 
 def _times_log(name: str, ours: Any, inner: Any, edge: float, label: Label, doc: str) -> Any:
-    """x log(z), which is 0 where x is 0; where log(z) is infinite there too, it is flat."""
+    """The product x log(z): 0 where x is 0, and flat where log(z) is infinite there too."""
     def value(x: Any, z: Any) -> Any:
         flat = logical_and(real_only(name, x) == 0, real_only(name, z) == z)
-        return where(flat, 0.0, x * ours(where(flat, 0.0 - edge, z)))
+        return where(flat, 0.0, x * ours(where(flat, edge + 1.0, z)))
 
     def first(y: Any, x: Any, z: Any) -> Any:
         corner = logical_and(x == 0, z == edge)
@@ -170,6 +171,7 @@ def _logit_value(x: Any) -> Any:
 logit = elementwise(
     "logit", _logit_value, lambda y, x: 1.0 / (x * (1.0 - x)), numpy=["logit"], singular=True,
     lower=lowered_as(_logit_value), domain=(0.05, 0.95), singular_at=[(0.0,), (1.0,)],
+    without={"integer": "between its ends, 0 and 1, there is none"},
     label=Label("logit({0})", r"\ln\frac{{{0}}}{{1 - {0}}}", (r"\frac{{1}}{{{0}(1 - {0})}}",),
                 "logistic function"),
     doc=_doc("The logarithm of the odds: the inverse of the logistic function.",
@@ -207,7 +209,8 @@ def _derivatives(name: str, times: Any) -> dict[str, Any]:
     def vjp(dy: Any, y: Any, x: Any, needs: Any, order: int) -> tuple[Any]:
         return (times(dy, x, order),)
     return {"jvp": jvp, "vjp": vjp, "aval": known_floating, "elementwise": True,
-            "depends": "elementwise", "keeps": frozenset({0}), "batch": batch_elementwise(name)}
+            "depends": "elementwise", "keeps": frozenset({0}),
+            "batch": lambda size, axes, x, order: (APPLY[name](x, order=order), 0)}
 
 
 _sinc_derivative = general(
@@ -247,7 +250,8 @@ def scipy_function(name: str) -> Any:
 def _from_scipy(name: str, partial: Any, doc: str, label: Label, numpy: str = "", **fields: Any
                 ) -> Any:
     def impl(x: Any) -> Any:
-        return scipy_function(name)(real_only(name, x))
+        x = real_only(name, x)  # before SciPy is imported: the builders ask about complex x
+        return scipy_function(name)(x)
     return elementwise(name, impl, partial, numpy=[numpy or name], label=label, doc=doc, **fields)
 
 
@@ -466,7 +470,7 @@ def _present_extreme(name: str, impl: Any, ours: Any, share: Any, word: str, sig
         lower=lowered_as(value),
         label=Label(name + "({0}, {1})", rf"\{name[1:]}({{0}}, {{1}})",
                     (f"[{{0}} {sign} {{1}}]", f"[{{1}} {sign} {{0}}]"), "choice"),
-        doc=_doc(f"The {word} of two numbers; NaN counts as missing, and a tie shares the gradient.",
+        doc=_doc(f"The {word} of two numbers; NaN is missing; a tie shares the gradient.",
                  f"y = {name[1:]}(x, z),    dy/dx = 1 where x {sign} z, 1/2 where x = z, else 0",
                  f">>> ad.{name}([1.0, float('nan')], 2.0)\n    "
                  f"array({'[2., 2.]' if sign == '>' else '[1., 2.]'})"))
