@@ -68,13 +68,13 @@ __all__ = [  # what stands here by import; the functions of the rows are added b
     "sites", "tape", "tensor", "value_and_grad", "vjp", "vmap", "zeros", "zeros_like"]
 _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn",
          "manual_seed": "nn"}
-_MODULES = ("checking", "cli", "compiler", "data", "nn", "optim", "show", "teach")
+_MODULES = ("checking", "cli", "compiler", "data", "linalg", "nn", "optim", "show", "teach")
 _HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item",
            "getitem_transpose", "sinc_derivative", "modified_bessel", "frexp_exponent",
            "unwrap_shift"}
 
 for _name, _f in _PUBLIC.items():
-    if _name not in _HIDDEN and _name not in globals():
+    if _name not in _HIDDEN and "." not in _name and _name not in globals():
         globals()[_name] = _f
 for _name, _target in _ALIASES.items():
     if _target in _PUBLIC:

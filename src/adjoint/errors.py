@@ -7,6 +7,8 @@ catch.
 import linecache
 import sys
 
+from numpy.linalg import LinAlgError
+
 INSIDE = ("adjoint", "numpy", "scipy")
 
 
@@ -32,6 +34,10 @@ class AdjointError(Exception):
 
 class ShapeError(AdjointError, ValueError):
     """Shapes, axes or sizes that do not fit each other."""
+
+
+class MatrixError(AdjointError, LinAlgError):
+    """A matrix that is singular, not positive definite, or whose equal eigenvalues matter."""
 
 
 class DTypeError(AdjointError, TypeError):

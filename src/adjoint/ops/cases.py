@@ -37,10 +37,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """The generator of a row's cases, with the tags that it cannot have and why."""
+    """The generator of a row's cases, with the tags that it cannot have and why.
+
+    ``near``: elements cannot change places (a matrix would not stay positive definite), so that
+    tests of batches draw values near those of the case.
+    """
 
     generate: Callable[[np.random.Generator], Iterable[Case]]
     without: Mapping[str, str] = field(default_factory=dict)
+    near: bool = False
 
     def __call__(self, rng: np.random.Generator) -> Iterator[Case]:
         """The cases, drawn from ``rng``."""
