@@ -1,5 +1,7 @@
 """vmap: axes, trees, shared values, rows without a batch rule, nesting and errors."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 
@@ -116,3 +118,29 @@ def test_an_exception_inside_leaves_no_level():
     with pytest.raises(ZeroDivisionError):
         ad.vmap(lambda x: 1 / 0)(X)
     assert live == before
+
+
+def test_axes_follow_the_keys_of_an_ordered_dict():
+    tree = OrderedDict(b=np.arange(6.0).reshape(2, 3), a=np.arange(8.0).reshape(4, 2))
+    axes = (OrderedDict(b=0, a=1),)
+    mapped = ad.vmap(lambda d: {"b": d["b"].sum(), "a": d["a"].sum()}, in_axes=axes)(tree)
+    assert mapped["b"].tolist() == tree["b"].sum(1).tolist()
+    assert mapped["a"].tolist() == tree["a"].sum(0).tolist()
+    mixed = ad.vmap(lambda d: d[1].sum() + d["k"], in_axes=({"k": None, 1: np.int64(1)},))(
+        {"k": 1.0, 1: np.arange(6.0).reshape(2, 3)})
+    assert mixed.tolist() == [4.0, 6.0, 8.0]
+
+
+def test_axes_and_results_that_are_none():
+    x = np.ones((2, 3))
+    with pytest.raises(ArgumentError, match=r"in_axes=1\.0 does not match"):
+        ad.vmap(np.sin, in_axes=1.0)(x)
+    with pytest.raises(ArgumentError, match="out_axes=True does not match"):
+        ad.vmap(np.sin, out_axes=True)(x)
+    with pytest.raises(ArgumentError, match="returned str"):
+        ad.vmap(lambda _: "text")(x)
+
+
+def test_keyword_arguments_are_shared():
+    z = np.array([1.0, 2.0, 3.0])
+    assert ad.vmap(lambda x, z=None: x * z)(np.ones((2, 3)), z=z).tolist() == [z.tolist()] * 2

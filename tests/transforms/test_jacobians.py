@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import adjoint as ad
-from adjoint.errors import ArgumentError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, ShapeError
 
 MODES = ("auto", "forward", "reverse")
 A = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -148,3 +148,64 @@ def test_the_function_runs_once(mode):
     calls = []
     ad.jacobian(lambda x: calls.append(1) or np.sin(x), mode=mode)(np.ones(5))
     assert len(calls) == 1
+
+
+def parts(f, z):
+    """df/dRe z and df/dIm z by central differences, for each element of z."""
+    h, steps = 1e-6, np.eye(z.size).reshape(z.size, *z.shape)
+    return [np.stack([(f(z + h * d * e) - f(z - h * d * e)) / (2 * h) for e in steps], axis=-1)
+            for d in (1.0, 1j)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_complex_results_of_real_arguments(mode):
+    def f(x):
+        return (2.0 - 1j) * x[:2] * x[2] + 1j * np.sin(x[0])
+    x = np.array([0.5, -1.0, 2.0])
+    J = ad.jacobian(f, mode=mode)(x)
+    assert J.dtype == complex
+    np.testing.assert_allclose(J, parts(f, x)[0], atol=1e-9)
+    slope = ad.jacobian(lambda t: np.exp(1j * t), mode=mode)(0.5)
+    assert type(slope) is complex and slope == pytest.approx(1j * np.exp(0.5j))
+    narrow = ad.jacobian(lambda v: 1j * v, mode=mode)(np.ones(2, np.float32))
+    assert narrow.dtype == np.complex64
+    real, mixed = ad.jacobian(lambda x, z: x * z, argnums=(0, 1), mode=mode)(
+        np.array([2.0, 3.0]), np.array([1j, 2.0 + 1j]))
+    np.testing.assert_allclose(real, np.diag([1j, 2.0 + 1j]))
+    np.testing.assert_allclose(mixed, np.diag([2.0, 3.0]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_holomorphic_functions_and_real_results_of_complex_arguments(mode):
+    z = np.array([1.0 + 2.0j, -0.5j])
+
+    def f(z):
+        return np.stack([z[0] * z[1], np.exp(z[1]), z[0] ** 3])
+    np.testing.assert_allclose(ad.jacobian(f, mode=mode)(z), parts(f, z)[0], atol=1e-8)
+
+    def g(z):
+        return np.stack([np.abs(z[0]) ** 2, (z[0] * z[1]).real, z[1].imag])
+    by_real, by_imaginary = parts(g, z)
+    J = ad.jacobian(g, mode=mode)(z)
+    np.testing.assert_allclose(J, by_real - 1j * by_imaginary, atol=1e-8)
+    dz = ad.grad(lambda z: g(z).sum())(z)
+    np.testing.assert_allclose(J.sum(axis=0), dz.conj())
+    both = ad.jacobian(lambda z: (g(z), f(z)), mode=mode)(z)
+    np.testing.assert_allclose(both[0], J)
+    np.testing.assert_allclose(both[1], parts(f, z)[0], atol=1e-8)
+
+
+def test_hessian_of_a_complex_argument_says_what_to_write():
+    for z in (np.ones(2) * 1j, 1j, ad.tensor([1j])):
+        with pytest.raises(DTypeError, match=r"real and imaginary .*ad\.hessian\(f, \(0, 1\)\)"):
+            ad.hessian(lambda z: (np.abs(z) ** 2).sum())(z)
+    H = ad.hessian(lambda x, y: np.abs(x + 1j * y) ** 2, (0, 1))(1.0, 2.0)
+    assert H == ((2.0, 0.0), (0.0, 2.0))
+    assert ad.hessian(lambda x, z: (x * np.abs(z)) ** 2)(1.0, 3j) == pytest.approx(18.0)
+
+
+@pytest.mark.parametrize("argnums", [1.0, None, "x", np.int64(0), True, (0, 1.0)])
+def test_argnums_are_positions(argnums):
+    for transform in (ad.jacobian, ad.grad, ad.value_and_grad, ad.hessian):
+        with pytest.raises(ArgumentError, match="position of an argument"):
+            transform(lambda x, z: x * z, argnums=argnums)(1.0, 2.0)

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optree
 
 from adjoint.core.box import Box, Level, bind
 from adjoint.core.node import aval, aval_of, new, private
@@ -14,7 +15,16 @@ from adjoint.errors import ArgumentError, EscapeError, ShapeError
 from adjoint.hooks import handle
 from adjoint.ops.shape import broadcast_to, moveaxis, stack
 
-from .trees import check_function, distinct, flatten, kind_of_all, lift, unflatten
+from .trees import (
+    NAMESPACE,
+    check_function,
+    distinct,
+    flatten,
+    kind_of_all,
+    lift,
+    result,
+    unflatten,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,27 +90,34 @@ def batch(value: Any, level: int) -> Batch:
     return b
 
 
-def spread_axes(axes: Any, tree: Any) -> list[Any]:
+def spread_axes(axes: Any, tree: Any, what: str) -> list[Any]:
     """The batch axis of each leaf: ``axes`` is one for all, or a tree that begins as ``tree``."""
-    leaves, _ = flatten(tree)
-    if axes is None or isinstance(axes, int):
+    leaves, structure = flatten(tree)
+    if axes is None or (isinstance(axes, (int, np.integer)) and not isinstance(axes, bool)):
         return [axes] * len(leaves)
     if isinstance(axes, dict) and isinstance(tree, dict) and axes.keys() == tree.keys():
-        return [a for key in sorted(axes) for a in spread_axes(axes[key], tree[key])]
+        return [a for key in keys_of(tree) for a in spread_axes(axes[key], tree[key], what)]
     if isinstance(axes, (tuple, list)) and isinstance(tree, (tuple, list)) and (
             len(axes) == len(tree)):
-        return [a for one, v in zip(axes, tree, strict=True) for a in spread_axes(one, v)]
-    shown = unflatten(flatten(tree)[1], ["*"] * len(leaves))
-    raise ArgumentError(f"vmap: in_axes/out_axes {axes!r} does not match the values {shown!r}; "
-                        "give one axis for all, or one for each")
+        return [a for one, v in zip(axes, tree, strict=True) for a in spread_axes(one, v, what)]
+    shown = unflatten(structure, ["*"] * len(leaves))
+    raise ArgumentError(f"vmap: {what}={axes!r} does not match the values {shown!r}; give one axis "
+                        "(an int, or None) for all, or one for each")
+
+
+def keys_of(tree: Any) -> list[Any]:
+    """The keys of a dict in the order in which `flatten` takes them: an OrderedDict has its own."""
+    return optree.tree_structure(tree, is_leaf=lambda x: x is not tree, none_is_leaf=True,
+                                 namespace=NAMESPACE).entries()
 
 
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
     """``f`` on a whole batch, written for one element: its operations get one more axis each.
 
     ``in_axes`` says which axis of each argument is the batch (None: shared by all), ``out_axes``
-    where it goes in the result (None: the result is one for all and has no batch). A row without a
-    batch rule runs element by element, with the same result. Raises ShapeError if the mapped axes
+    where it goes in the result (None: the result is one for all and has no batch). Keyword
+    arguments are shared. A row without a batch rule runs element by element, with the same result.
+    Raises ShapeError if the mapped axes
     are missing, empty or of different sizes, ArgumentError if ``out_axes`` is None for a result
     that is another for each element.
 
@@ -112,7 +129,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     @functools.wraps(f)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         given, structure = flatten(args)
-        values, axes = [lift(x) for x in given], spread_axes(in_axes, args)
+        values, axes = [lift(x) for x in given], spread_axes(in_axes, args, "in_axes")
         moved = [x if a is None else leading(x, a) for x, a in zip(values, axes, strict=True)]
         size = batch_size([aval_of(x).shape[0] for x, a in zip(moved, axes, strict=True)
                            if a is not None])
@@ -120,7 +137,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             inner = [x if a is None else batch(x, level) for x, a in zip(moved, axes, strict=True)]
             out = f(*unflatten(structure, inner), **kwargs)
             results, s = flatten(out)
-            places = spread_axes(out_axes, out)
+            places = spread_axes(out_axes, out, "out_axes")
             full = [placed(y, a, level, size) for y, a in zip(results, places, strict=True)]
         kind = kind_of_all([x for x in given if isinstance(x, Box) or np.ndim(x)])
         return unflatten(s, [kind(y) for y in distinct(full)])
@@ -152,6 +169,7 @@ def batch_size(sizes: Sequence[int]) -> int:
 
 def placed(y: Any, axis: int | None, level: int, size: int) -> Any:
     """A result of the function with the batch where ``axis`` says; None: it has no batch."""
+    y = result(y, "ad.vmap(f)")
     mine = isinstance(y, Batch) and y.level == level
     if axis is None:
         if mine:

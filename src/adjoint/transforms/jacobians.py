@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.node import aval_of
-from adjoint.errors import ArgumentError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, ShapeError
 from adjoint.ops.shape import moveaxis, reshape, swapaxes
 from adjoint.tensors import conjugate
 
@@ -48,7 +48,9 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, layout: st
     slides, a vector being a column: (1, D) for a scalar by a vector, (K, D) for a vector by a
     vector, (C, B) for a scalar by a (B, C) matrix; ``"denominator"`` is its transpose. ``mode`` is
     "reverse" (a pass per result), "forward" (a pass per variable), or "auto", the shorter. Trees of
-    results hold trees of arguments. Raises ShapeError where a layout has no place for the axes.
+    results hold trees of arguments. For complex arguments f is taken to be holomorphic, J = df/dz;
+    a real result of them has the row df/dRe z - i df/dIm z, the conjugate of its gradient. Raises
+    ShapeError where a layout has no place for the axes.
 
     >>> ad.jacobian(lambda x: x ** 2)(np.array([1.0, 2.0]))
     array([[2., 0.],
@@ -107,9 +109,20 @@ def pulled(run: Recorded, k: int) -> list[Any]:
         found = run.pull([dy if j == k else None for j in range(len(run.results))])
         return [zeros(v) if dx is None else conjugate(dx)  # df/dz, as forward mode gives it
                 for v, dx in zip(run.values, found, strict=True)]
-    if run.nodes[k] is not None and size:
-        return vmap(pull)(basis(run.results[k]))
-    return [np.zeros((size, *aval_of(v).shape), aval_of(v).dtype) for v in run.values]
+    if run.nodes[k] is None or not size:
+        return [np.zeros((size, *aval_of(v).shape), aval_of(v).dtype) for v in run.values]
+    rows = basis(run.results[k])
+    parts = vmap(pull)(rows)
+    if is_complex(run.results[k]) and not all(map(is_complex, run.values)):
+        # What reaches a real argument is the real part of dy J, so the imaginary one is asked for.
+        parts = [dx if is_complex(v) else dx + 1j * dz
+                 for v, dx, dz in zip(run.values, parts, vmap(pull)(1j * rows), strict=True)]
+    return parts
+
+
+def is_complex(x: Any) -> bool:
+    """Whether a value is complex."""
+    return aval_of(x).dtype.kind == "c"
 
 
 class Columns:
@@ -143,7 +156,13 @@ class Columns:
         """For each result its derivatives by all elements of leaf argument ``k``, stacked."""
         v = self.values[k]
         if aval_of(v).size:
-            return flatten(vmap(lambda dx: self.push(k, dx))(basis(v)))[0]
+            columns = flatten(vmap(lambda dx: self.push(k, dx))(basis(v)))[0]
+            if is_complex(v) and not all(map(is_complex, columns)):
+                # A real result is not holomorphic: its row has both directions, as `grad` has.
+                turned = flatten(vmap(lambda dx: self.push(k, dx))(1j * basis(v)))[0]
+                columns = [dy if is_complex(dy) else dy - 1j * dz
+                           for dy, dz in zip(columns, turned, strict=True)]
+            return columns
         ys = flatten(self.push(k, zeros(v)))[0]
         return [np.zeros((0, *aval_of(y).shape), aval_of(y).dtype) for y in ys]
 
@@ -184,10 +203,21 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0,
         H[i, j] = d^2 f / dx_i dx_j
 
     Forward over reverse mode. Shape: shape(argument) + shape(argument). Raises ShapeError if the
-    result is not a scalar.
+    result is not a scalar, and DTypeError for complex arguments, of which it is no single array.
 
     >>> ad.hessian(lambda x: (x ** 3).sum())(np.array([1.0, 2.0]))
     array([[ 6.,  0.],
            [ 0., 12.]])
     """
-    return jacobian(grad(f, argnums, has_aux), argnums, mode="forward", has_aux=has_aux)
+    whole = jacobian(grad(f, argnums, has_aux), argnums, mode="forward", has_aux=has_aux)
+
+    @functools.wraps(f)
+    def second(*args: Any, **kwargs: Any) -> Any:
+        for n in selected(argnums, len(args)):
+            if any(is_complex(x) for x in flatten(args[n])[0]
+                   if isinstance(x, complex) or hasattr(x, "dtype")):
+                raise DTypeError("ad.hessian(f) of a complex argument: its second derivatives are "
+                                 "those by real and imaginary part. Write f as a function of both, "
+                                 "f(x, y) with z = x + 1j * y, and take ad.hessian(f, (0, 1))")
+        return whole(*args, **kwargs)
+    return second

@@ -144,10 +144,12 @@ def check_match(what: str, got: Any, expected: Any) -> None:
 
 def selected(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
     """The positions of the arguments that are differentiated."""
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    numbers: tuple[Any, ...] = (
+        tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,))
     for n in numbers:
-        if not isinstance(n, int):
-            raise ArgumentError(f"argnums={argnums!r}: a position or a tuple of positions")
+        if not isinstance(n, int) or isinstance(n, bool):
+            raise ArgumentError(f"argnums={argnums!r}: it is the position of an argument, an int, "
+                                "or a tuple of them, as argnums=(0, 1)")
         if not -count <= n < count:
             raise ArgumentError(f"argnums={argnums}: the function was called with {count} "
                                 "positional arguments")
