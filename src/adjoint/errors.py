@@ -59,6 +59,11 @@ class GraphError(AdjointError, RuntimeError):
 class EscapeError(AdjointError, RuntimeError):  # Python and NumPy replace a TypeError by their own
     """A tracked value would leave the graph silently, as in ``float(x)`` or ``np.asarray(x)``."""
 
+    def __init__(self, message: str = "") -> None:
+        if not any(word in message for word in ("rite ", "ompose ", "se ", "ad.")):
+            message += ": a tracked value would leave the graph; write x.item()"  # f2py's own words
+        super().__init__(message)
+
 
 class LevelError(AdjointError, RuntimeError):
     """A value of a transformation that has ended, or of another trace, is used outside it."""
@@ -82,6 +87,26 @@ class CheckError(AdjointError, AssertionError):
 
 class UnusedInputError(AdjointError, ValueError):
     """The result does not depend on an input, and ``on_unused="error"`` was asked for."""
+
+
+class NonFiniteError(AdjointError, FloatingPointError):
+    """`ad.doctor` found the operation that made a NaN or an infinity; ``report`` says which."""
+
+    def __init__(self, message: str = "", report: object = None) -> None:
+        self.report = report
+        super().__init__(message)
+
+
+class NonFiniteWarning(RuntimeWarning):
+    """What `ad.doctor("warn")` says instead."""
+
+
+class KinkError(AdjointError, ArithmeticError):
+    """`ad.kinks("raise")` saw an evaluation on a kink, where the derivative is a convention."""
+
+
+class KinkWarning(RuntimeWarning):
+    """What `ad.kinks("warn")` says instead."""
 
 
 class FormatError(AdjointError, ValueError):
