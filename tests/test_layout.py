@@ -15,9 +15,9 @@ LAYERS = (  # what stands in one line may import what stands in the lines before
     {"errors"},
     {"core"},
     {"ops"},
-    {"tensors", "modes", "methods", "hooks", "functions", "creation", "exits", "teach",
+    {"tensors", "modes", "methods", "hooks", "functions", "creation", "exits", "instead", "teach",
      "transforms"},
-    {"checking", "diagnose", "nn", "optim", "data", "io", "show", "compiler"},
+    {"checking", "health", "nn", "optim", "data", "io", "show", "compiler"},
     {"", "cli", "__main__"},
 )
 MAY_IMPORT_COMPILER = {"", "cli", "compiler"}

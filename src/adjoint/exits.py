@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from adjoint.core.box import Box, escape, through_numpy
+from adjoint.core.box import TEXTS, Box, escape, through_numpy
 from adjoint.core.forward import Dual
 from adjoint.core.node import ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.core.reverse import Tracked, tracked
 from adjoint.core.symbol import Symbol
 from adjoint.errors import EscapeError, MutationError, ShapeError, UnsupportedError
+
+from .instead import advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,8 +34,10 @@ REMEDIES = {
     "index": ("a tracked value as an index or a size: using it", "x.item() for a Python integer"),
     "array": ("np.asarray(x), np.array([x, z]) or arr[...] = x",
               ("np.stack([x, z]) or ad.array([x, z]) to join tracked values, "
-               "ad.setitem(arr, ..., x) to write one")),
+               "ad.setitem(arr, ..., x) to write one, mean + scale * rng.normal() to draw")),
+    "ratio": ("a tracked value as a fraction, as in statistics.mean([x, z]):", "ad.mean(xs)"),
 }
+SPACES = ("linalg", "fft", "ma", "random", "polynomial")  # of NumPy, with names of their own
 
 
 def refuse(kind: str) -> NoReturn:
@@ -44,32 +48,60 @@ def refuse(kind: str) -> NoReturn:
 
 def refusal() -> EscapeError:
     """The error for a tracked value that becomes an array, naming the function that asked."""
-    module, name = asking()
+    name = asking()
     if not name:
         what, remedy = REMEDIES["array"]
         return EscapeError(f"{what} of a tracked value {LOST}. Write {remedy}; {PLAIN}.")
-    if name in PUBLIC:
-        remedy = f"Write ad.{name}(...)"
-    else:
-        remedy = "Compose it from functions that ad has, or write ad.Function for it"
-    return EscapeError(f"{module}.{name} computes outside the graph: a tracked value in it {LOST}. "
-                       f"{remedy}; {PLAIN}.")
+    return EscapeError(f"{name} computes outside the graph: a tracked value in it {LOST}. "
+                   f"{advice(name)}; {PLAIN}.")
 
 
-def asking() -> tuple[str, str]:
-    """The public module and name of the NumPy or SciPy function that the user called, if any."""
-    frame, found = sys._getframe(1), ("", "")
+def asking() -> str:
+    """The public name of the NumPy or SciPy function that the user called, if one is running."""
+    frame, found = sys._getframe(1), ""
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        root = module.split(".")[0]
+        root, *parts = frame.f_globals.get("__name__", "").split(".")
         if root in ("numpy", "scipy"):
+            space = space_of(root, parts)
             name = frame.f_code.co_name
-            public = [part for part in module.split(".")[:2] if not part.startswith("_")]
-            found = ("np" if hasattr(np, name) else ".".join(public), name)
+            if hasattr(sys.modules.get(space.replace("np", "numpy", 1)), name):
+                found = f"{space}.{name}"
         elif root != "adjoint":
             break
         frame = frame.f_back
     return found
+
+
+def space_of(root: str, parts: list[str]) -> str:
+    """The public module that a function of NumPy or SciPy is called in."""
+    if root == "numpy":
+        return f"np.{parts[0]}" if parts and parts[0] in SPACES else "np"
+    return ".".join([root, *parts[:1]])
+
+
+def name_of(key: Any) -> str:
+    """A key of NUMPY as users write it: functions, ufuncs and their methods, names in SciPy."""
+    if isinstance(key, tuple):
+        return f"{name_of(key[0])}.{key[1]}"
+    name: str = key if isinstance(key, str) else key.__name__
+    if isinstance(key, (str, np.ufunc)):
+        return f"np.{name}" if getattr(np, name, None) is key else f"scipy.special.{name}"
+    return f"{key.__module__.replace('numpy', 'np')}.{name}"
+
+
+def handed(x: Box, dtype: Any = None, copy: Any = None) -> Any:
+    """``__array__`` of a tracked value: its values for what counts it as a constant, or an error.
+
+    NumPy hands us no lists, and ``np.array_equal([x, z], a)`` turns an error into False.
+    """
+    space, _, name = asking().rpartition(".")
+    if space == "np" and name in BY_NAME:
+        return np.array(x.concrete(), dtype)
+    x.concrete()  # its error comes first: there may be no value at all
+    raise refusal()
+
+
+TEXTS.update(name=name_of, advice=lambda key: advice(name_of(key)))
 
 
 # ---- what passes
@@ -107,10 +139,8 @@ def any_tracked(tree: Any) -> bool:
 def stripped(tree: Any) -> Any:
     """Arguments with read-only arrays in place of Boxes."""
     if isinstance(tree, Box):
-        value = tree.concrete()
-        if value.__class__ is ndarray:
-            value = value.view()
-            value.flags.writeable = False
+        value = np.asarray(tree.concrete()).view()
+        value.flags.writeable = False
         return value
     if isinstance(tree, (list, tuple)):
         return type(tree)(map(stripped, tree))
@@ -138,18 +168,16 @@ def on_arrays(function: Any, args: Any, kwargs: Any, cls: type[Tracked]) -> Any:
 
 def through(key: Any, function: Any, args: Any, kwargs: Any, cls: type[Tracked]) -> Any:
     """A NumPy function on Tensors: by its row; untracked values need none."""
-    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np")
-    name = (f"np.{key[0].__name__}.{key[1]}" if isinstance(key, tuple)
-            else f"{module}.{function.__name__}")
     plain = not any_tracked((args, kwargs))
     if plain and key not in NUMPY:
         return on_arrays(function, args, kwargs, cls)
     try:
-        return through_numpy(key, name, args, dict(kwargs))
+        y = through_numpy(key, args, dict(kwargs))
     except UnsupportedError:
         if plain:
             return on_arrays(function, args, kwargs, cls)
         raise
+    return boxed(y, cls) if key in CONSTANTS else y
 
 
 def boxed(y: Any, cls: type[Tracked]) -> Any:
@@ -163,10 +191,17 @@ def boxed(y: Any, cls: type[Tracked]) -> Any:
     return [boxed(part, cls) for part in y] if isinstance(y, list) else y
 
 
-CONSTANTS: Sequence[Any] = (
-    np.allclose, np.isclose, np.array_equal, np.zeros_like, np.ones_like, np.empty_like,
-    np.array_repr, np.array_str, np.result_type, np.array2string)
-NUMPY.update({function: on_values(function) for function in CONSTANTS})
+CONSTANTS: Sequence[Any] = (  # what reads no values, or gives truth values and integers
+    np.allclose, np.isclose, np.array_equal, np.array_equiv, np.zeros_like, np.ones_like,
+    np.empty_like, np.array_repr, np.array_str, np.array2string, np.result_type, np.common_type,
+    np.min_scalar_type, np.iscomplexobj, np.isrealobj, np.isreal, np.iscomplex, np.isneginf,
+    np.isposinf, np.shares_memory, np.may_share_memory, np.diag_indices_from,
+    np.tril_indices_from, np.triu_indices_from, np.argsort, np.argpartition, np.lexsort,
+    np.argwhere, np.nonzero, np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize,
+    np.isin, np.nanargmax, np.nanargmin, np.linalg.matrix_rank, np.einsum_path)
+BY_NAME = {function.__name__ for function in CONSTANTS} | {"shape", "ndim", "size"}
+for _function in CONSTANTS:
+    NUMPY.setdefault(_function, on_values(_function))
 NUMPY[np.shape], NUMPY[np.ndim], NUMPY[np.size] = (
     lambda a: a.shape, lambda a: a.ndim, lambda a, axis=None: (
         a.aval.size if axis is None else a.shape[axis]))

@@ -19,7 +19,7 @@ from adjoint.core.symbol import Symbol
 from adjoint.errors import DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
 
-from .exits import is_concrete, is_tracked, refuse
+from .exits import handed, is_concrete, is_tracked, refuse
 from .hooks import follow
 
 if TYPE_CHECKING:
@@ -92,6 +92,13 @@ def named(x: Box) -> str:
     ended = ", of a call that has ended" if x.level > 0 and x.level not in live else ""
     known = x.aval if ended or not is_concrete(x) else np.array2string(x.concrete())
     return f"{type(x).__name__.lower()}({known}{ended})"
+
+
+def flags(x: Box) -> Any:
+    """How the values lie in memory, read-only (``np.isfortran(x)``)."""
+    view = np.asarray(x.concrete()).view()
+    view.flags.writeable = False
+    return view.flags
 
 
 def refused(x: Box) -> Any:
@@ -228,6 +235,8 @@ def install() -> None:
         "numel": lambda x: x.aval.size, "__array_priority__": 1000,
         "__array_namespace__": _namespace, "item": number, "__format__": shown,
         "__repr__": named, "numpy": refused, "clone": lambda x: +x,
+        "__array__": handed, "__trunc__": _refuses("int"), "flags": property(flags),
+        "as_integer_ratio": _refuses("ratio"),
         "tolist": lambda x: np.asarray(x.concrete()).tolist()}
     for name, method in more.items():
         setattr(Box, name, method)

@@ -183,7 +183,7 @@ class Tensor(Tracked):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         if is_tracked(self):
-            raise exits.refusal()
+            return exits.handed(self, dtype, copy)
         if copy:
             return np.array(self.concrete(), dtype=dtype)
         return self.numpy() if dtype in (None, self.dtype) else self.numpy().astype(dtype)
@@ -193,6 +193,13 @@ class Tensor(Tracked):
 
     def __int__(self) -> int:
         return exits.refuse("int") if is_tracked(self) else int(self.item())
+
+    def __trunc__(self) -> int:
+        return int(self)
+
+    def as_integer_ratio(self) -> tuple[int, int]:
+        """The value as a fraction of integers, which `statistics` asks for."""
+        return exits.refuse("ratio") if is_tracked(self) else float(self).as_integer_ratio()
 
     def __complex__(self) -> complex:
         return exits.refuse("complex") if is_tracked(self) else complex(self.item())

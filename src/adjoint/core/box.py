@@ -116,16 +116,10 @@ class Box:
             key = ufunc.__name__
         if key in NUMPY and not kwargs:
             return NUMPY[key](*args)
-        name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-        return through_numpy(key, name, args, kwargs)
+        return through_numpy(key, args, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        module = function.__module__.replace("numpy", "np")
-        return through_numpy(function, f"{module}.{function.__name__}", args, kwargs)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        raise escape("np.asarray(x), np.array(x)",
-                     "np.stack([...]) or ad.array([...]) to build an array of tracked values")
+        return through_numpy(function, args, kwargs)
 
     def __bool__(self) -> bool:
         if switch.armed and (watch := MODES.get().watch) is not None:
@@ -152,26 +146,30 @@ def escaped(box: Box) -> LevelError:
         "result (has_aux=True).")
 
 
-def through_numpy(key: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+TEXTS: dict[str, Any] = {}  # exits enters how a function is named, and what to write instead
+
+
+def through_numpy(key: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """A call that NumPy handed to us, with ``out=`` taken apart."""
     if key not in NUMPY:
         raise UnsupportedError(
-            f"{name} has no row here, so it cannot be differentiated. Compose it from functions "
-            "that have one, write one with ad.Function, or take it out of the graph with "
-            "x.detach().numpy().")
+            f"{TEXTS['name'](key)} has no row here, so it cannot be differentiated. "
+            f"{TEXTS['advice'](key)}; x.detach().numpy() takes a value out of the graph.")
     out = kwargs.pop("out", None)
     try:
         y = NUMPY[key](*args, **kwargs)
     except TypeError as e:
-        if isinstance(e, AdjointError) or "unexpected keyword" not in str(e):
+        option = "unexpected keyword" in str(e)
+        if isinstance(e, AdjointError) or not (option or "positional argument" in str(e)):
             raise
+        what = f"the option {str(e).rpartition(' ')[2]} is" if option else "these arguments are"
         raise UnsupportedError(
-            f"{name}: the option {str(e).rpartition(' ')[2]} is not there for tracked values; "
+            f"{TEXTS['name'](key)}: {what} not there for tracked values; "
             "write it out (np.where for a mask, x.astype for a dtype), or leave it out.") from e
     if out is None:
         return y
     (out,) = out if isinstance(out, tuple) else (out,)
-    return PUBLIC["write_out"](out, y, name)
+    return PUBLIC["write_out"](out, y, TEXTS["name"](key))
 
 
 UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"}
