@@ -111,9 +111,13 @@ invert = _bitwise("invert", np.invert, 1, "~{0}", r"\mathord{{\sim}}{0}",
                   ">>> ad.invert([True, False])\n    array([False,  True])")
 
 
-def _rounding(name: str, impl: Any, latex: str, what: str, answer: str) -> Any:
+def _whole(x: Any) -> Any:
+    return np.isfinite(x) & np.equal(x, np.floor(x))
+
+
+def _rounding(name: str, impl: Any, latex: str, what: str, answer: str, jump: Any = _whole) -> Any:
     return constant(
-        name, impl, 1, numpy=[impl], label=Label(name + "({0})", latex),
+        name, impl, 1, numpy=[impl], label=Label(name + "({0})", latex), kink=jump,
         doc=f"{what}: constant between its jumps, so without derivative.\n\n"
             f"    >>> ad.{name}([-1.5, 0.4, 2.7])\n    array({answer})\n    ")
 
@@ -121,9 +125,10 @@ def _rounding(name: str, impl: Any, latex: str, what: str, answer: str) -> Any:
 floor = _rounding("floor", np.floor, r"\lfloor {0} \rfloor", "Rounded down", "[-2.,  0.,  2.]")
 ceil = _rounding("ceil", np.ceil, r"\lceil {0} \rceil", "Rounded up", "[-1.,  1.,  3.]")
 trunc = _rounding("trunc", np.trunc, r"\mathrm{{trunc}}\,{0}", "Rounded towards zero",
-                  "[-1.,  0.,  2.]")
+                  "[-1.,  0.,  2.]", lambda x: _whole(x) & np.not_equal(x, 0))
 rint = _rounding("rint", np.rint, r"\mathrm{{round}}\,{0}",
-                 "Rounded to the nearest integer, halves to the even one", "[-2.,  0.,  3.]")
+                 "Rounded to the nearest integer, halves to the even one", "[-2.,  0.,  3.]",
+                 lambda x: np.isfinite(x) & ~_whole(x) & _whole(np.multiply(x, 2.0)))
 
 
 @function(np.round, np.around)
@@ -209,7 +214,7 @@ def _extreme(name: str, impl: Any, left: Any, right: Any, what: str, sign: str) 
                       None if dz is None else right(dz, x, z)])
     return elementwise(
         name, impl, lambda y, x, z: left(1.0, x, z), lambda y, x, z: right(1.0, x, z),
-        vjp=vjp, jvp=jvp, numpy=[impl], kinks=[(1.0, 1.0)],
+        vjp=vjp, jvp=jvp, numpy=[impl], kinks=[(1.0, 1.0)], kink=np.equal,
         label=Label(name + "({0}, {1})", rf"\{name[:3]}({{0}}, {{1}})",
                     (f"[{{0}} {sign} {{1}}]", f"[{{1}} {sign} {{0}}]"), "choice"),
         doc=f"""The {what} of two arrays, element by element; at a tie each gets half the gradient.
@@ -254,6 +259,7 @@ relu = elementwise(
     "relu", lambda x: np.maximum(x, 0),
     lambda y, x: where(y > 0.0, y.dtype.type(1.0), y.dtype.type(0.0)),
     vjp=lambda dy, y, x, needs: (PUBLIC["annihilate"](y > 0.0, dy),), kinks=[(0.0,)],
+    kink=lambda x: np.equal(x, 0),
     jvp=lambda dxs, y, x: None if dxs[0] is None else where(y > 0.0, dxs[0], 0.0),
     lower=lambda b, x: b.elementwise("relu", x),
     label=Label("relu({0})", r"\mathrm{{ReLU}}({0})", (r"[{0} > 0]",), "rectifier"),
