@@ -1,5 +1,6 @@
-"""Linear algebra, with NumPy's names: ``ad.linalg.solve(a, b)`` is also ``np.linalg.solve`` of a
-tensor. The rows stand in ``ops/solve.py``, ``ops/factor.py``, ``ops/spectral.py`` and
+"""Linear algebra, under NumPy's names.
+
+``ad.linalg.solve(a, b)`` is also what ``np.linalg.solve`` does with tensors. The rows stand in ``ops/solve.py``, ``ops/factor.py``, ``ops/spectral.py`` and
 ``ops/norms.py``; nothing is computed here.
 """
 

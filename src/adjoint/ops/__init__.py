@@ -13,11 +13,14 @@ from . import (
     select,
     several,
     shape,
+    solve,
+    sorting,
     special,
     trigonometric,
     write,
 )
 
 __all__ = [
-    "activation", "arithmetic", "complexes", "exponential", "index", "linalg", "network", "reduce", "scans",
-    "select", "several", "shape", "special", "trigonometric", "write"]
+    "activation", "arithmetic", "complexes", "exponential", "index", "linalg", "network",
+    "reduce", "scans", "select", "several", "shape", "solve", "sorting", "special",
+    "trigonometric", "write"]
