@@ -156,3 +156,61 @@ def test_what_batches_refuses_at_once():
         data.batches(np.ones(3), np.ones(3), 0)
     with pytest.raises(ShapeError, match="one label"):
         data.batches(np.ones(3), np.ones(2), 1)
+
+
+# ---- what a review found
+
+def test_labels_that_are_all_different_are_split_too():
+    for labels in (np.arange(10), np.random.default_rng(0).normal(size=10)):
+        parts = data.split(np.arange(10.0), labels)
+        assert [len(part[1]) for part in parts] == [6, 2, 2]
+        assert sorted(np.concatenate([part[0] for part in parts]).tolist()) == list(range(10))
+
+
+@pytest.mark.parametrize("sizes", [[1] * 30, [2] * 15, [3, 5, 7, 11], [100, 1, 1], [40, 1, 17, 2]])
+def test_parts_have_their_size_and_classes_their_share(sizes):
+    labels, shares = np.repeat(np.arange(len(sizes)), sizes), (0.5, 0.3, 0.2)
+    ends = np.rint(np.cumsum(shares) * len(labels)).astype(int)
+    for seed in range(5):
+        parts = data.split(np.arange(len(labels)), labels, shares, seed)
+        assert [len(part[1]) for part in parts] == np.diff(ends, prepend=0).tolist()
+        for (_, chosen), share in zip(parts, shares, strict=True):
+            counts = np.bincount(chosen, minlength=len(sizes))
+            assert np.abs(counts - share * np.array(sizes)).max() < 2.0
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_feature_constant_but_for_rounding_is_only_centred(dtype):
+    x = np.full((1000, 2), 0.1, dtype)
+    x[::2, 1] = np.nextafter(x[0, 1], dtype(1.0))
+    assert x.std(0, dtype=np.float64)[1] > 0.0
+    for common in (False, True):
+        train, other, _ = data.standardise(x, np.full((1, 2), 0.3), common=common)
+        assert np.abs(train).max() < 1e-6
+        np.testing.assert_allclose(other, 0.2, atol=1e-6)
+
+
+def test_standardise_names_features_that_do_not_fit():
+    with pytest.raises(ShapeError, match=r"\(3, 5\) beside training examples of shape \(4, 2\)"):
+        data.standardise(np.ones((4, 2)), np.ones((3, 5)))
+
+
+@pytest.mark.parametrize("seed", ["a", -1, 1.5])
+def test_seeds_are_whole_numbers(seed):
+    with pytest.raises(ArgumentError, match="is no NumPy Generator and no seed"):
+        data.split(np.arange(4), np.arange(4), seed=seed)
+    with pytest.raises(ArgumentError, match="is no NumPy Generator and no seed"):
+        data.batches(np.arange(4), np.arange(4), 2, rng=seed)
+
+
+def test_a_gzip_file_damaged_in_the_middle_is_named(tmp_path):
+    raw = bytearray(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 8, 0]) + bytes(range(256)) * 8))
+    path, refused = tmp_path / "x.gz", 0
+    for place in range(10, 60):
+        damaged = bytearray(raw)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        with pytest.raises(FormatError, match="damaged gzip file"):
+            data.idx(path)
+        refused += 1
+    assert refused == 50

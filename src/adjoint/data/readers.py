@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     if raw[:2] == GZIP:
         try:
             raw = gzip.decompress(raw)
-        except (OSError, EOFError) as e:
+        except (OSError, EOFError, zlib.error) as e:
             raise FormatError(f"{path} is a damaged gzip file ({e}); get it again") from None
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in DTYPES:
         raise FormatError(f"{path} is not an IDX file: it begins with {raw[:4].hex(' ')}, and an "
