@@ -4,6 +4,7 @@ from . import (
     activation,
     arithmetic,
     complexes,
+    counting,
     exponential,
     index,
     linalg,
@@ -16,11 +17,12 @@ from . import (
     solve,
     sorting,
     special,
+    statistics,
     trigonometric,
     write,
 )
 
 __all__ = [
-    "activation", "arithmetic", "complexes", "exponential", "index", "linalg", "network",
-    "reduce", "scans", "select", "several", "shape", "solve", "sorting", "special",
-    "trigonometric", "write"]
+    "activation", "arithmetic", "complexes", "counting", "exponential", "index", "linalg",
+    "network", "reduce", "scans", "select", "several", "shape", "solve", "sorting", "special",
+    "statistics", "trigonometric", "write"]

@@ -242,14 +242,18 @@ def _extreme_vjp(dy: Any, y: Any, x: Any, needs: Any, axis: Axes, keepdims: bool
     return (restored(dy, x, axis, keepdims) * _hits(y, x, axis, keepdims),)
 
 
-def _extreme(name: str, ufunc: Any) -> Any:
+def _extreme(name: str, ufunc: Any, latex: str = "", lower: Any = None, extra: Any = ()) -> Any:
+    def kink(x: Any, axis: Axes, keepdims: bool) -> Any:
+        """The elements that tie for the extreme."""
+        hit = x == ufunc.reduce(x, axis=axis, keepdims=True)
+        return hit & (np.add.reduce(hit, axis=axis, keepdims=True) > 1)
     return general(
         name, lambda x, axis, keepdims: ufunc.reduce(x, axis=axis, keepdims=keepdims), arity=1,
         jvp=_extreme_jvp, vjp=_extreme_vjp, aval=known_reduced(), keeps=frozenset({0, "y"}),
-        label=Label(name + "({0})", rf"\{name} {{0}}", (r"[{0}_i = {y}]",), "choice"),
-        batch=batched(name), lower=lower_reduce(ufunc.__name__),
+        label=Label(name + "({0})", rf"\{latex or name} {{0}}", (r"[{0}_i = {y}]",), "choice"),
+        batch=batched(name), lower=lower or lower_reduce(ufunc.__name__), kink=kink,
         cases=array_cases(*REDUCTIONS, empty=False, without=NOT_EMPTY, extra=[
-            Case((np.array([1.0, 1.0, 0.0, 1.0]),), REDUCTIONS[0], "kink"),
+            *extra, Case((np.array([1.0, 1.0, 0.0, 1.0]),), REDUCTIONS[0], "kink"),
             Case((np.array([[1.0, 1.0], [0.0, 1.0]]),), REDUCTIONS[1], "kink")]))
 
 
