@@ -65,20 +65,36 @@ def tracked(cls: type[Any], value: Any, level: int, n: Node | None) -> Any:
     return y
 
 
-def order(nodes: Iterable[Node]) -> list[Node]:
-    """Everything that ``nodes`` depend on, newest first: a stack, then a sort by index."""
-    seen, stack = set(nodes), list(nodes)
-    while stack:
-        n = stack.pop()
-        if n.inputs is None:
-            raise GraphError(
-                f"the graph behind {n.prim} was freed by an earlier backward(). Pass "
-                "retain_graph=True to that one, or compute the result again.")
+def steps(nodes: Iterable[Node]) -> list[Node]:
+    """The steps that ``nodes`` depend on, themselves included, newest first."""
+    found = [n for n in nodes if n.inputs or is_freed(n)]
+    seen = set(found)
+    for n in found:  # which grows, hardly out of order
         for source in n.inputs:
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)
-    return sorted(seen, key=by_index, reverse=True)
+            if source.inputs:
+                if source not in seen:
+                    seen.add(source)
+                    found.append(source)
+            elif source.inputs is None:
+                is_freed(source)
+    found.sort(key=by_index, reverse=True)
+    return found
+
+
+def is_freed(n: Node) -> bool:
+    """False, or an error."""
+    if n.inputs is None:
+        raise GraphError(
+            f"the graph behind {n.prim} was freed by an earlier backward(). Pass "
+            "retain_graph=True to that one, or compute the result again.")
+    return False
+
+
+def order(nodes: Sequence[Node]) -> list[Node]:
+    """The steps that ``nodes`` depend on, and the leaves and constants they began with."""
+    found = steps(nodes)
+    every = {*nodes, *found, *(source for n in found for source in n.inputs)}
+    return sorted(every, key=by_index, reverse=True)
 
 
 def sweep(seeds: Mapping[Node, Any], retain: bool = False,
@@ -89,7 +105,7 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
     Boxes, so that the sweep is itself recorded and can be differentiated again. If a NaN comes out,
     the walk is done once more with care (`core/careful.py`): it may have been 0 * inf.
     """
-    nodes, answers = order(seeds), {}
+    nodes, answers = steps(seeds), {}
     strict = MODES.get().strict
     leaves = walk(nodes, seeds, seen_as(record), record is None, None if strict else answers)
     if leaves is None or (not strict and any(map(has_nan, leaves.values()))):
@@ -99,21 +115,22 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
             leaves = {n: released(dy, level) for n, dy in leaves.items()}
     if not retain:
         for n in nodes:
-            if n.inputs:
-                n.value = n.inputs = None  # pyright: ignore[reportAttributeAccessIssue] - freed
+            n.value = n.inputs = None  # pyright: ignore[reportAttributeAccessIssue] - freed
     return leaves
 
 
 def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
          answers: dict[Node, Any] | None, level: int = 0) -> dict[Any, Any] | None:
-    """One pass over ``nodes``. A cotangent that two paths reach is summed in the order of the pass.
+    """One pass over the steps ``nodes``; what is left in the buffer is that of the leaves.
+
+    A cotangent that two paths reach is summed in the order of the pass.
 
     A structural zero is None and never an array. ``flat`` writes one and two arguments out. What
     users' functions gave is kept in ``answers``, so that they are called once; a plain walk that
     would show them a NaN ends there, with None. ``level`` is that of the Factors in a careful walk.
     """
-    buffer, leaves, owned = dict(seeds), {}, set[Node]()
-    get, take = buffer.get, buffer.pop
+    buffer, owned = dict(seeds), set[Node]()
+    take = buffer.pop
     for n in nodes:
         dy = take(n, None)
         if dy is None:
@@ -128,28 +145,26 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
             dx, dz = row.vjp(dy, n.value, x, z, needs)
             if dx is not None:
                 dx = dx if a.aval is here else fit(dx, a.aval, row)
-                if get(a) is None:
-                    buffer[a] = dx
-                else:
+                if a in buffer:
                     add_to(buffer, owned, a, dx)
+                else:
+                    buffer[a] = dx
             if dz is not None:
                 dz = dz if b.aval is here else fit(dz, b.aval, row)
-                if get(b) is None:
-                    buffer[b] = dz
-                else:
+                if b in buffer:
                     add_to(buffer, owned, b, dz)
+                else:
+                    buffer[b] = dz
         elif arity == 1:
             (a,) = inputs
             x = a.value
             (dx,) = row.vjp(dy, n.value, a.aval if x is None else x, ONE)
             if dx is not None:
                 dx = dx if a.aval is here else fit(dx, a.aval, row)
-                if get(a) is None:
-                    buffer[a] = dx
-                else:
+                if a in buffer:
                     add_to(buffer, owned, a, dx)
-        elif not inputs:
-            leaves[n] = dy
+                else:
+                    buffer[a] = dx
         else:
             parts = pull(n, dy, see, answers, level)
             if parts is None:
@@ -157,7 +172,7 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
             for source, part in zip(inputs, parts, strict=True):
                 if part is not None and source.prim is not CONSTANT:
                     add_to(buffer, owned, source, fit(part, source.aval, row))
-    return leaves
+    return buffer
 
 
 def pull(n: Node, dy: Any, see: Any, answers: dict[Node, Any] | None, level: int) -> Any:
