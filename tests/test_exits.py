@@ -10,7 +10,7 @@ import scipy.special
 
 import adjoint as ad
 from adjoint.core.primitive import NUMPY
-from adjoint.errors import EscapeError, UnsupportedError
+from adjoint.errors import EscapeError, MutationError, UnsupportedError
 
 SCALAR_EXITS = {
     "float": float, "math.sin": math.sin, "math.log": math.log, "math.isnan": math.isnan,
@@ -212,5 +212,8 @@ def test_a_mixture_with_a_tracked_value_raises():
 def test_what_passed_out_cannot_write_into_the_tensor():
     t = ad.tensor([3.0, 1.0, 2.0])
     out = np.trim_zeros(t)
+    with pytest.raises(MutationError):  # a view in NumPy: the write would reach t
+        out[0] = 9.0
+    out += 1.0
     out[0] = 9.0
     assert t.tolist() == [3.0, 1.0, 2.0]

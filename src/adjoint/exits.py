@@ -17,12 +17,12 @@ from adjoint.core.node import ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.core.reverse import Tracked, tracked
 from adjoint.core.symbol import Symbol
-from adjoint.errors import EscapeError, MutationError, ShapeError, UnsupportedError
+from adjoint.errors import DTypeError, EscapeError, MutationError, ShapeError, UnsupportedError
 
 from .instead import advice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 LOST = "would cut it out of the graph, and its gradient would silently be lost"
 PLAIN = "x.item() or x.detach().numpy() where the plain number is meant"
@@ -163,7 +163,7 @@ def on_arrays(function: Any, args: Any, kwargs: Any, cls: type[Tracked]) -> Any:
             raise
         raise MutationError(f"np.{function.__name__} writes into its argument, and the memory of a "
                             "Tensor is its own. Write x[...] = v") from e
-    return boxed(y, cls)
+    return boxed(y, cls, tuple(boxes_in((args, kwargs))))
 
 
 def through(key: Any, function: Any, args: Any, kwargs: Any, cls: type[Tracked]) -> Any:
@@ -180,15 +180,31 @@ def through(key: Any, function: Any, args: Any, kwargs: Any, cls: type[Tracked])
     return boxed(y, cls) if key in CONSTANTS else y
 
 
-def boxed(y: Any, cls: type[Tracked]) -> Any:
-    """Arrays of numbers as untracked values of class ``cls``, also in tuples and lists."""
+def boxes_in(tree: Any) -> Iterator[Box]:
+    """The Boxes among arguments, in lists, tuples and dicts."""
+    if isinstance(tree, Box):
+        yield tree
+    elif isinstance(tree, (list, tuple, dict)):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from boxes_in(part)
+
+
+def boxed(y: Any, cls: type[Tracked], sources: tuple[Box, ...] = ()) -> Any:
+    """Arrays of numbers as untracked values of class ``cls``, also in tuples and lists.
+
+    What would be a view of a source is a copy, and says so when it is written to.
+    """
     if isinstance(y, (ndarray, np.number)) and y.dtype.kind in "fciub":
-        owned = np.array(y) if isinstance(y, ndarray) and y.base is not None else y
-        return tracked(cls, owned, 0, None)
+        view = isinstance(y, ndarray) and y.base is not None
+        box = tracked(cls, np.array(y) if view else y, 0, None)
+        for source in sources if view else ():
+            if np.may_share_memory(y, source.value):
+                box.copied_from(source)
+        return box
     if isinstance(y, tuple):
-        parts = [boxed(part, cls) for part in y]
+        parts = [boxed(part, cls, sources) for part in y]
         return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
-    return [boxed(part, cls) for part in y] if isinstance(y, list) else y
+    return [boxed(part, cls, sources) for part in y] if isinstance(y, list) else y
 
 
 CONSTANTS: Sequence[Any] = (  # what reads no values, or gives truth values and integers
@@ -216,6 +232,9 @@ def write_out(out: Any, y: Any, name: str) -> Any:
                      f"y = {name}(...), or array = array + x, or out=t with a Tensor t")
     if box and target.shape != y.shape:
         raise ShapeError(f"{name}(out=t): the result has shape {y.shape}, t {target.shape}")
+    if box and not np.can_cast(y.dtype, target.dtype, "same_kind"):
+        raise DTypeError(f"{name}(out=t): a result of {y.dtype} does not fit into {target.dtype}; "
+                         "make t of that dtype, or leave out= away")
     target[...] = y if box else bottom(y)
     return target
 

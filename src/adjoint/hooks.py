@@ -140,6 +140,14 @@ def handle(x: Any) -> Any:
     return y
 
 
+def copied(x: Any) -> Any:
+    """Another Box of the same place in the graph, on a copy of the value."""
+    y = handle(x)
+    if y.value.__class__ is ndarray:
+        y.value = y.value.copy()
+    return y
+
+
 def apart(dx: Any, cls: type[Tracked], recorded: bool, given: set[int]) -> Any:
     """A gradient as a Tensor of its own: it shares no memory with those in ``given``."""
     n, value = None, dx
@@ -158,7 +166,7 @@ def keep(tensor: Any, dy: Any) -> None:
         recorded = isinstance(dx, Box)
         with ADDING:
             before = tensor.grad
-            tensor._gradient = added(before, dx, recorded) if before is not None else handle(
+            tensor._gradient = added(before, dx, recorded) if before is not None else copied(
                 dx) if recorded else apart(dx, tensor.__class__, False, {id(dx)})
 
 

@@ -101,6 +101,17 @@ def flags(x: Box) -> Any:
     return view.flags
 
 
+def part(name: str) -> property:
+    """``x.real`` and ``x.imag``, which are views in NumPy: a write into one is refused."""
+    def get(x: Box) -> Any:
+        y = PUBLIC[name](x)
+        note: Any = getattr(y, "copied_from", None)
+        if note is not None:
+            note(x)
+        return y
+    return property(get, doc=PUBLIC[name].__doc__)
+
+
 def refused(x: Box) -> Any:
     """``x.numpy()`` of a Box that is no Tensor."""
     x.concrete()  # its error comes first: there may be no value at all
@@ -230,7 +241,7 @@ def install() -> None:
     more: dict[str, Any] = {
         "__setitem__": set_item, "T": property(transposed),
         "__round__": lambda x, digits=None: PUBLIC["round"](x, digits or 0),
-        "real": property(PUBLIC["real"]), "imag": property(PUBLIC["imag"]),
+        "real": part("real"), "imag": part("imag"),
         "mT": property(matrix_transpose), "size": property(size), "dim": lambda x: x.ndim,
         "numel": lambda x: x.aval.size, "__array_priority__": 1000,
         "__array_namespace__": _namespace, "item": number, "__format__": shown,

@@ -356,6 +356,11 @@ class Tensor(Tracked):
             root = getattr(base, "_base", None)
             self._base = root if root is not None and root() is not None else weakref.ref(base)
 
+    def copied_from(self, base: Any) -> None:
+        """Note the tensor that a write would reach in NumPy, where this one has a copy."""
+        if isinstance(base, Tensor) and self.aval.shape:
+            self._base = weakref.ref(base)
+
     def forget_base(self) -> None:
         """From here on this tensor has memory of its own."""
         if hasattr(self, "_base"):
@@ -431,6 +436,7 @@ class Tensor(Tracked):
             methods.rebind(self, methods.fitted(self, PUBLIC[name](self, z), name), name)
         elif ufunc is not None and self.owns_buffer() and fits_into(self, z):
             ufunc(self.value, z, out=self.value)
+            self.forget_base()
         else:
             self.replace(methods.fitted(self, PUBLIC[name](self.value, z), name))
         return self

@@ -12,7 +12,7 @@ from adjoint.core.box import Box, Level, bind
 from adjoint.core.node import aval, aval_of, new, private
 from adjoint.core.primitive import Primitive
 from adjoint.errors import ArgumentError, EscapeError, ShapeError
-from adjoint.hooks import handle
+from adjoint.hooks import copied
 from adjoint.ops.shape import broadcast_to, moveaxis, stack
 
 from .trees import (
@@ -186,12 +186,7 @@ def placed(y: Any, axis: int | None, level: int, size: int) -> Any:
 
 def single(y: Any) -> Any:
     """A result that does not depend on the batch, apart from what the function closed over."""
-    if not isinstance(y, Box):
-        return private(y)
-    z = handle(y)
-    if isinstance(z.value, np.ndarray):
-        z.value = z.value.copy()
-    return z
+    return copied(y) if isinstance(y, Box) else private(y)
 
 
 def shared(y: Any, size: int) -> Any:
