@@ -65,10 +65,11 @@ __all__ = [  # what stands here by import; the functions of the rows are added b
     "Function", "Tensor", "arange", "array", "asarray", "checkpoint", "creation", "enable_grad",
     "errors", "eye", "full", "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp",
     "line_of", "linearize", "linspace", "no_grad", "ones", "ones_like", "set_grad_enabled",
-    "sites", "tape", "tensor", "value_and_grad", "vjp", "vmap", "zeros", "zeros_like"]
+    "sites", "strict", "tape", "tensor", "value_and_grad", "vjp", "vmap", "zeros", "zeros_like"]
 _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn",
-         "manual_seed": "nn"}
-_MODULES = ("checking", "cli", "compiler", "data", "linalg", "nn", "optim", "show", "teach")
+         "diagnose": "health", "doctor": "health", "kinks": "health", "manual_seed": "nn"}
+_MODULES = ("checking", "cli", "compiler", "data", "health", "linalg", "nn", "optim",
+            "show", "teach")
 _HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item",
            "getitem_transpose", "sinc_derivative", "modified_bessel", "frexp_exponent",
            "unwrap_shift"}
