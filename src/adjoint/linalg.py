@@ -1,7 +1,8 @@
 """Linear algebra, under NumPy's names.
 
-``ad.linalg.solve(a, b)`` is also what ``np.linalg.solve`` does with tensors. The rows stand in ``ops/solve.py``, ``ops/factor.py``, ``ops/spectral.py`` and
-``ops/norms.py``; nothing is computed here.
+``ad.linalg.solve(a, b)`` is also what ``np.linalg.solve`` does with tensors. The rows stand in
+``ops/solve.py``, ``ops/factor.py``, ``ops/spectral.py`` and ``ops/norms.py``; nothing is computed
+here.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from . import (
     solve,
     sorting,
     special,
+    spectral,
     statistics,
     trigonometric,
     write,
@@ -25,4 +26,4 @@ from . import (
 __all__ = [
     "activation", "arithmetic", "complexes", "counting", "exponential", "index", "linalg",
     "network", "reduce", "scans", "select", "several", "shape", "solve", "sorting", "special",
-    "statistics", "trigonometric", "write"]
+    "spectral", "statistics", "trigonometric", "write"]

@@ -1,0 +1,511 @@
+"""Eigenvalues and singular values, and what holds where some are equal.
+
+Eigenvectors of equal eigenvalues are determined up to a rotation among themselves (the gauge), and
+a cotangent can only be right if the function does not depend on it. With equal eigenvalues
+
+- the values alone (eigvalsh, svdvals, norms) have derivatives: ties share, as in ``max``;
+- reverse mode through vectors is right or an error. In a block of equal eigenvalues the diagonal of
+  the gradient is known from the cotangents, the rest is not. It is found for functions
+  phi(V g(l) V^H) + h(l), phi(V g(l) V^H) or h(l): there it is a multiple of the symmetric part of
+  V^H Vbar, plus a multiple of I. While a gradient is recorded the vectors of a block are turned by
+  a fixed arbitrary rotation, so that agreement on the diagonal cannot be an accident;
+- forward mode through vectors is right where the direction splits nothing, and else an error;
+- the second derivative is an error.
+
+Cotangents are conjugated on the way in and out (see ``complexes.py``): between, the formulas are
+those of the literature, with the inner product Re tr(X^H Y).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from adjoint.core.box import Box
+from adjoint.core.forward import Dual
+from adjoint.core.node import aval
+from adjoint.core.primitive import Label
+from adjoint.core.reverse import Tracked
+from adjoint.errors import ArgumentError, MatrixError
+
+from .cases import Case, Cases, draw
+from .complexes import real
+from .select import where
+from .shape import concatenate, unbroadcast
+from .solve import (
+    NO_SCALARS,
+    adjoint,
+    at,
+    conj,
+    is_square,
+    offered,
+    real_of,
+    row,
+    square,
+    square_cases,
+    wide,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLOSE = 64.0  # eigenvalues that differ by less than this many roundings of the largest are equal
+GAUGE = 1e-6  # what a function independent of the gauge may show of it, relative to its cotangents
+
+
+# ---- which values are equal
+
+def tolerance(w: Any) -> Any:
+    """What counts as equal among the values w of one matrix, in the shape (..., 1)."""
+    largest = np.max(np.abs(w), axis=-1, keepdims=True, initial=0.0)
+    return CLOSE * np.finfo(w.dtype).eps * max(w.shape[-1], 1) * largest
+
+
+def clusters(w: Any) -> Any:
+    """A mask (..., n, n): whether values i and j, which are sorted, hang together."""
+    if w.shape[-1] == 0:
+        return np.zeros((*w.shape, 0), bool)
+    jump = np.abs(np.diff(w, axis=-1)) > tolerance(w)
+    number = np.concatenate([np.zeros((*w.shape[:-1], 1), int), np.cumsum(jump, -1)], -1)
+    return number[..., :, None] == number[..., None, :]
+
+
+def blocks_of(w: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """(index in the stack, positions) of each block of two or more equal values."""
+    same = clusters(w)
+    for index in np.ndindex(w.shape[:-1]):
+        groups = same[index]
+        for i in range(w.shape[-1]):
+            members = np.flatnonzero(groups[i])
+            if members[0] == i and len(members) > 1:
+                yield index, members
+
+
+def values_at(w: Any, index: Any, members: Any) -> str:
+    """Equal values, for messages."""
+    shown = ", ".join(f"{v:.6g}" for v in w[index][members])
+    return f"the values {shown} (positions {members.tolist()}{at(index)}) are equal"
+
+
+def refuse(w: Any, index: Any, members: Any, why: str) -> NoReturn:
+    """Raise the error for a derivative that equal values do not have."""
+    raise MatrixError(
+        f"eigh/svd: {values_at(w, index, members)}, and {why}. Use functions of the values alone "
+        "(ad.linalg.eigvalsh, svdvals, norm), of the matrix itself (solve, expm, matrix_power), or "
+        "add a small perturbation that separates the values")
+
+
+# ---- guards: rows that are the identity, or an error
+
+SECOND = "a derivative of second order was asked for, which is not defined by the first ones"
+SPLITS = ("forward mode was asked for a direction that splits them, along which their vectors "
+          "jump; reverse mode (ad.grad) knows more")
+TURNS = ("the result depends on the choice of their vectors, which is arbitrary, so it has no "
+         "derivative")
+UNKNOWN = ("the cotangents of the values and vectors do not say what the derivative is (the "
+           "function is none of phi(V g(l) V^H) + h(l))")
+
+
+def _check_separate(x: Any, w: Any) -> None:
+    for index, members in blocks_of(w[..., 0, :]):
+        refuse(w[..., 0, :], index, members, SECOND)
+
+
+def _check_unsplit(x: Any, w: Any) -> None:
+    values = w[..., 0, :]
+    for index, members in blocks_of(values):
+        block = np.broadcast_to(x, (*values.shape[:-1], *x.shape[-2:]))[index][
+            np.ix_(members, members)]
+        block = block + block.conj().T
+        loose = np.abs(block - np.diag(np.diag(block))).max()
+        if loose > GAUGE * (np.abs(x).max() + np.finfo(w.dtype).tiny):
+            refuse(values, index, members, SPLITS)
+
+
+def _check_phase(x: Any, w: Any) -> None:
+    """The diagonal of V^H Vbar is real: else the result depends on the phase of a vector."""
+    loose = np.abs(np.diagonal(x, axis1=-2, axis2=-1).imag).max(initial=0.0)
+    if loose > GAUGE * (np.abs(x).max(initial=0.0) + np.finfo(w.dtype).tiny):
+        raise MatrixError(
+            "eigh/svd: the result depends on the phases of complex vectors, which are arbitrary, "
+            "so it has no derivative. Use what does not depend on them: abs(v), v @ v.conj().T")
+
+
+def _check_vectors(x: Any, w: Any) -> None:
+    """Vectors of a singular value 0 have a derivative only in functions that ignore them."""
+    values = w[..., 0, :]
+    low = np.abs(values) <= tolerance(values)
+    if low.any():
+        index = tuple(map(int, np.argwhere(low)[0]))
+        raise MatrixError(
+            f"svd: the singular value{at(index[:-1])} number {index[-1]} is 0, so its vectors are "
+            "arbitrary and have no derivative. Use ad.linalg.svdvals or norms where the values are "
+            "enough, or reduce the matrix to its rank")
+
+
+CHECKS = {"separate": _check_separate, "unsplit": _check_unsplit, "phase": _check_phase,
+          "vectors": _check_vectors}
+
+
+def _guard_impl(x: Any, w: Any, check: str) -> Any:
+    CHECKS[check](x, w)
+    lead = np.broadcast_shapes(x.shape[:-2], w.shape[:-2])
+    return np.array(np.broadcast_to(x, (*lead, *x.shape[-2:])))
+
+
+def _guard_known(x: Any, w: Any, check: str) -> Any:
+    return aval((*np.broadcast_shapes(x.shape[:-2], w.shape[:-2]), *x.shape[-2:]), x.dtype)
+
+
+def _guard_jvp(dxs: Any, y: Any, x: Any, w: Any, check: str) -> Any:
+    return None if dxs[0] is None else _guard(
+        dxs[0] + 0 * y, w, check="separate" if check == "unsplit" else check)
+
+
+def _guard_vjp(dy: Any, y: Any, x: Any, w: Any, needs: Any, check: str) -> Any:
+    if not needs[0]:
+        return None, None
+    return unbroadcast(_guard(dy, w, check="separate" if check == "unsplit" else check),
+                       x.shape), None
+
+
+def _guard_cases(rng: np.random.Generator) -> Iterator[Case]:
+    w = np.array([[-1.0, 0.5, 2.0]])
+    for check in CHECKS:
+        p = {"check": check}
+        yield Case((draw(rng, (3, 3)), w), p)
+        yield Case((draw(rng, (2, 3, 3)), w), p)
+        yield Case((draw(rng, (1, 1)), w[:, :1]), p)
+    p = {"check": "separate"}
+    yield Case((draw(rng, (3, 3)), np.stack([w, w + 1])), p)
+    yield Case((np.zeros((0, 0)), np.zeros((1, 0))), p)
+    yield Case((np.asfortranarray(draw(rng, (3, 3))), w[:, ::-1]), p)
+    yield Case((np.ones((3, 3), np.float32), w.astype(np.float32)), p)
+    yield Case((np.ones((3, 3), int), w), p)
+
+
+_guard = row(
+    "_guard", _guard_impl, _guard_known, Label("{0}", "{0}", ("1",), "identity"),
+    Cases(_guard_cases, NO_SCALARS, near=True), jvp=_guard_jvp, vjp=_guard_vjp,
+    keeps=frozenset({1, "y"}))
+
+
+# ---- sharing among equal values
+
+def _share_impl(x: Any, w: Any) -> Any:
+    same = clusters(w[..., 0, :]).astype(w.dtype)
+    return x @ (same / same.sum(-1, keepdims=True) if same.size else same)
+
+
+def _share_jvp(dxs: Any, y: Any, x: Any, w: Any) -> Any:
+    return None if dxs[0] is None else _guard(dxs[0] + 0 * y, w, check="separate")
+
+
+def _share_vjp(dy: Any, y: Any, x: Any, w: Any, needs: Any) -> Any:
+    return (unbroadcast(_guard(dy, w, check="separate"), x.shape) if needs[0] else None), None
+
+
+def _share_known(x: Any, w: Any) -> Any:
+    return aval((*np.broadcast_shapes(x.shape[:-2], w.shape[:-2]), *x.shape[-2:]),
+                np.result_type(x.dtype, w.dtype))
+
+
+def _share_cases(rng: np.random.Generator) -> Iterator[Case]:
+    w = np.array([[-1.0, 0.5, 2.0]])
+    yield Case((draw(rng, (1, 3)), w))
+    yield Case((draw(rng, (2, 1, 3)), w))
+    yield Case((draw(rng, (1, 3)), np.stack([w, w + 1])))
+    yield Case((draw(rng, (1, 1)), w[:, :1]))
+    yield Case((np.zeros((1, 0)), np.zeros((1, 0))))
+    yield Case((np.asfortranarray(draw(rng, (2, 3))), w[:, ::-1]))
+    yield Case((np.ones((1, 3), np.float32), w.astype(np.float32)))
+    yield Case((np.ones((1, 3), int), w))
+
+
+_share = row(
+    "_share", _share_impl, _share_known,
+    Label("share({0})", r"\mathrm{{share}}\,{0}", ("1",), "ties share"),
+    Cases(_share_cases, NO_SCALARS, near=True), jvp=_share_jvp, vjp=_share_vjp,
+    keeps=frozenset({1, "y"}))
+
+
+def shared(x: Any, w: Any) -> Any:
+    """``x`` (..., n), averaged over the positions of equal values of w: at ties all get the same.
+
+    It has no second derivative there.
+    """
+    return _share(x[..., None, :], w[..., None, :])[..., 0, :]
+
+
+# ---- the block of equal values in reverse mode
+
+def _within_impl(x: Any, q: Any, w: Any) -> Any:
+    """diag(x), and off the diagonal in the blocks of equal w what the cotangents imply."""
+    values = w[..., 0, :]
+    lead = np.broadcast_shapes(x.shape[:-2], q.shape[:-2], values.shape[:-1])
+    n = values.shape[-1]
+    y = np.zeros((*lead, n, n), np.result_type(x, q))
+    x, q = np.broadcast_to(x, (*lead, 1, n)), np.broadcast_to(q, (*lead, n, n))
+    values = np.broadcast_to(values, (*lead, n))
+    y[..., np.arange(n), np.arange(n)] = x[..., 0, :]
+    for index, members in blocks_of(values):
+        block = q[index][np.ix_(members, members)]
+        size = np.abs(q[index]).max() + np.abs(x[index]).max() + np.finfo(w.dtype).tiny
+        gauge = GAUGE if w.dtype.itemsize == 8 else 1e-2
+        if np.abs(block - block.conj().T).max() > gauge * size:
+            refuse(values, index, members, TURNS)
+        found = _implied(x[index][0, members].real, (block + block.conj().T) / 2, gauge * size)
+        if found is None:
+            refuse(values, index, members, UNKNOWN)
+        y[(*index, *np.ix_(members, members))] = found
+    return y
+
+
+def _implied(diagonal: Any, symmetric: Any, loose: float) -> Any:
+    """The block with this diagonal that is c * symmetric + k * I, if the diagonal confirms it."""
+    count = len(diagonal)
+    s = np.diagonal(symmetric).real
+    eye = np.eye(count)
+    if np.abs(symmetric).max() <= loose:
+        return eye * diagonal.mean() if np.ptp(diagonal) <= loose else None
+    for columns in ([s], [s, np.ones(count)]):
+        if len(columns) >= count:
+            break  # a fit with nothing left to confirm it
+        a = np.stack(columns, -1)
+        c = np.linalg.lstsq(a, diagonal, rcond=None)[0]
+        if np.abs(a @ c - diagonal).max() <= loose:
+            return c[0] * symmetric + (c[1] * eye if len(c) > 1 else 0 * eye)
+    return None
+
+
+def _within_known(x: Any, q: Any, w: Any) -> Any:
+    n = w.shape[-1]
+    lead = np.broadcast_shapes(x.shape[:-2], q.shape[:-2], w.shape[:-2])
+    return aval((*lead, n, n), np.result_type(x.dtype, q.dtype))
+
+
+def _eye(w: Any) -> Any:
+    return np.eye(w.shape[-1], dtype=real_of(w.dtype))
+
+
+def _within_jvp(dxs: Any, y: Any, x: Any, q: Any, w: Any) -> Any:
+    if dxs[0] is None:
+        return None if dxs[1] is None else _guard(y * 0, w, check="separate")
+    return _guard(dxs[0] * _eye(w) + 0 * y, w, check="separate")
+
+
+def _within_vjp(dy: Any, y: Any, x: Any, q: Any, w: Any, needs: Any) -> Any:
+    dy = _guard(dy, w, check="separate")
+    part = (dy * _eye(w)).sum(-2)[..., None, :]
+    return (unbroadcast(part, x.shape) if needs[0] else None,
+            unbroadcast(dy * 0, q.shape) if needs[1] else None, None)
+
+
+def _within_cases(rng: np.random.Generator) -> Iterator[Case]:
+    w = np.array([[-1.0, 0.5, 2.0]])
+    x, q = draw(rng, (1, 3)), draw(rng, (3, 3))
+    yield Case((x, q, w))
+    yield Case((np.stack([x, x]), q, w))
+    yield Case((x, np.stack([q, q]), np.stack([w, w + 1])))
+    yield Case((x[:, :1], q[:1, :1], w[:, :1]))
+    yield Case((np.zeros((1, 0)), np.zeros((0, 0)), np.zeros((1, 0))))
+    yield Case((x, np.asfortranarray(q), w[:, ::-1]))
+    yield Case(tuple(v.astype(np.float32) for v in (x, q, w)))
+    yield Case((np.ones((1, 3), int), q, w))
+
+
+_within = row(
+    "_within", _within_impl, _within_known,
+    Label("diag({0})", r"\mathrm{{diag}}\,{0}", ("1",), "diagonal"),
+    Cases(_within_cases, {**NO_SCALARS, "broadcast right": "a diagonal beside a matrix",
+                          "broadcast left": "a diagonal beside a matrix"}, near=True),
+    jvp=_within_jvp, vjp=_within_vjp, keeps=frozenset({2, "y"}))
+
+
+def gaps(w: Any, sign: int = -1) -> Any:
+    """1 / (w_j - w_i) with 0 for equal values, or with sign 1 the inverses of sums."""
+    difference = w[..., None, :] + sign * w[..., :, None]
+    bound = CLOSE * float(np.finfo(w.dtype).eps) * max(w.shape[-1], 1)
+    scale = abs(w).max(axis=-1)[..., None, None] if w.shape[-1] else 0.0
+    same = abs(difference) <= bound * scale
+    return where(same, 0.0, 1.0 / where(same, 1.0, difference))
+
+
+# ---- eigh. One array holds the results: the values in row 0, the vectors below
+
+def hermitian(x: Any) -> Any:
+    """(x + x^H) / 2."""
+    return (x + adjoint(x)) / 2
+
+
+def rotated(w: Any, v: Any, *others: Any) -> None:
+    """Turn the vectors of equal values, in place, by a rotation that knows no special direction."""
+    for index, members in blocks_of(w):
+        n = len(members)
+        turn = np.linalg.qr(np.random.default_rng(n).normal(size=(n, n)))[0].astype(w.dtype)
+        for matrix in (v, *others):
+            matrix[index][:, members] = matrix[index][:, members] @ turn
+
+
+def turns(x: Any) -> bool:
+    """Whether a gradient of ``x`` is being recorded, and no tangent flows."""
+    found = False
+    while isinstance(x, Box):
+        if isinstance(x, Dual):
+            return False
+        found = found or (isinstance(x, Tracked) and x.node is not None)
+        x = x.value
+    return found
+
+
+def converged(name: str, f: Any, *xs: Any) -> Any:
+    """``f(*xs)``, with NumPy's error as ours."""
+    try:
+        return f(*xs)
+    except np.linalg.LinAlgError as e:
+        raise MatrixError(f"{name}: {e}; look for NaN and infinities in the matrix") from None
+
+
+def _eigh_impl(x: Any, turn: bool) -> Any:
+    h = np.asarray(hermitian(x.astype(wide(x.dtype), copy=False)))
+    w, v = converged("eigh", np.linalg.eigh, h)
+    if turn:
+        rotated(w, v)
+    return np.concatenate([w[..., None, :].astype(v.dtype), v], -2)
+
+
+def _eigh_known(x: Any, turn: bool) -> Any:
+    is_square("eigh", x)
+    n = x.shape[-1]
+    return aval((*x.shape[:-2], n + 1, n), wide(x.dtype))
+
+
+def _real(x: Any) -> Any:
+    return real(x) if x.dtype.kind == "c" else x
+
+
+def _split(y: Any) -> tuple[Any, Any]:
+    return _real(y[..., 0, :]), y[..., 1:, :]
+
+
+def _eigh_jvp(dxs: Any, y: Any, x: Any, turn: bool) -> Any:
+    """With dw = diag(V^H dX V), dV = V (F o V^H dX V), F_ij = 1 / (w_j - w_i)."""
+    if dxs[0] is None:
+        return None
+    w, v = _split(y)
+    k = _guard(adjoint(v) @ hermitian(dxs[0]) @ v, w[..., None, :], check="unsplit")
+    dw = (k * _eye(w)).sum(-2)[..., None, :]
+    return concatenate([dw, v @ (gaps(w) * k)], axis=-2)
+
+
+def _eigh_vjp(dy: Any, y: Any, x: Any, needs: Any, turn: bool) -> Any:
+    """With dX = V (diag(wbar) + F o skew(V^H Vbar)) V^H, and in blocks what `_within` says."""
+    w, v = _split(y)
+    dw, dv = _split(conj(dy))
+    q = adjoint(v) @ dv / 2
+    if q.dtype.kind == "c":
+        q = _guard(q, w[..., None, :], check="phase")
+    inner = _within(dw[..., None, :], q, w[..., None, :]) + gaps(w) * (q - adjoint(q))
+    return (conj(hermitian(v @ inner @ adjoint(v))),)
+
+
+def symmetric(rng: np.random.Generator, *shape: int) -> Any:
+    """A symmetric matrix with separate eigenvalues."""
+    n = shape[-1]
+    x = draw(rng, shape, (-1.0, 1.0))
+    return (x + np.swapaxes(x, -1, -2)) / 4 + np.diag(2.0 * np.arange(n) + 1.0)
+
+
+_eigh = row(
+    "eigh", _eigh_impl, _eigh_known,
+    Label("eigh({0})", r"\mathrm{{eigh}}\,{0}", (r"V(\dots)V^\top",), "eigenvalues"),
+    square_cases({"turn": False}, make=symmetric), jvp=_eigh_jvp, vjp=_eigh_vjp,
+    keeps=frozenset("y"))
+
+
+def _eigvalsh_impl(x: Any) -> Any:
+    h = np.asarray(hermitian(x.astype(wide(x.dtype), copy=False)))
+    return converged("eigvalsh", np.linalg.eigvalsh, h)
+
+
+def _eigvalsh_known(x: Any) -> Any:
+    is_square("eigvalsh", x)
+    return aval(x.shape[:-1], real_of(x.dtype))
+
+
+def _eigvalsh_jvp(dxs: Any, y: Any, x: Any) -> Any:
+    if dxs[0] is None:
+        return None
+    _, v = _split(_eigh(x, turn=False))
+    dw = (conj(v) * (hermitian(dxs[0]) @ v)).sum(-2)
+    return shared(_real(dw), y)
+
+
+def _eigvalsh_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
+    _, v = _split(_eigh(x, turn=False))
+    return (conj(hermitian((v * shared(dy, y)[..., None, :]) @ adjoint(v))),)
+
+
+_eigvalsh = row(
+    "eigvalsh", _eigvalsh_impl, _eigvalsh_known,
+    Label("eigvalsh({0})", r"\lambda({0})", (r"V\,\mathrm{{diag}}(\cdot)\,V^\top",), "eigenvalues"),
+    square_cases(make=symmetric), jvp=_eigvalsh_jvp, vjp=_eigvalsh_vjp, keeps=frozenset({0, "y"}))
+
+
+def _triangle(name: str, x: Any, uplo: Any) -> Any:
+    """The Hermitian matrix that one triangle stands for; with None the Hermitian part of x."""
+    x = square(name, x)
+    if uplo is None:
+        return x
+    if uplo not in ("L", "U", "l", "u"):
+        raise ArgumentError(f"{name}: UPLO is 'L' or 'U', not {uplo!r}")
+    mask = np.tril(np.ones(x.shape[-2:], bool))
+    mask = mask if uplo in ("L", "l") else mask.T
+    return where(mask, x, adjoint(x))
+
+
+@offered("eigh", np.linalg.eigh)
+def eigh(a: Any, UPLO: Any = None) -> Any:
+    """The eigenvalues, ascending, and eigenvectors of a real symmetric or complex Hermitian matrix.
+
+        A = V diag(w) V^H,    dw = diag(V^H dA V),    dV = V (F o V^H dA V),  F_ij = 1/(w_j - w_i)
+
+    Without ``UPLO`` the Hermitian part (A + A^H)/2 counts and the gradient is symmetric; with "L"
+    or "U" only that triangle is read, and the other gets gradient 0. Args: ``a`` of shape (..., n,
+    n). Returns a named tuple (eigenvalues (..., n), eigenvectors (..., n, n), in columns).
+
+    With equal eigenvalues reverse mode is right for functions phi(V g(w) V^H) + h(w), whose
+    derivative the cotangents reveal, and a MatrixError for others: those that depend on the choice
+    of vectors, and those it cannot tell (in a block of two, sums of both kinds). While a gradient
+    is recorded the vectors of equal values are another choice than NumPy's. Forward mode raises if the
+    direction splits equal eigenvalues, second derivatives always. `eigvalsh` has no such limits at
+    first order. Raises ShapeError if a is not square. Source: Giles (2008), section 2.2.5; Seeger
+    et al. (2017), "Auto-differentiating linear algebra"; Magnus & Neudecker, chapter 9.
+
+    >>> ad.grad(lambda a: ad.linalg.eigh(a).eigenvalues[1])(np.diag([1.0, 2.0]))
+    array([[0., 0.],
+           [0., 1.]])
+    """
+    x = _triangle("eigh", a, UPLO)
+    return EIGH(*_split(_eigh(x, turn=turns(x))))
+
+
+@offered("eigvalsh", np.linalg.eigvalsh)
+def eigvalsh(a: Any, UPLO: Any = None) -> Any:
+    """The eigenvalues, ascending, of a real symmetric or complex Hermitian matrix.
+
+        dw = diag(V^H dA V),    dL/dA = V diag(dL/dw) V^H
+
+    Equal eigenvalues share their cotangents (as ties of ``max`` do), which is exact for symmetric
+    functions such as sums, norms and extremes; a second derivative there is a MatrixError. Args and
+    ``UPLO`` as in `eigh`. Source: Magnus & Neudecker, chapter 9; Giles (2008), section 2.2.5.
+
+    >>> ad.grad(lambda a: ad.linalg.eigvalsh(a).sum())(np.ones((2, 2))).round(12)
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    return _eigvalsh(_triangle("eigvalsh", a, UPLO))
+
+
+EIGH: Any = type(np.linalg.eigh(np.eye(1)))
