@@ -5,7 +5,7 @@ import pytest
 
 import adjoint as ad
 from adjoint import nn, optim
-from adjoint.errors import ArgumentError, GraphError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, GraphError, ShapeError
 
 # Where five steps lead in torch 2.13, from [1, -2, 0.5] on
 #     (torch.tensor([1., 2., 3.]) * (p - 1.5) ** 2 + torch.sin(p)).sum()
@@ -213,6 +213,9 @@ def test_every_refusal_says_what_to_write():
         optim.SGD([x], lr=0.1, nesterov=True)
     with pytest.raises(ArgumentError, match="betas"):
         optim.Adam([x], betas=(0.9, 1.0))
+    for betas in (0.9, ("a", "b"), (0.9,)):
+        with pytest.raises(ArgumentError, match="betas are two numbers"):
+            optim.Adam([x], betas=betas)
     with pytest.raises(ArgumentError, match="any of lr, betas"):
         optim.Adam([{"params": [x], "momentum": 0.9}])
     with pytest.raises(ArgumentError, match="def change"):
@@ -228,3 +231,48 @@ def test_state_of_other_parameters_is_refused():
         optim.Adam([z]).load_state_dict(opt.state_dict())
     with pytest.raises(ArgumentError, match="parameters here"):
         optim.Adam([x, z]).load_state_dict(opt.state_dict())
+
+
+def test_a_group_is_added_later_and_may_be_one_tensor():
+    x, z = ad.tensor(1.0, requires_grad=True), ad.tensor([1.0], requires_grad=True)
+    opt = optim.SGD({"params": p, "lr": rate} for p, rate in [(x, 0.1)])
+    opt.add_param_group({"params": z})
+    (x * x + z.sum()).backward()
+    opt.step()
+    assert x.item() == pytest.approx(0.8) and z.item() == pytest.approx(1.0 - 1e-3)
+    with pytest.raises(ArgumentError, match="given twice"):
+        opt.add_param_group({"params": [x]})
+    assert len(opt.param_groups) == 2
+
+
+def test_frozen_parameters_wait():
+    x, z = ad.tensor(1.0, requires_grad=True), ad.tensor(2.0)
+    opt = optim.SGD([x, z], lr=0.5)
+    for wanted, end in [(False, 2.0), (True, 1.5)]:
+        z.requires_grad = wanted
+        opt.zero_grad()
+        (x + z).backward()
+        opt.step()
+        assert z.item() == end
+
+
+def test_zero_grad_to_zeros_goes_on_with_momentum():
+    x = ad.tensor(1.0, requires_grad=True)
+    opt = optim.SGD([x], lr=0.5, momentum=0.5)
+    x.sum().backward()
+    opt.step()
+    opt.zero_grad(set_to_none=False)
+    assert x.grad.item() == 0.0
+    opt.step()
+    assert x.item() == 0.25
+
+
+@pytest.mark.parametrize("method", [optim.Adam, optim.AdamW])
+def test_adaptive_steps_of_complex_parameters_are_refused(method):
+    z = ad.tensor([1.0 + 1j], requires_grad=True)
+    with pytest.raises(DTypeError, match="two real ones"):
+        method([z])
+    opt = optim.SGD([z], lr=0.25)
+    (z.abs() ** 2).sum().backward()
+    opt.step()
+    assert z.tolist() == [0.5 + 0.5j]

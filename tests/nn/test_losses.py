@@ -1,5 +1,7 @@
 """Losses: values by hand, dtypes, reductions, transformations, and shapes that do not fit."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -156,3 +158,22 @@ def test_accuracy_counts_the_largest():
         F.accuracy(np.ones((2, 3)), [1])
     with pytest.raises(ShapeError, match="no examples"):
         F.accuracy(np.ones((0, 3)), np.ones(0, int))
+
+
+def test_weights_are_one_for_each_class():
+    probabilities = np.full((2, 3), 1.0 / 3.0)
+    for loss, target in [(F.cross_entropy, [0, 1]), (F.nll_loss, [0, 1]),
+                         (F.cross_entropy, probabilities)]:
+        for weight in (np.ones(2), np.ones((1, 3)), 1.0):
+            with pytest.raises(ShapeError, match=r"give one factor for each, shape \(3,\)"):
+                loss(np.zeros((2, 3)), target, weight=weight)
+
+
+def test_axes_of_size_one_in_front_do_not_warn_and_repeated_targets_do():
+    x = np.ones((1, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert F.mse_loss(x, np.zeros(3)) == 1.0
+        assert F.mse_loss(np.ones(1), 0.0) == 1.0
+    with pytest.warns(UserWarning, match=r"\(2, 3\) and targets of shape \(3,\).*used again"):
+        F.mse_loss(np.ones((2, 3)), np.zeros(3))

@@ -1,12 +1,14 @@
 """Module: what it finds, saves and loads; Linear; settings."""
 
+import copy
+import pickle
 import threading
 
 import numpy as np
 import pytest
 
 import adjoint as ad
-from adjoint import nn
+from adjoint import nn, optim
 from adjoint.errors import ArgumentError, DTypeError, ShapeError
 
 
@@ -231,3 +233,85 @@ def test_a_network_learns_exclusive_or():
         loss(net(x), t).backward()
         opt.step()
     assert nn.functional.accuracy(net(x), t) == 1.0
+
+
+# ---- frozen parameters, attributes beside the steps, results among the attributes
+
+@pytest.mark.parametrize("copied", [lambda net: net, copy.deepcopy,
+                                    lambda net: pickle.loads(pickle.dumps(net))])
+def test_frozen_parameters_are_still_parameters(copied):
+    net = nn.Sequential(nn.Linear(2, 3, rng=0), nn.Tanh(), nn.Linear(3, 1, rng=1))
+    names = [n for n, _ in net.named_parameters()]
+    for p in net[0].parameters():
+        p.requires_grad = False
+    net = copied(net)
+    assert [n for n, _ in net.named_parameters()] == names
+    optimizer = optim.SGD(net.parameters(), lr=1.0)
+    before = net[0].weight.tolist()
+    for frozen in (True, False):
+        for p in net.parameters():
+            p.requires_grad = p.requires_grad or not frozen
+        optimizer.zero_grad()
+        net(np.ones((1, 2))).sum().backward()
+        optimizer.step()
+        assert (net[0].weight.tolist() == before) == frozen
+
+
+def test_a_parameter_replaced_by_a_buffer_is_none():
+    net = Tree()
+    net.scale = ad.tensor(3.0)
+    net.rest = []
+    assert [n for n, _ in net.named_parameters()] == ["first.weight", "first.bias"]
+    assert "scale" in net.state_dict()
+
+
+def test_a_layer_put_into_a_list_later_is_found_and_frozen():
+    net = Tree()
+    net.rest.append(ad.tensor([1.0], requires_grad=True))
+    for p in net.parameters():
+        p.requires_grad = False
+    assert "rest.2" in [n for n, _ in net.named_parameters()]
+
+
+def test_a_subclass_of_sequential_trains_its_other_attributes():
+    class Scaled(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(2, 2, rng=0), nn.ReLU())
+            self.scale = ad.tensor(1.0, requires_grad=True)
+            self.head = nn.Linear(2, 1, rng=1)
+    assert [n for n, _ in Scaled().named_parameters()] == [
+        "scale", "0.weight", "0.bias", "head.weight", "head.bias"]
+
+
+def test_results_of_operations_are_not_saved():
+    class Keeping(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(2, 1, rng=0)
+
+        def forward(self, x):
+            self.last = self.layer(x)
+            return self.last
+    net = Keeping()
+    net(np.ones((1, 2)))
+    assert list(net.state_dict()) == ["layer.weight", "layer.bias"]
+    Keeping().load_state_dict(net.state_dict())
+    assert [n for n, _ in net.named_parameters()] == ["layer.weight", "layer.bias"]
+
+
+def test_zero_grad_to_zeros():
+    net = nn.Linear(2, 1)
+    net(np.ones((1, 2))).sum().backward()
+    net.bias.grad = None
+    net.zero_grad(set_to_none=False)
+    assert net.weight.grad.tolist() == [[0.0, 0.0]] and net.bias.grad is None
+    net.zero_grad(set_to_none=True)
+    assert net.weight.grad is None
+
+
+def test_sizes_may_be_numpys_integers():
+    assert nn.Linear(np.int64(2), np.prod([3, 1])).weight.shape == (3, 2)
+
+
+def test_sequential_of_a_dict_says_what_to_write():
+    with pytest.raises(ArgumentError, match=r"Sequential\(\*parts\.values\(\)\)"):
+        nn.Sequential({"a": nn.Linear(1, 1)})

@@ -99,7 +99,7 @@ def soft_cross_entropy(x: Any, target: Any, weight: Any, reduction: str, smoothi
     if smoothing:
         target = target * (1.0 - smoothing) + smoothing / x.shape[axis]
     if weight is not None:
-        weight = as_array(weight)
+        weight = class_weights("cross_entropy", weight, x.shape[axis])
         target = target * weight.reshape(weight.shape + (1,) * (len(x.shape) - axis - 1))
     each = -(log_softmax(x, axis=axis) * target).astype(float64).sum(axis)
     if reduction == "none":
@@ -134,7 +134,7 @@ def likelihood(name: str, rows: Any, labels: Any, shape: Any, weight: Any, ignor
     counted, labels = checked_labels(name, labels, classes, ignore_index)
     each = rows[np.arange(count), labels].astype(float64)
     share = None if counted is None else counted.astype(float64)
-    scale = None if weight is None else as_array(weight)
+    scale = None if weight is None else class_weights(name, weight, classes)
     if scale is not None:
         picked = scale[labels].astype(float64)
         share = picked if share is None else share * picked
@@ -153,6 +153,15 @@ def likelihood(name: str, rows: Any, labels: Any, shape: Any, weight: Any, ignor
         return -y
     mass = count if share is None else share.sum()
     return -y / mass if is_tracked(mass) else y * -inverse(float(mass))
+
+
+def class_weights(name: str, weight: Any, classes: int) -> Any:
+    """The factors of the classes. Raises ShapeError unless there is one for each."""
+    weight = as_array(weight)
+    if weight.shape != (classes,):
+        raise ShapeError(f"{name}: weight has shape {weight.shape}, and there are {classes} "
+                         f"classes; give one factor for each, shape ({classes},)")
+    return weight
 
 
 def checked_labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[Any, Any]:
@@ -266,13 +275,15 @@ def check_shapes(name: str, x: Any, target: Any) -> None:
         raise ShapeError(f"{name}: predictions of shape {x.shape} do not go with targets of shape "
                          f"{target.shape}; "
                          "the two are equal") from None
-    if prod(target.shape) == 1 and prod(x.shape) != 1 and not target.shape:
-        return  # one number as the target of all is meant
     same_size = prod(x.shape) == prod(target.shape)
+    if not target.shape or (same_size and prod(shape) == prod(x.shape)):
+        return  # one number as the target of all is meant; axes of size 1 in front change nothing
+    crossed = prod(shape) > max(prod(x.shape), prod(target.shape))
     remedy = "predictions[:, 0] or targets[:, None]" if same_size else "equal shapes"
     warnings.warn(
         f"{name}: predictions of shape {x.shape} and targets of shape {target.shape} broadcast to "
-        f"{shape}, so that each is compared with each. Write {remedy}.",
+        f"{shape}, so that {'each is compared with each' if crossed else 'some are used again'}. "
+        f"Write {remedy}.",
         UserWarning, stacklevel=users_level())
 
 

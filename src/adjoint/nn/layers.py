@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from adjoint.core.primitive import PUBLIC
 from adjoint.errors import ArgumentError, ShapeError
 from adjoint.tensors import Tensor
@@ -37,7 +39,7 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None,
                  rng: Generator | int | None = None) -> None:
         for name, n in (("in_features", in_features), ("out_features", out_features)):
-            if not isinstance(n, int) or n < 1:
+            if not isinstance(n, (int, np.integer)) or n < 1:
                 raise ArgumentError(f"Linear: {name} is an integer of at least 1, not {n!r}")
         kind, source, bound = parameter_dtype(dtype), generator(rng), 1.0 / math.sqrt(in_features)
         self.in_features, self.out_features = in_features, out_features

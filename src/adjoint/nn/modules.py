@@ -1,8 +1,9 @@
 """The tree of a network: Module, which finds parameters in its attributes, and Sequential.
 
-A parameter is an attribute that is a Tensor with ``requires_grad``; any other Tensor is a buffer,
-saved but not trained. A submodule is an attribute that is a Module. Both are also found in lists,
-tuples and dicts.
+A parameter is an attribute that is a leaf Tensor with ``requires_grad``, and stays one while it is
+frozen (``requires_grad = False``); any other leaf Tensor is a buffer, saved but not trained; the
+result of an operation is neither. A submodule is an attribute that is a Module. All are also found
+in lists, tuples and dicts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.creation import zeros_like
 from adjoint.errors import ArgumentError, ShapeError
 from adjoint.tensors import Tensor
 
@@ -33,6 +35,17 @@ class Module:
     """
 
     training = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        trained = self._trained()
+        trained -= {n for n in trained if n == name or n.startswith(f"{name}.")}
+        trained |= {n for n, v in _found(name, value)
+                    if isinstance(v, Tensor) and v.is_leaf and v.requires_grad}
+
+    def _trained(self) -> set[str]:
+        """The names of the tensors here that have been parameters: a frozen one is one still."""
+        return vars(self).setdefault("_trained_names", set())
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The result of the module; to be written by the subclass."""
@@ -72,23 +85,29 @@ class Module:
         for name, value in vars(self).items():
             yield from _found(name, value)
 
-    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+    def _named_tensors(self) -> Iterator[tuple[str, Tensor, bool]]:
+        """The leaf tensors with their names, and whether they are parameters."""
         for name, module in self.named_modules():
-            prefix = f"{name}." if name else ""
+            prefix, trained = f"{name}." if name else "", module._trained()
             for n, value in module._parts():
-                if isinstance(value, Tensor):
-                    yield prefix + n, value
+                if isinstance(value, Tensor) and value.is_leaf:
+                    if value.requires_grad:
+                        trained.add(n)
+                    yield prefix + n, value, n in trained
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """The trained tensors with their names, each once, in the order in which they were set."""
+        """The parameters with their names, each once, in the order in which they were set.
+
+        Frozen ones (``requires_grad = False``) are among them, so that they can be thawed.
+        """
         seen: set[int] = set()
-        for name, value in self._named_tensors():
-            if value.requires_grad and value.is_leaf and id(value) not in seen:
+        for name, value, trained in self._named_tensors():
+            if trained and id(value) not in seen:
                 seen.add(id(value))
                 yield name, value
 
     def parameters(self) -> Iterator[Tensor]:
-        """The trained tensors, each once: what an optimiser is given."""
+        """The parameters, each once, frozen ones too: what an optimiser is given."""
         return (p for _, p in self.named_parameters())
 
     # ---- saving and loading
@@ -99,7 +118,7 @@ class Module:
         >>> list(ad.nn.Linear(2, 1).state_dict())
         ['weight', 'bias']
         """
-        return {name: value.detach() for name, value in self._named_tensors()}
+        return {name: value.detach() for name, value, _ in self._named_tensors()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Take the values of ``state`` (arrays or tensors by name), cast to the dtypes here.
@@ -107,7 +126,7 @@ class Module:
         Raises ArgumentError for names that are missing or unknown (only shapes matter with
         ``strict=False``), and ShapeError for shapes that differ; nothing is changed then.
         """
-        own = dict(self._named_tensors())
+        own = {name: value for name, value, _ in self._named_tensors()}
         missing = [n for n in own if n not in state]
         unknown = [n for n in state if n not in own]
         if strict and (missing or unknown):
@@ -137,10 +156,10 @@ class Module:
         """Set every module to evaluation; returns the module."""
         return self.train(mode=False)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or with ``set_to_none=False`` make them zeros."""
         for p in self.parameters():
-            p.grad = None
+            p.grad = None if set_to_none or p.grad is None else zeros_like(p)
 
     def describe(self) -> str:
         """What stands between the brackets of the printed form; layers override it."""
@@ -182,17 +201,21 @@ class Sequential(Module):
     def __init__(self, *modules: Module | Callable[[Any], Any]) -> None:
         for i, m in enumerate(modules):
             if not callable(m):
+                parts = "parts.values()" if isinstance(m, dict) else "parts"
                 raise ArgumentError(f"Sequential: part {i} is {m!r}; parts are modules and "
-                                    "functions. A list of them "
-                                    "is written with a star: Sequential(*parts)")
+                                    f"functions. Several of them are given with a star: "
+                                    f"Sequential(*{parts})")
             if isinstance(m, type):
                 raise ArgumentError(f"Sequential: part {i} is the class {m.__name__}; write "
                                     f"{m.__name__}()")
         self.steps = modules
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
-        """Parts are named by number, as in PyTorch."""
-        return ((str(i), m) for i, m in enumerate(self.steps) if isinstance(m, Module))
+        """Parts are named by number, as in PyTorch; a subclass may have attributes beside them."""
+        yield from ((str(i), m) for i, m in enumerate(self.steps) if isinstance(m, Module))
+        for name, value in vars(self).items():
+            if name != "steps":
+                yield from _found(name, value)
 
     def forward(self, x: Any) -> Any:
         """Apply the parts in order."""

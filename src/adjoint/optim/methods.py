@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.errors import ArgumentError
+from adjoint.errors import ArgumentError, DTypeError
 
 from .optimizer import Optimizer, State
 
@@ -75,7 +75,8 @@ class Adam(Optimizer):
         p = p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
     ``weight_decay`` is added to the gradient, g + weight_decay p (`AdamW` decays p itself). Raises
-    ArgumentError for a negative setting or betas outside [0, 1). Source: Kingma and Ba (2015),
+    ArgumentError for a negative setting or betas outside [0, 1), DTypeError for complex parameters.
+    Source: Kingma and Ba (2015),
     Adam: A Method for Stochastic Optimization.
 
     >>> x = ad.tensor(2.0, requires_grad=True)
@@ -95,12 +96,17 @@ class Adam(Optimizer):
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def check(self, group: dict[str, Any]) -> None:
-        """The two betas are shares below 1."""
+        """The two betas are shares below 1, and the square of a gradient is that of a real one."""
         super().check(group)
-        betas = group["betas"]
-        if len(betas) != 2 or not all(0.0 <= b < 1.0 for b in betas):
-            raise ArgumentError(f"{type(self).__name__}: betas are two numbers of at least 0 and "
-                                f"below 1, not {betas!r}")
+        name, betas = type(self).__name__, group["betas"]
+        numbers = isinstance(betas, (tuple, list)) and len(betas) == 2 and all(
+            isinstance(b, (int, float, np.number)) for b in betas)
+        if not numbers or not all(0.0 <= b < 1.0 for b in betas):
+            raise ArgumentError(f"{name}: betas are two numbers of at least 0 and below 1, not "
+                                f"{betas!r}")
+        if any(p.dtype.kind == "c" for p in group["params"]):
+            raise DTypeError(f"{name} scales by the square of a real gradient. Hold a complex "
+                             "parameter as two real ones, z = x + 1j * y, or use SGD")
 
     def change(self, p: Tensor, g: Any, state: State, group: dict[str, Any]) -> Any:
         """The formula of the class."""

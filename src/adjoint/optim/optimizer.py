@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.creation import zeros_like
 from adjoint.errors import ArgumentError, GraphError, ShapeError
 from adjoint.modes import no_grad
 from adjoint.tensors import Tensor
@@ -23,10 +24,11 @@ State = dict[str, Any]
 class Optimizer:
     """Changes parameters after ``backward()``: subclass it and write ``change``.
 
-    ``parameters`` are leaf tensors with ``requires_grad``, or dicts ``{"params": [...], "lr":
-    ...}`` with settings of their own; ``settings`` are those of all. They can be read and set in
-    ``param_groups``. Raises ArgumentError if there is no parameter, or one stands there twice, and
-    GraphError for a tensor that is no leaf.
+    ``parameters`` are leaf tensors, or dicts ``{"params": [...], "lr": ...}`` with settings of
+    their own; ``settings`` are those of all. They can be read and set in ``param_groups``. Frozen
+    parameters (``requires_grad = False``) may be among them, and wait. Raises ArgumentError if
+    there is no parameter, or one stands there twice, and GraphError for a tensor that is no leaf,
+    or if no parameter at all requires a gradient.
     """
 
     def __init__(self, parameters: Iterable[Any], settings: dict[str, Any]) -> None:
@@ -40,16 +42,24 @@ class Optimizer:
             raise ArgumentError(f"{type(self).__name__}: there is no parameter to change. Give "
                                 "net.parameters() of a net whose tensors require gradients, as a "
                                 "list if it is used twice")
-        groups = given if isinstance(given[0], dict) else [{"params": given}]
         self.settings = settings
-        self.param_groups: list[dict[str, Any]] = [self.group(g) for g in groups]
+        self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, State] = {}
-        seen: set[int] = set()
-        for p in self.parameters():
+        for group in given if isinstance(given[0], dict) else [{"params": given}]:
+            self.add_param_group(group)
+        if not any(p.requires_grad for p in self.parameters()):
+            raise GraphError(f"{type(self).__name__}: none of the parameters requires a gradient "
+                             "(requires_grad=False); write ad.tensor(data, requires_grad=True)")
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Change these parameters too: ``{"params": [...], "lr": ...}``, as in the constructor."""
+        added, seen = self.group(group), {id(p) for p in self.parameters()}
+        for p in added["params"]:
             if id(p) in seen:
                 raise ArgumentError(f"{type(self).__name__}: a parameter of shape {p.shape} is "
                                     "given twice, and would be changed twice")
             seen.add(id(p))
+        self.param_groups.append(added)
 
     def group(self, given: dict[str, Any]) -> dict[str, Any]:
         """A group with all its settings, checked."""
@@ -58,16 +68,16 @@ class Optimizer:
         if unknown or "params" not in given:
             raise ArgumentError(f"{name}: a group is a dict with 'params' and any of "
                                 f"{', '.join(self.settings)}, not {', '.join(map(str, given))}")
-        group = {**self.settings, **given, "params": list(given["params"])}
+        params = given["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        group = {**self.settings, **given, "params": params}
         for p in group["params"]:
             if not isinstance(p, Tensor):
                 raise ArgumentError(f"{name} changes tensors, not {type(p).__name__}; write "
                                     "ad.tensor(data, requires_grad=True)")
-            if not (p.is_leaf and p.requires_grad):
-                raise GraphError(f"{name}: a tensor of shape {p.shape} "
-                                 + ("is the result of an operation" if not p.is_leaf
-                                    else "has requires_grad=False")
-                                 + "; parameters are leaves that require gradients")
+            if not p.is_leaf:
+                raise GraphError(f"{name}: a tensor of shape {p.shape} is the result of an "
+                                 "operation; parameters are leaves that require gradients")
         self.check(group)
         return group
 
@@ -83,10 +93,13 @@ class Optimizer:
         """The parameters of all groups, in order."""
         return [p for group in self.param_groups for p in group["params"]]
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters, as one does before every ``backward()``."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, as one does before every ``backward()``.
+
+        With ``set_to_none=False`` they become zeros, and `step` goes on with its momentum.
+        """
         for p in self.parameters():
-            p.grad = None
+            p.grad = None if set_to_none or p.grad is None else zeros_like(p)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient; one without keeps its value and its state.
