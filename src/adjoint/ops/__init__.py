@@ -6,6 +6,7 @@ from . import (
     complexes,
     counting,
     exponential,
+    factor,
     index,
     linalg,
     network,
@@ -24,6 +25,6 @@ from . import (
 )
 
 __all__ = [
-    "activation", "arithmetic", "complexes", "counting", "exponential", "index", "linalg",
-    "network", "reduce", "scans", "select", "several", "shape", "solve", "sorting", "special",
-    "spectral", "statistics", "trigonometric", "write"]
+    "activation", "arithmetic", "complexes", "counting", "exponential", "factor", "index",
+    "linalg", "network", "reduce", "scans", "select", "several", "shape", "solve", "sorting",
+    "special", "spectral", "statistics", "trigonometric", "write"]

@@ -115,8 +115,7 @@ def _check_separate(x: Any, w: Any) -> None:
 def _check_unsplit(x: Any, w: Any) -> None:
     values = w[..., 0, :]
     for index, members in blocks_of(values):
-        block = np.broadcast_to(x, (*values.shape[:-1], *x.shape[-2:]))[index][
-            np.ix_(members, members)]
+        block = x[index][np.ix_(members, members)]
         block = block + block.conj().T
         loose = np.abs(block - np.diag(np.diag(block))).max()
         if loose > GAUGE * (np.abs(x).max() + np.finfo(w.dtype).tiny):
@@ -149,9 +148,10 @@ CHECKS = {"separate": _check_separate, "unsplit": _check_unsplit, "phase": _chec
 
 
 def _guard_impl(x: Any, w: Any, check: str) -> Any:
-    CHECKS[check](x, w)
     lead = np.broadcast_shapes(x.shape[:-2], w.shape[:-2])
-    return np.array(np.broadcast_to(x, (*lead, *x.shape[-2:])))
+    y = np.array(np.broadcast_to(x, (*lead, *x.shape[-2:])))
+    CHECKS[check](y, np.broadcast_to(w, (*lead, *w.shape[-2:])))
+    return y
 
 
 def _guard_known(x: Any, w: Any, check: str) -> Any:
@@ -478,9 +478,9 @@ def eigh(a: Any, UPLO: Any = None) -> Any:
     With equal eigenvalues reverse mode is right for functions phi(V g(w) V^H) + h(w), whose
     derivative the cotangents reveal, and a MatrixError for others: those that depend on the choice
     of vectors, and those it cannot tell (in a block of two, sums of both kinds). While a gradient
-    is recorded the vectors of equal values are another choice than NumPy's. Forward mode raises if the
-    direction splits equal eigenvalues, second derivatives always. `eigvalsh` has no such limits at
-    first order. Raises ShapeError if a is not square. Source: Giles (2008), section 2.2.5; Seeger
+    is recorded the vectors of equal values are another choice than NumPy's. Forward mode raises if
+    the direction splits equal eigenvalues, second derivatives always. `eigvalsh` has no such limits
+    at first order. Raises ShapeError if a is not square. Source: Giles (2008), section 2.2.5; Seeger
     et al. (2017), "Auto-differentiating linear algebra"; Magnus & Neudecker, chapter 9.
 
     >>> ad.grad(lambda a: ad.linalg.eigh(a).eigenvalues[1])(np.diag([1.0, 2.0]))
