@@ -27,8 +27,8 @@ from adjoint.core.node import (
     private,
 )
 from adjoint.core.primitive import LEAF, REGISTRY, Label, Primitive
-from adjoint.core.reverse import sweep
 from adjoint.errors import ArgumentError, DTypeError, GraphError, RuleError, ShapeError
+from adjoint.modes import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
