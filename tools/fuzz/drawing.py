@@ -202,8 +202,9 @@ class Maker:
         moves += self.moves(value.shape, centre.shape)
         if value.dtype.kind != "c" and value.dtype != a.dtype and a.dtype.kind == "f":
             moves.append(("cast", a.dtype.name))
-        largest = float(np.max(np.abs(centre), initial=0.0)) or 1.0
-        radius = (size * (np.abs(centre) + 0.05 * largest)
+        extent = np.where(np.isfinite(centre), np.abs(centre), 0.0)  # NaN stays where it is
+        largest = float(np.max(extent, initial=0.0)) or 1.0
+        radius = (size * np.isfinite(centre) * (extent + 0.05 * largest)
                   * rng.uniform(0.5, 1.0, centre.shape)).astype(np.abs(centre).dtype)
         scale = 1.0 / max(1.0, float(np.max(np.abs(value), initial=0.0)) / 2)
         return Feed(key, tuple(moves), ("sin", "tanh")[int(rng.integers(2))], scale,

@@ -71,7 +71,7 @@ class Examination:
         self.sizes = np.array([
             sum(float(np.sum(np.abs(w) * np.abs(y))) for w, y in zip(
                 self.weights[s.number], self.parts(s.number), strict=True) if w is not None)
-            for s in self.steps])
+            for s in self.steps]) + 1e-3
 
     def parts(self, number):
         """The values of a step."""
@@ -187,7 +187,7 @@ class Examination:
             bad = [s.number for s, ok in zip(self.steps, np.isfinite(d2), strict=True) if not ok]
             self.out.miss("second order", bad, f"forward over forward {d2}")
             return
-        sizes = np.abs(self.d) + 1e-6 * self.sizes
+        sizes = np.abs(self.d) + 1e-3 * self.sizes
         scale = np.maximum(np.abs(d2), 1e-5 * sizes) + 1e-300
         plain = self.plain
 
