@@ -47,7 +47,7 @@ def _batch_searchsorted(size: int, axes: Any, a: Any, v: Any, side: str) -> Any:
                   for i in range(size)]), 0
 
 
-def _searchsorted_impl(a: Any, v: Any, side: str) -> Any:
+def _searchsorted_impl(a: Any, v: Any, side: Any) -> Any:
     return np.searchsorted(a, v, side)
 
 

@@ -275,6 +275,12 @@ def order_statistics(x: Any, ranks: Any) -> Any:
 
 # ---- medians and quantiles
 
+def shaped(y: Any, shape: tuple[int, ...]) -> Any:
+    """``y`` under another shape; without an axis a NumPy number, as NumPy's reductions give."""
+    y = reshape(y, shape)
+    return y if shape or isinstance(y, Box) else y[()]
+
+
 def _lined_up(x: Any, axes: Any) -> Any:
     """``x`` with the axes to be reduced as one, the last."""
     ndim = len(x.shape)
@@ -314,7 +320,7 @@ def median(x: Any, axis: Any = None, *, keepdims: bool = False, dim: Any = None,
     n = x.shape[-1]
     y = _ranked(x, ranks=((n - 1) // 2, n // 2, n - 1))
     top = y[..., 2]
-    return reshape(where(isnan(top), top, (y[..., 0] + y[..., 1]) / 2.0), shape)
+    return shaped(where(isnan(top), top, (y[..., 0] + y[..., 1]) / 2.0), shape)
 
 
 SPREADS = {  # alpha and beta of Hyndman and Fan, Sample quantiles in statistical packages, 1996
@@ -360,7 +366,7 @@ def _between(low: Any, high: Any, part: Any) -> Any:
 
 def _in_front(y: Any, q: Any, shape: tuple[int, ...]) -> Any:
     """The last axis, over the quantiles, goes to the front, in the shape of ``q``."""
-    return reshape(moveaxis(y, -1, 0), (*q.shape, *shape))
+    return shaped(moveaxis(y, -1, 0), (*q.shape, *shape))
 
 
 def _quantile(name: str, x: Any, q: Any, whole: int, axis: Any, method: str, keepdims: Any,
@@ -440,7 +446,7 @@ def _nanquantile(name: str, x: Any, q: Any, whole: int, axis: Any, keepdims: Any
     part = astype(place - low, np.result_type(x.dtype, q.dtype))
     high = where(low < last, low + 1.0, last)
     pick = [taken(y, astype(i, np.intp), len(x.shape) - 1) for i in (low, high)]
-    return _in_front(_between(*pick, part), q, shape)
+    return _in_front(_between(pick[0], pick[1], part), q, shape)
 
 
 @composed(np.nanmedian, label=Label("nanmedian({0})", r"\mathrm{{median}}\,{0}", (), "choice"),

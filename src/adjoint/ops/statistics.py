@@ -47,6 +47,7 @@ from .reduce import (
 from .select import isnan, logical_not, where
 from .select import stop_gradient as stop
 from .shape import broadcast_to, reshape
+from .sorting import shaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -395,7 +396,7 @@ def nanmean(x: Any, axis: Any = None, *, keepdims: bool = False, dim: Any = None
     np.float64(1.5)
     """
     x, axes, keepdims = settings("nanmean", as_float(x), axis, keepdims, dim, keepdim)
-    return reshape(_nan_mean(x, axes), reduced(x.shape, axes, keepdims))
+    return shaped(_nan_mean(x, axes), reduced(x.shape, axes, keepdims))
 
 
 def _smallest(x: Any, axes: Axes) -> Any:
@@ -411,7 +412,7 @@ def _nan_var(x: Any, axes: Axes, ddof: Any, keepdims: bool) -> Any:
     d = where(lost, x.dtype.type(0), x - _nan_mean(where(lost, np.nan, x), axes))
     freedom = _numbers(where(lost, np.nan, x), axes) - ddof
     y = _sum(_squares(d), axis=axes, keepdims=True) / where(freedom > 0, freedom, np.nan)
-    return reshape(y, reduced(x.shape, axes, keepdims))
+    return shaped(y, reduced(x.shape, axes, keepdims))
 
 
 @composed(np.nanvar, label=Label("nanvar({0})", r"\mathrm{{var}}\,{0}", (), "spread"),
