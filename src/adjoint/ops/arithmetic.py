@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from adjoint.core.careful import has_nan
-from adjoint.core.node import aval, aval_of
+from adjoint.core.node import aval, aval_of, float64, ndarray
 from adjoint.core.primitive import PUBLIC, Label
 
 from . import loops
@@ -57,10 +57,28 @@ subtract = elementwise(
     >>> ad.subtract(2.0, [1.0, 2.0])
     array([1., 0.])
     """)
+
+
+def _multiply_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
+    """Times the other factor; for a number next to an array, a dot product at once."""
+    alone = dy.__class__ is not ndarray
+    return ((dy * z if alone or x.__class__ is not float64 else _contracted(dy, z))
+            if needs[0] else None,
+            (dy * x if alone or z.__class__ is not float64 else _contracted(dy, x))
+            if needs[1] else None)
+
+
+def _contracted(dy: Any, z: Any) -> Any:
+    """The sum of ``dy * z``, in one pass where the shapes are equal."""
+    if z.__class__ is not ndarray or dy.shape != z.shape:
+        return dy * z
+    return dy.dot(z) if dy.ndim == 1 else dy.ravel().dot(z.ravel())
+
+
 multiply = elementwise(
     "multiply", np.multiply, lambda y, x, z: z, lambda y, x, z: x, numpy=[np.multiply],
     label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"), "product rule"), scalar=operator.mul,
-    vjp=lambda dy, y, x, z, needs: (dy * z if needs[0] else None, dy * x if needs[1] else None),
+    vjp=_multiply_vjp,
     zero_wins=lambda downstream, x, z: annihilate(x, z) if downstream[0] else annihilate(z, x),
     doc="""The product, element by element.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adjoint.core.box import Box
-from adjoint.core.node import aval, aval_of
+from adjoint.core.node import aval, aval_of, float64
 from adjoint.core.primitive import PUBLIC, Label
 from adjoint.errors import AdjointError, ArgumentError, ShapeError
 
@@ -199,6 +199,9 @@ def squeeze(x: Any, axis: Any = None) -> Any:
 
 def _spread(x: Any, shape: tuple[int, ...]) -> Any:
     y = np.empty(shape, x.dtype)
+    if x.__class__ is float64:
+        y.fill(x)
+        return y
     try:
         y[...] = x
     except ValueError:
