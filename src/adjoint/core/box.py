@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adjoint.errors import AdjointError, ArgumentError, EscapeError, LevelError, UnsupportedError
 
-from .node import MODES, aval_of, switch
+from .node import MODES, aval_of, ndarray, switch
 from .primitive import NUMPY, PUBLIC, Primitive
 
 if TYPE_CHECKING:
@@ -44,8 +44,12 @@ def bind(row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
             args = modes.trace.barrier(args)
     top, level = None, -2
     for a in args:
-        if isinstance(a, Box) and a.level > level:
-            top, level = a, a.level
+        if isinstance(a, Box):
+            if a.level > level:
+                top, level = a, a.level
+        elif a.__class__ is not ndarray and getattr(a, "__array_priority__", 0) > 0:
+            raise UnsupportedError(f"{row}: {type(a).__name__} has a product or masks of its own, "
+                                   "which no row knows; write np.asarray(a)")
     if top is None:
         return evaluate(row, args, params)
     if level > 0 and level not in live:
@@ -156,20 +160,27 @@ def through_numpy(key: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             f"{TEXTS['name'](key)} has no row here, so it cannot be differentiated. "
             f"{TEXTS['advice'](key)}; x.detach().numpy() takes a value out of the graph.")
     out = kwargs.pop("out", None)
+    if kwargs and hasattr(key, "nin"):  # nothing of a ufunc's mask or dtype is in its row
+        raise without(key, f"the option {next(iter(kwargs))!r} is")
     try:
         y = NUMPY[key](*args, **kwargs)
     except TypeError as e:
         option = "unexpected keyword" in str(e)
         if isinstance(e, AdjointError) or not (option or "positional argument" in str(e)):
             raise
-        what = f"the option {str(e).rpartition(' ')[2]} is" if option else "these arguments are"
-        raise UnsupportedError(
-            f"{TEXTS['name'](key)}: {what} not there for tracked values; "
-            "write it out (np.where for a mask, x.astype for a dtype), or leave it out.") from e
+        raise without(key, f"the option {str(e).rpartition(' ')[2]} is" if option else
+                      "these arguments are") from e
     if out is None:
         return y
     (out,) = out if isinstance(out, tuple) else (out,)
     return PUBLIC["write_out"](out, y, TEXTS["name"](key))
+
+
+def without(key: Any, what: str) -> UnsupportedError:
+    """The error for an argument that NumPy's function has and ours has not."""
+    return UnsupportedError(
+        f"{TEXTS['name'](key)}: {what} not there for tracked values; write it out (np.where for a "
+        "mask, x.astype for a dtype), or leave it out.")
 
 
 UNARY = {"neg": "negative", "pos": "positive", "abs": "abs", "invert": "invert"}

@@ -1,0 +1,120 @@
+"""docs/exits.md, written from the survey: every callable, what it does, the line to write."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import scipy
+from catalogue import SPACES, names, parameter
+from survey import CONSTANT, ERROR, EXTRAS, GRADIENT, PYTHON, Row, survey
+
+from adjoint.instead import line_for
+
+TARGET = Path(__file__).parents[2] / "docs" / "exits.md"
+HEAD = """# What NumPy, SciPy and Python do with a tracked value
+
+<!-- Written by `python tests/exits/survey.py`, which also tests every line; do not edit. -->
+
+A tracked value (a Tensor in a graph, or a value inside `ad.grad`, `ad.jvp`, `ad.vmap`) never leaves the graph silently.
+Every public callable of NumPy {numpy}, `math` and SciPy {scipy} was called with a tracked value in each position where it
+takes a number: as an array, as a list and a tuple of tracked values, as a keyword, under all of these transformations.
+One of three things happens:
+
+- the value is NumPy's and the **derivative is right** (compared with finite differences),
+- the result is a **constant** that is documented to be one: truth values, integers, shapes, rounding. A tolerance
+  (`rtol`, `tol`, `rcond`) only decides, and so it counts as a plain number,
+- an **error** says what to write instead.
+
+In the lines to write, `x`, `z`, `w` are the arrays among the arguments in their order, `n` and `m` the integers, `mask`
+the booleans, `xs` a list, `f` a function. Where no line is given, compose the function from others, or write an
+`ad.Function` with its derivative; `x.detach().numpy()` takes a value out of the graph on purpose.
+
+Three things to know:
+
+- NumPy hands us arrays, not lists: `np.sin([x, z])` of tracked values is an error that says `ad.array([x, z])`.
+  Functions that join (`np.stack`, `np.concatenate`, `np.einsum`, ...) take lists.
+- Where NumPy converts an element itself (`a[0] = x`, `a.fill(x)`), it raises its own ValueError, and ours is its cause:
+  the line to write stands above it in the traceback.
+- `np.array_equal` and `np.array_equiv` turn any error into False. Of lists of tracked values they compare the values;
+  under `vmap`, where a list element has many values, they are False.
+"""
+
+
+def render() -> str:
+    """The page."""
+    parts = [HEAD.format(numpy=np.__version__, scipy=scipy.__version__)]
+    parts += [section(space) for space in (*SPACES, *EXTRAS)]
+    return "\n".join(parts)
+
+
+def section(space: str) -> str:
+    """One module, or one kind of call."""
+    rows = survey(space)
+    by_outcome: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        by_outcome[verdict(row)].append(row.name)
+    lines = [f"## {space}", ""]
+    for outcome, title in ((GRADIENT, "Right derivative"), (CONSTANT, "Constant"),
+                           (PYTHON, "Python's own TypeError")):
+        if by_outcome[outcome]:
+            lines += [f"**{title}**: {listed(by_outcome[outcome])}.", ""]
+    lines += partly([r for r in rows if verdict(r) == GRADIENT])
+    lines += refused(space, by_outcome[ERROR])
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.why_not:
+            reasons[row.why_not].append(row.name)
+    lines += [f"Not called, because {why}: {listed(found)}.\n" for why, found in sorted(reasons.items())]
+    return "\n".join(lines)
+
+
+def listed(found: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in found)
+
+
+def verdict(row: Row) -> str:
+    """What a callable does, in the best of its positions."""
+    seen = {f.outcome for f in row.findings if f.mode == "tensor" and f.spelling == "array"}
+    return next((o for o in (GRADIENT, CONSTANT, PYTHON, ERROR) if o in seen), "")
+
+
+def partly(rows: Iterable[Row]) -> list[str]:
+    """Arguments that differentiable functions refuse."""
+    found = []
+    for row in rows:
+        refused_ones = {place(f) for f in row.findings if (f.mode, f.spelling, f.outcome) == (
+            "tensor", "array", ERROR)} - {place(f) for f in row.findings if (
+                f.mode, f.spelling, f.outcome) == ("tensor", "array", GRADIENT)}
+        if refused_ones:
+            found.append(f"`{row.name}` ({', '.join(sorted(refused_ones))})")
+    return [f"With an error for a tracked value in these arguments: {', '.join(found)}.", ""
+            ] if found else []
+
+
+def place(finding: object) -> str:
+    """An argument, by name or by number."""
+    call, position = finding.call, finding.position  # type: ignore[attr-defined]
+    return parameter(call, position) or f"argument {position[1] + 1}"
+
+
+def refused(space: str, found: list[str]) -> list[str]:
+    """The table of errors with lines to write, and the list of those without."""
+    table = {name: line_for(f"{space}.{name}" if space in SPACES else name) for name in found}
+    known = {name: line for name, line in table.items() if line}
+    rest = [name for name in found if name not in known]
+    lines = ["| error from | write |", "|---|---|"] if known else []
+    lines += [f"| `{name}` | `{line}` |" for name, line in known.items()]
+    if rest:
+        lines += [""] * bool(known) + [f"**Error**, to be composed: {listed(rest)}."]
+    return [*lines, ""] if lines else []
+
+
+def rows_of(text: str) -> set[str]:
+    """The names on a page, for a comparison across versions of NumPy."""
+    return {name for name in text.replace("|", " ").split("`")[1::2]}
+
+
+assert names  # re-exported for the tests

@@ -1,0 +1,160 @@
+"""Every public callable of NumPy, math and SciPy with a tracked value: derivative, constant, error.
+
+The survey itself stands in tests/exits; `python tests/exits/survey.py` prints its coverage and
+writes docs/exits.md.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy
+
+import adjoint as ad
+from adjoint import exits, instead
+from adjoint.core.primitive import NUMPY
+
+sys.path.insert(0, str(Path(__file__).parent / "exits"))
+import catalogue
+import page
+import survey
+from catalogue import Call, S, V, W
+
+
+@pytest.mark.parametrize("space", survey.ALL)
+def test_no_call_has_another_outcome(space):
+    faults = [fault for row in survey.survey(space) for fault in row.faults]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("space", survey.ALL)
+def test_every_callable_was_called_or_has_a_reason(space):
+    print(survey.coverage(space))
+    assert [r.name for r in survey.survey(space) if not r.findings and not r.why_not] == []
+
+
+def test_enough_was_called():
+    rows = [row for space in survey.SPACES for row in survey.survey(space)]
+    called = [row for row in rows if row.findings]
+    probes = [f for row in called for f in row.findings]
+    assert len(called) > 700
+    assert len(probes) > 12_000
+    assert {f.mode for f in probes} == set(survey.MODES)
+    assert {f.spelling for f in probes} == set(survey.SPELLINGS)
+    assert {f.outcome for f in probes} == {"gradient", "constant", "error"}
+
+
+@pytest.mark.parametrize("space", catalogue.SPACES)
+def test_what_is_said_to_take_no_numbers_takes_none(space):
+    module = catalogue.SPACES[space]
+    for name in catalogue.names(module):
+        f = getattr(module, name)
+        if catalogue.REASONS.get(f"{space}.{name}") == catalogue.INTS:
+            taken = [args for n in range(1, 4) for args in ((V, W, V)[:n], (S, S, S)[:n])
+                     if catalogue.works(Call(f"{space}.{name}", f, args))]
+            assert taken == [], name
+
+
+# ---- the lines to write
+
+def env_of(call):
+    """The names that a line speaks of."""
+    found = {"ad": ad, "np": np, "math": catalogue.math}
+    letters, integers = iter("xzwuv"), iter("nm")
+    for a in call.args:
+        if isinstance(a, np.ndarray) and a.dtype.kind == "b":
+            found["mask"] = a
+        elif isinstance(a, (np.ndarray, np.floating)) and a.dtype.kind in "fc":
+            found[next(letters)] = a
+        elif isinstance(a, list):
+            found["xs"] = a
+        elif isinstance(a, int):
+            found[next(integers)] = a
+        elif callable(a):
+            found["f"] = a
+    return found
+
+
+def calls_of(name):
+    space, _, short = name.rpartition(".")
+    return catalogue.found_calls(name, getattr(catalogue.SPACES[space], short))
+
+
+UNCOMPARED = {"np.kaiser": "an outline, not a line"}
+
+
+@pytest.mark.parametrize("name", sorted(instead.INSTEAD.keys() - UNCOMPARED.keys()))
+def test_the_line_to_write_gives_what_the_function_gives(name):
+    line = instead.INSTEAD[name].removeprefix("x = ")
+    compared = 0
+    for call in calls_of(name):
+        env = env_of(call)
+        tracked = {k: ad.tensor(v, requires_grad=True) if hasattr(v, "dtype") and v.dtype.kind in
+                   "fc" else v for k, v in env.items()}
+        args = catalogue.fresh(call.args)
+        try:
+            got = eval(line, tracked)
+        except (NameError, ad.errors.ShapeError):  # a line for another way to call it
+            continue
+        wanted = call.function(*args, **call.kwargs)
+        wanted = args[0] if wanted is None else wanted
+        compared += survey.same(got, wanted)
+    assert compared, f"{name}: {line} agrees with no call of the survey"
+
+
+# ---- the survey can fail
+
+def faults_of(name, function, *args):
+    row = survey.Row("np", name, "", [], [])
+    survey.add_findings(row, [Call(f"np.{name}", function, args)])
+    return "\n".join(row.faults)
+
+
+@pytest.mark.parametrize("wrong, says", [
+    (lambda x: np.sin(x.detach().numpy()), "silent"),
+    (lambda x: float(np.sin(x.detach().tolist()).sum()), "silent"),
+    (lambda x: ad.sin(x) * 1.001, "value"),
+    (lambda x: ad.sin(x) + 0.0 * x, None),
+    (lambda x: ad.sin(ad.stop_gradient(x)) + 0.0 * x, "derivative"),
+    (lambda x: x.no_such_method(), "AttributeError"),
+    (lambda x: (_ for _ in ()).throw(TypeError("of someone else")), "TypeError"),
+    (lambda x: (_ for _ in ()).throw(ad.errors.EscapeError("use")), None),
+])
+def test_the_survey_finds_a_wrong_outcome(monkeypatch, wrong, says):
+    monkeypatch.setitem(NUMPY, np.sin, wrong)
+    survey.constants.cache_clear()
+    found = faults_of("sin", np.sin, V)
+    assert (says in found) if says else found == ""
+
+
+def test_the_survey_finds_a_silent_write():
+    def write(z):
+        a = V.copy()
+        a[0] = z.item() if isinstance(z, ad.Tensor) else 1.0 * z
+        return a
+    assert "silent" in faults_of("write", write, S)
+
+
+def test_an_error_without_a_line_is_a_fault(monkeypatch):
+    def mute(x):
+        raise ad.errors.UnsupportedError("no.")
+    monkeypatch.setitem(NUMPY, np.sin, mute)
+    assert "does not say what to write" in faults_of("sin", np.sin, V)
+
+
+# ---- the page
+
+def test_the_page_is_current():
+    written = page.TARGET.read_text()
+    if f"NumPy {np.__version__}," not in written or f"SciPy {scipy.__version__} " not in written:
+        pytest.skip("docs/exits.md is of other versions of NumPy and SciPy")
+    assert written == page.render(), "run: python tests/exits/survey.py"
+
+
+def test_listed_constants_are_constants():
+    rows = {row.key: row for space in survey.SPACES for row in survey.survey(space)}
+    for function in exits.CONSTANTS:
+        module = function.__module__.replace("numpy", "np")
+        key = f"{module}.{function.__name__}"
+        assert {f.outcome for f in rows[key].findings} <= {"constant", "error"}, key
