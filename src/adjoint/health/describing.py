@@ -9,7 +9,7 @@ import numpy as np
 from adjoint.modes import site
 from adjoint.show.tables import plain
 
-from .parts import Part, Place, bad, element, parts, place
+from .parts import Part, Place, any_bad, bad, element, parts, place
 from .remedies import Case
 from .report import ARRIVED, BACKWARD, FORWARD, TANGENT, Finding
 from .ways import located
@@ -99,7 +99,7 @@ def forward_finding(row: Primitive, args: Sequence[Any], operands: Sequence[list
     file, line, source = located(site())
     finding = Finding(phase, kind_of(y), row.name, file, line, source, there.at,
                       tuple(there.batch.values()), there.shape, tuple(texts), happened)
-    return finding, Case(phase, xs, y)
+    return finding, Case(phase, xs, y, not any(map(any_bad, args)))
 
 
 def incoming(row: Primitive, operands: Sequence[list[Part]], infinity: bool

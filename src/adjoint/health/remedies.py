@@ -28,11 +28,15 @@ NEAR, LOOKS = 4, 2000  # how far downstream a pattern may begin; steps that one 
 
 @dataclass(frozen=True)
 class Case:
-    """The step in question: its phase, and operands and result at the element (None: not known)."""
+    """The step in question: its phase, and operands and result at the element (None: not known).
+
+    ``finite`` says whether all of the operands are.
+    """
 
     phase: str
     xs: tuple[Any, ...]
     y: Any
+    finite: bool = False
 
     def x(self, k: int) -> Any:
         """Operand ``k``; NaN, which no comparison holds of, where it is not known."""
@@ -85,8 +89,8 @@ REMEDIES = (
     Remedy(root(("add", SQUARE, SQUARE)), "np.hypot(x, z) instead of sqrt(x**2 + z**2): its "
            "gradient at (0, 0) is 0", back),
     Remedy(root(SQUARE[:3]), "np.abs(x) instead of sqrt(x**2): its derivative at 0 is 0", back),
-    Remedy(("divide", "*", [*root(SUM), ("norm", "*")]), "a vector of length 0 has no direction: "
-           "divide by np.where(length > 0, length, 1.0), or by np.linalg.norm(x) + 1e-12",
+    Remedy(("divide", "*", [*root(SUM), ("linalg.norm", "*")]), "a vector of length 0 has no "
+           "direction: divide by np.where(length > 0, length, 1.0), or by norm(x) + 1e-12",
            lambda case: case.x(1) == 0),
     # ---- logarithms
     Remedy((LOG, ("sigmoid", "*")), "ad.log_sigmoid(x) instead of log(sigmoid(x)): sigmoid rounds "
@@ -110,8 +114,8 @@ REMEDIES = (
            "or to infinity"),
     Remedy((LOG, ("prod", "*")), "np.sum(np.log(x)) instead of log(prod(x)): the product rounds to "
            "0 or to infinity first"),
-    Remedy((LOG, [("det", "*"), ("abs", ("det", "*"))]), "np.linalg.slogdet(a)[1] instead of "
-           "log(det(a)): the determinant rounds to 0 or to infinity first"),
+    Remedy((LOG, [("linalg.det", "*"), ("abs", ("linalg.det", "*"))]), "np.linalg.slogdet(a)[1] "
+           "instead of log(det(a)): the determinant rounds to 0 or to infinity first"),
     Remedy(either("multiply", "*", (LOG, "*")), "ad.xlogy(x, z) instead of x * log(z): it is 0 "
            "where x is 0, and so is its gradient"),
     # ---- quotients
@@ -258,16 +262,15 @@ def remedy_for(n: Any, case: Case, downstream: Iterable[Any] = ()) -> str:
 
 
 def overflow(n: Any, case: Case) -> str:
-    """The general word: too large a number, or a derivative that the row's own label shows."""
-    if ahead(case) and case.y is not None and np.isinf(case.y):
-        known = [x for x in case.xs if x is not None]
-        if known and all(np.isfinite(x) for x in known):
-            largest = np.finfo(np.asarray(case.y).dtype).max
-            return (f"an overflow: the largest {np.asarray(case.y).dtype} is {largest:.2g}; scale "
-                    "the numbers down, or compute with their logarithms")
-    if back(case) and n.prim.singular:
-        return (f"the derivative of {n.prim} is not finite at this point: keep away from it, or "
-                f"choose another value there with np.where and a safe argument")
+    """The general word: too large a number, or a place that the row itself calls singular."""
+    if n.prim.singular:
+        return (f"{n.prim} or its derivative is not finite at this point: keep away from it, or "
+                "choose another value there with np.where, and a safe argument inside")
+    if ahead(case) and case.finite and np.isinf(case.y):
+        dtype = np.asarray(case.y).dtype
+        return (f"an overflow, unless {n.prim} has a pole there: the largest {dtype} is "
+                f"{np.finfo(dtype).max:.2g}; scale the numbers down, or compute with their "
+                "logarithms")
     return ""
 
 
