@@ -265,7 +265,20 @@ def test_one_mode_alone():
 
     report = ad.check(Two, X, modes=("reverse",))
     assert report, report
-    assert [f.test for f in report.findings] == [REVERSE]
+    assert [f.test for f in report.findings if f.status != "skipped"] == [REVERSE]
+    second = finding(report, "order 2, both nestings")
+    assert second.note == "it needs forward and reverse mode"
+    assert [f.test for f in ad.check(Two, X, modes=("reverse",), order=1).findings] == [REVERSE]
+    second = finding(ad.check(lambda z: z * z, 1.0 + 1j), "order 2, finite differences")
+    assert (second.status, second.note) == ("skipped", "the arguments or results are complex")
+
+
+def test_a_tolerance_of_zero_is_meant():
+    assert not ad.check(np.sin, 1.0, rtol=0.0)
+    assert ad.check(lambda x: 2.0 * x, 0.5, rtol=0.0, order=1, modes=("forward",))
+    for rtol in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ArgumentError, match="rtol is a number of at least 0"):
+            ad.check(np.sin, 1.0, rtol=rtol)
 
 
 def test_the_assertion_form():

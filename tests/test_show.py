@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -134,3 +135,61 @@ def test_a_picture_that_cannot_be_is_refused_before_the_training(tmp_path, monke
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingPackageError, match="-m pip install matplotlib"):
         show.check_picture(tmp_path / "loss.png")
+
+
+# ---- what a review found
+
+def read_of(f, *values):
+    xs = [ad.tensor(v, requires_grad=True) for v in values]
+    with ad.tape() as nodes:
+        y = f(*xs)
+    trace = show.read(nodes, {f"x{k}": x for k, x in enumerate(xs)}, y)
+    return xs, y, trace
+
+
+@pytest.mark.parametrize("f, x", [
+    (lambda x: np.sqrt(x) * 0.0, 0.0), (lambda x: np.where(x > 0, np.sqrt(x), 0.0), 0.0),
+    (lambda x: (np.where(x > 0, np.sqrt(x), x) * x).sum(), [0.0, 2.0])])
+def test_adjoints_are_the_engines_where_a_zero_cancels(f, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (x,), y, trace = read_of(f, x)
+        y.backward()
+        np.testing.assert_array_equal(trace.adjoints[x.node], x.grad.numpy())
+        assert show.reverse_table(trace).row_count == len(trace.contributions) + 1
+        with ad.strict():
+            (x,), _, trace = read_of(f, x.tolist())
+            assert np.isnan(trace.adjoints[x.node]).any()
+
+
+def test_what_read_cannot_name_is_an_error():
+    x, z = ad.tensor(2.0, requires_grad=True), ad.tensor(3.0, requires_grad=True)
+    before = x * z
+    with ad.tape() as nodes:
+        y = np.log(before) * x
+        product = x * z
+    with pytest.raises(GraphError, match="multiply was computed before the tape began"):
+        show.read(nodes, {"x": x, "z": z}, y)
+    with pytest.raises(ArgumentError, match=r"a leaf of shape \(\) has no name"):
+        show.read(nodes, {"x": x}, product)
+
+
+def test_several_results_and_indices_are_spelled():
+    class Both(ad.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return 2.0 * x, x * x
+
+        @staticmethod
+        def backward(ctx, double, square):
+            (x,) = ctx.saved_tensors
+            return 2.0 * double + 2.0 * x * square
+    (x,), y, trace = read_of(lambda x: Both.apply(x)[1], 3.0)
+    y.backward()
+    assert trace.adjoints[x.node] == x.grad.item() == 6.0
+    cells = [list(column.cells) for column in show.reverse_table(trace).columns]
+    assert [str(c) for c in cells[3]] == ["1", "(0, 1)", "6"]
+    texts = [step.text for step in read_of(
+        lambda x: x[1:, ::2].sum() + x[..., None, 0].sum(), np.ones((3, 4)))[2].steps]
+    assert "v1[1:, ::2]" in texts and "v1[..., None, 0]" in texts

@@ -56,12 +56,12 @@ class Examination:
     @cached_property
     def tight(self) -> float:
         """The relative tolerance where rounding is all that can differ."""
-        return self.rtol or self.problem.eps**0.6
+        return self.problem.eps**0.6 if self.rtol is None else self.rtol
 
     @cached_property
     def loose(self) -> float:
         """The relative tolerance beside differences, however small they say that their error is."""
-        return self.rtol or self.problem.eps**0.5
+        return self.problem.eps**0.5 if self.rtol is None else self.rtol
 
     def slack(self, s: Slope) -> float:
         """What rounding may do to a derivative that is much smaller than usual: cancellation."""

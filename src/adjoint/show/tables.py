@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.core.box import Level
+from adjoint.core.careful import factor, has_nan, released
+from adjoint.core.node import MODES
 from adjoint.core.primitive import CONSTANT
 from adjoint.core.reverse import fit, order
-from adjoint.errors import GraphError
+from adjoint.errors import ArgumentError, GraphError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +72,8 @@ class Trace:
 def read(nodes: Sequence[Node], inputs: Mapping[str, Tensor], output: Tensor) -> Trace:
     """The trace of a tape (`ad.tape`): ``inputs`` are its leaves by name, ``output`` its result.
 
-    Raises GraphError if the output was not recorded, or its graph is freed.
+    Raises GraphError if the output or a step behind it was not recorded on the tape, or the graph
+    is freed, and ArgumentError for a leaf that ``inputs`` do not name.
 
     >>> x = ad.tensor(2.0, requires_grad=True)
     >>> with ad.tape() as nodes:
@@ -94,12 +98,16 @@ def read(nodes: Sequence[Node], inputs: Mapping[str, Tensor], output: Tensor) ->
     for n in used[::-1]:
         if n.prim is CONSTANT:
             names[n] = shown(n.value)
-    count = len(steps)
+        elif not n.inputs and n not in names:
+            raise ArgumentError(f"show.read: a leaf of shape {n.aval.shape} has no name; write "
+                                '{"x": x, ...} with all tensors that require gradients')
     for n in nodes:
         if n in reached:
-            count += 1
-            names[n] = f"v{count}"
+            names[n] = f"v{len(steps) + 1}"
             steps.append(Step(n, names[n], written(n, n.prim.label.text, names), n.value))
+    if missing := [n for n in used if n not in names]:
+        raise GraphError(f"show.read: {missing[-1].prim} was computed before the tape began; write "
+                         "all steps inside `with ad.tape() as nodes:`")
     contributions, adjoints = sweep_back(output.node, names)
     return Trace(steps, names, contributions, adjoints, output.node)
 
@@ -114,11 +122,9 @@ def sweep_back(output: Node, names: Mapping[Node, str]
             continue
         needs = tuple([i.prim is not CONSTANT for i in n.inputs])
         xs = [i.aval if i.value is None else i.value for i in n.inputs]
-        parts = n.prim.vjp(adjoints[n], n.value, *xs, needs, **n.params)
-        slopes = (None,) * len(xs)
-        if all(a.shape == () for a in (n.aval, *[i.aval for i in n.inputs])):
-            one = n.aval.dtype.type(1)
-            slopes = n.prim.vjp(one, n.value, *xs, needs, **n.params)
+        parts, slopes = pulled(n, adjoints[n], xs, needs), (None,) * len(xs)
+        if all(getattr(a, "shape", None) == () for a in (n.aval, *[i.aval for i in n.inputs])):
+            slopes = pulled(n, n.aval.dtype.type(1), xs, needs)
         for k, (source, part, slope) in enumerate(zip(n.inputs, parts, slopes, strict=True)):
             if part is None or source.prim is CONSTANT:
                 continue
@@ -130,6 +136,21 @@ def sweep_back(output: Node, names: Mapping[Node, str]
     return lines, adjoints
 
 
+def pulled(n: Node, dy: Any, xs: Sequence[Any], needs: tuple[bool, ...]) -> tuple[Any, ...]:
+    """The cotangents that one step gives back, as the engine's sweep has them.
+
+    A zero downstream cancels what is not finite (`core/careful.py`).
+    """
+    def pull(dy: Any) -> Any:
+        with np.errstate(all="ignore"):  # an infinite partial is meant
+            return n.prim.vjp(dy, n.value, *xs, needs, **n.params)
+    parts = pull(dy)
+    if MODES.get().strict or n.prim.effects == "callback" or not any(map(has_nan, parts)):
+        return parts
+    with Level() as level:
+        return tuple([released(part, level) for part in pull(factor(dy, level, downstream=True))])
+
+
 # ---- text
 
 def written(n: Node, text: str, names: Mapping[Node, str]) -> str:
@@ -137,7 +158,18 @@ def written(n: Node, text: str, names: Mapping[Node, str]) -> str:
     arguments = [names.get(i, "?") for i in n.inputs]
     if not text:
         return f"{n.prim}({', '.join(arguments)})"
-    return text.format(*arguments, y=names.get(n, "y"), **n.params)
+    params = {k: indexed(v) if k == "key" else v for k, v in n.params.items()}
+    return text.format(*arguments, y=names.get(n, "y"), **params)
+
+
+def indexed(key: Any) -> str:
+    """An index as one types it: ``1:, 0`` for ``(slice(1, None), 0)``."""
+    if isinstance(key, tuple):
+        return ", ".join(map(indexed, key))
+    if isinstance(key, slice):
+        parts = ["" if p is None else str(p) for p in (key.start, key.stop, key.step)]
+        return ":".join(parts if parts[2] else parts[:2])
+    return "..." if key is Ellipsis else "None" if key is None else shown(key)
 
 
 def partial(n: Node, position: int, names: Mapping[Node, str]) -> str:
@@ -179,7 +211,9 @@ def plain(text: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A number with three decimals (ten digits at most), an array in brackets."""
+    """A number with three decimals (ten digits at most), an array in brackets, several in a row."""
+    if isinstance(value, tuple):
+        return "(" + ", ".join("0" if v is None else shown(v) for v in value) + ")"
     array = np.asarray(value)
     if array.ndim:
         return np.array2string(array, precision=3, suppress_small=True, threshold=8, edgeitems=2)
