@@ -3,6 +3,8 @@
 from . import (
     activation,
     arithmetic,
+    arrange,
+    assemble,
     complexes,
     counting,
     exponential,
@@ -13,6 +15,7 @@ from . import (
     reduce,
     scans,
     select,
+    series,
     several,
     shape,
     solve,
@@ -25,6 +28,6 @@ from . import (
 )
 
 __all__ = [
-    "activation", "arithmetic", "complexes", "counting", "exponential", "factor", "index",
-    "linalg", "network", "reduce", "scans", "select", "several", "shape", "solve", "sorting",
-    "special", "spectral", "statistics", "trigonometric", "write"]
+    "activation", "arithmetic", "arrange", "assemble", "complexes", "counting", "exponential",
+    "factor", "index", "linalg", "network", "reduce", "scans", "select", "series", "several",
+    "shape", "solve", "sorting", "special", "spectral", "statistics", "trigonometric", "write"]

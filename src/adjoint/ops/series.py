@@ -1,0 +1,325 @@
+"""Series of numbers: covariance and correlation, convolution, interpolation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.box import bind
+from adjoint.core.node import aval
+from adjoint.core.primitive import PUBLIC, REGISTRY, Label
+from adjoint.errors import ArgumentError, EscapeError, ShapeError
+
+from . import loops
+from .arithmetic import astype, sqrt
+from .cases import CONTRACTED, Case, Cases, array_cases, draw, layouts
+from .complexes import conjugate
+from .counting import searchsorted, values
+from .declare import arrayed, bilinear, composed, function, promoted
+from .reduce import sum
+from .select import stop_gradient as stop
+from .select import where
+from .shape import concatenate, flip, reshape, stack
+from .sorting import argsort
+from .statistics import average, degrees
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def doubled(x: Any) -> Any:
+    """``x`` in double precision, which NumPy computes in here whatever it gets."""
+    x = arrayed(x)
+    return astype(x, np.result_type(x.dtype, np.float64))
+
+
+# ---- covariance and correlation
+
+def _variables(name: str, x: Any, y: Any, rowvar: bool) -> Any:
+    """One row for each variable, one column for each observation."""
+    x = doubled(x)
+    if len(x.shape) > 2:
+        raise ShapeError(f"{name}: variables by observations have two axes, not the shape "
+                         f"{x.shape}")
+    x = _as_rows(x, rowvar)
+    if y is None:
+        return x
+    y = doubled(y)
+    other = _as_rows(y, rowvar) if len(y.shape) <= 2 else y
+    if len(other.shape) != 2 or other.shape[1] != x.shape[1]:
+        raise ShapeError(f"{name}: y of shape {y.shape} does not have the {x.shape[1]} "
+                         "observations of x")
+    return concatenate([x, other])
+
+
+def _as_rows(x: Any, rowvar: bool) -> Any:
+    if len(x.shape) < 2:
+        return reshape(x, (1, -1))
+    return x if rowvar or x.shape[0] == 1 else x.T
+
+
+def _frequencies(name: str, kind: str, given: Any, n: int) -> Any:
+    """Weights of the observations, which are constants here or, as ``aweights``, may be tracked."""
+    if given is None:
+        return None
+    weights = arrayed(given)
+    if weights.shape != (n,):
+        raise ShapeError(f"{name}: {kind} of shape {weights.shape} for {n} observations")
+    return doubled(weights)
+
+
+@composed(np.cov, label=Label("cov({0})", r"\mathrm{{cov}}\,{0}", (), "spread"),
+          cases=array_cases({}, {"bias": True}, {"ddof": 0, "rowvar": False}, shapes=((3, 4),),
+                            layout=False, extra=[
+              Case((np.array([1.0, 2.0, 4.0]), np.array([0.5, 0.1, 3.0]))),
+              Case((np.array([1.0, 2.0, 4.0]),), {"fweights": [1, 2, 1]}),
+              Case((np.array([[1.0, 2.0, 4.0], [0.0, 1.0, -2.0]])[:, ::-1],),
+                   {"aweights": [0.5, 2.0, 1.0], "fweights": [1, 2, 1]}),
+              Case((np.asfortranarray([[1.0, 2.0, 4.0], [0.0, 1.0, -2.0]]),)),
+              Case((np.array([1, 2, 4]),)), Case((np.array([1.0, 2.0, 4.0], np.float32),)),
+              Case((np.array([2.0]),), {"ddof": 0}),
+              Case((np.float64(2.0),), {"ddof": 0})],
+              without={"empty": "the covariance of nothing is 0/0",
+                       "broadcast left": "y is stacked under x", "broadcast right": "the same"}))
+def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: Any = None,
+        fweights: Any = None, aweights: Any = None, *, correction: Any = None) -> Any:
+    """The matrix of covariances of variables (rows, or columns without ``rowvar``).
+
+        C = (X - m) W (X - m)^H / (sum w - ddof sum(w a) / sum w)
+
+    ``fweights`` says how often each observation counts, ``aweights`` how much. Raises ShapeError
+    for shapes that do not fit, ArgumentError for a ``ddof`` that is no number.
+
+    >>> ad.cov([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+    array([[ 1., -1.],
+           [-1.,  1.]])
+    """
+    x = _variables("cov", m, y, rowvar)
+    ddof = correction if ddof is None else ddof
+    ddof = (0 if bias else 1) if ddof is None else degrees("cov", ddof)
+    n = x.shape[1]
+    often = _frequencies("cov", "fweights", fweights, n)
+    much = _frequencies("cov", "aweights", aweights, n)
+    w = often if much is None else much if often is None else often * much
+    d = x - reshape(average(x, 1, w), (-1, 1))
+    if w is None or ddof == 0 or much is None:
+        freedom = (n if w is None else sum(w)) - ddof
+    else:
+        freedom = sum(w) - ddof * sum(w * much) / sum(w)
+    d_weighted = d if w is None else d * w
+    c = d_weighted @ (conjugate(d).T if d.dtype.kind == "c" else d.T)
+    c = c / (np.float64(max(freedom, 0)).astype(d.dtype) if w is None else freedom)
+    return c[0, 0] if c.shape == (1, 1) else c
+
+
+@composed(np.corrcoef, label=Label("corrcoef({0})", r"\rho({0})", (), "spread"),
+          cases=array_cases({}, {"rowvar": False}, shapes=((3, 4),), layout=False, extra=[
+              Case((np.array([1.0, 2.0, 4.0]), np.array([0.5, 0.1, 3.0]))),
+              Case((np.array([[1.0, 2.0, 4.0], [0.0, 1.0, -2.0]])[:, ::-1],)),
+              Case((np.asfortranarray([[1.0, 2.0, 4.0], [0.0, 1.0, -2.0]]),)),
+              Case((np.array([[1, 2, 4], [3, 1, 1]]),)),
+              Case((np.array([[1.0, 2.0, 4.0], [3.0, 1.0, 1.5]], np.float32),))],
+              without={"empty": "the covariance of nothing is 0/0", "0-d": "the same",
+                       "size 1": "one number has no spread",
+                       "broadcast left": "y is stacked under x", "broadcast right": "the same"}))
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
+    """The matrix of Pearson's correlation coefficients of variables.
+
+        R_ij = C_ij / sqrt(C_ii C_jj) with C = cov(x)
+
+    NaN for a variable that does not vary. Values that rounding took past 1 are set to 1.
+
+    >>> ad.corrcoef([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
+    array([[ 1., -1.],
+           [-1.,  1.]])
+    """
+    c = cov(_variables("corrcoef", x, y, rowvar))
+    if c.shape == ():
+        return c / c
+    n = c.shape[0]
+    d = c[np.arange(n), np.arange(n)]
+    spread = sqrt(PUBLIC["real"](d) if d.dtype.kind == "c" else d)
+    r = c / reshape(spread, (-1, 1)) / spread
+    if r.dtype.kind == "c":
+        return r
+    return r + stop(PUBLIC["clip"](r, -1.0, 1.0) - r)  # a bound has no part in the gradient
+
+
+# ---- convolution
+
+def _convolved_transpose(dy: Any, z: Any, n: int) -> Any:
+    """dx_i = sum_j dy_(i+j) z_j, for ``n`` elements."""
+    m = z.shape[0]
+    return _convolve(dy, flip(z))[m - 1:m - 1 + n]
+
+
+def _known_convolved(x: Any, z: Any) -> Any:
+    return aval((x.shape[0] + z.shape[0] - 1,), promoted(x, z))
+
+
+def _lower_convolve(b: loops.Builder, x: Any, z: Any) -> Any:
+    x, z = (loops.cast(b, v, promoted(x, z)) for v in (x, z))
+    (n,), (m,) = x.shape, z.shape
+    around: loops.Index = ((n - 1, ((0, 1),)),)
+    padded = b.pad(z, around, (m + 2 * (n - 1),), z.dtype.type(0))
+    table = b.view(padded, ((n - 1, ((0, 1), (1, -1))),), (n + m - 1, n))  # z_(k - i)
+    y = b.dot([(table, b.view(x, ((0, ((0, 1),)),), (n, 1)))])
+    return loops.reshaped(b, y, (n + m - 1,))
+
+
+def _batch_convolve(size: int, axes: Any, x: Any, z: Any) -> Any:
+    row = REGISTRY["convolve"]
+    return stack([bind(row, (x if axes[0] is None else x[i], z if axes[1] is None else z[i]), {})
+                  for i in range(size)]), 0
+
+
+def _convolve_cases(rng: np.random.Generator) -> Iterator[Case]:
+    z = draw(rng, (3,))
+    for n in (1, 2, 5):
+        yield Case((draw(rng, (n,)), z))
+    yield Case((z, np.array([2.0])))
+    yield Case((np.arange(4), z))
+    yield Case((z[::-1], z.astype(np.float32)))
+    yield Case((z.astype(np.float32), z.astype(np.float32)))
+
+
+_convolve = bilinear(
+    "convolve", np.convolve,
+    lambda dy, x, z: _convolved_transpose(dy, z, x.shape[0]),
+    lambda dy, x, z: _convolved_transpose(dy, x, z.shape[0]), _known_convolved,
+    batch=_batch_convolve, lower=_lower_convolve,
+    label=Label("convolve({0}, {1})", "{0} * {1}", ("{1}_{{k - i}}", "{0}_{{k - i}}"),
+                "convolution"),
+    cases=Cases(_convolve_cases, CONTRACTED | {
+        "0-d": "both are series", "empty": "a series of nothing: an error",
+        "fortran": "both have one axis"}))
+
+
+def _series(name: str, a: Any, v: Any, mode: str) -> tuple[Any, Any]:
+    a, v = arrayed(a), arrayed(v)
+    if len(a.shape) != 1 or len(v.shape) != 1 or 0 in (*a.shape, *v.shape):
+        raise ShapeError(f"{name}: two series with one axis and at least one element each, not the "
+                         f"shapes {a.shape} and {v.shape}")
+    if mode not in ("full", "same", "valid"):
+        raise ArgumentError(f"{name}: mode is 'full', 'same' or 'valid', not {mode!r}")
+    return a, v
+
+
+def _part(y: Any, n: int, m: int, mode: str, late: bool = False) -> Any:
+    """What ``mode`` keeps of the whole convolution of ``n`` with ``m`` elements."""
+    short, long = min(n, m), max(n, m)
+    if mode == "full":
+        return y
+    if mode == "valid":
+        return y[short - 1:long]
+    start = short // 2 if late else (short - 1) // 2
+    return y[start:start + long]
+
+
+@function(np.convolve)
+def convolve(a: Any, v: Any, mode: str = "full") -> Any:
+    """The convolution of two series.
+
+        y_k = sum_i a_i v_(k-i)
+
+    ``mode`` "full" has every k with a summand, "same" as many as the longer series, "valid" those
+    where both overlap throughout. Raises ShapeError for anything but two series that are not empty.
+
+    >>> ad.convolve([1.0, 2.0], [1.0, 1.0, 1.0])
+    array([1., 3., 3., 2.])
+    """
+    a, v = _series("convolve", a, v, mode)
+    return _part(_convolve(a, v), a.shape[0], v.shape[0], mode)
+
+
+@function(np.correlate)
+def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+    """The cross-correlation of two series: the convolution with the second reversed, conjugated.
+
+        y_k = sum_i a_(i+k) conj(v_i)
+
+    >>> ad.correlate([1.0, 2.0, 3.0], [0.0, 1.0, 0.5])
+    array([3.5])
+    """
+    a, v = _series("correlate", a, v, mode)
+    turned = flip(conjugate(v) if v.dtype.kind == "c" else v)
+    n, m = a.shape[0], v.shape[0]
+    return _part(_convolve(a, turned), n, m, mode, late=m > n)
+
+
+# ---- interpolation
+
+def _known(x: Any) -> Any:
+    """The numbers, or None under vmap or a trace, where they cannot be checked."""
+    try:
+        return values(x)
+    except EscapeError:
+        return None
+
+
+def _knots(xp: Any, fp: Any, period: Any) -> tuple[Any, Any]:
+    """The points in ascending order, a period's worth of them with its neighbours."""
+    xp, fp = doubled(xp), doubled(fp)
+    if len(xp.shape) != 1 or xp.shape != fp.shape or not xp.shape[0]:
+        raise ShapeError(f"interp: xp and fp are one value for each point, not the shapes "
+                         f"{xp.shape} and {fp.shape}")
+    if period is not None:
+        xp = xp % period
+        order = argsort(xp)
+        xp, fp = PUBLIC["getitem"](xp, order), PUBLIC["getitem"](fp, order)
+        return (concatenate([xp[-1:] - period, xp, xp[:1] + period]),
+                concatenate([fp[-1:], fp, fp[:1]]))
+    known = _known(xp)
+    if known is not None and not (known[1:] >= known[:-1]).all():
+        raise ArgumentError(f"interp: xp must increase; it is {known!r}. Sort both: o = "
+                            "np.argsort(xp), then xp[o] and fp[o]")
+    return xp, fp
+
+
+def _interp_cases(rng: np.random.Generator) -> Iterator[Case]:
+    xp, fp = np.array([-1.5, -0.2, 0.7, 1.8]), np.array([1.0, 3.0, -2.0, 0.5])
+    for x in layouts(rng):
+        yield Case((x, xp.astype(x.dtype), fp.astype(x.dtype)) if x.dtype != np.float32 else (
+            x, xp, fp))
+    yield Case((np.array([-5.0, 0.0, 5.0]), xp, fp), {"left": 7.0, "right": -7.0})
+    yield Case((np.array([-5.0, 0.0, 5.0]), xp, fp), {"period": 4.0})
+    yield Case((np.arange(-1, 2), xp, fp))
+    yield Case((np.array([0.5, 2.0]), np.array([1.0]), np.array([3.0])))
+
+
+@composed(np.interp, label=Label("interp({0}, {1}, {2})", r"\mathrm{{interp}}({0})", (),
+                                 "interpolation"),
+          cases=Cases(_interp_cases, {"broadcast left": "the points are one axis",
+                                      "broadcast right": "the same"}, near=True))
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
+           ) -> Any:
+    """The values at ``x`` on the straight lines through the points (``xp``, ``fp``).
+
+        y = f_k + (x - x_k) (f_(k+1) - f_k) / (x_(k+1) - x_k)
+
+    Differentiable in ``x``, ``xp``, ``fp``, ``left`` and ``right``; at a point ``x_k`` the slope in
+    x is that of the line to its right, and outside it is 0. Raises ShapeError if the points are not
+    two series of one length, ArgumentError if ``xp`` does not increase (under vmap or a trace
+    nobody can look) or the period is 0.
+
+    >>> ad.interp(2.5, [1.0, 2.0, 3.0], [3.0, 2.0, 0.0])
+    np.float64(1.0)
+    """
+    x = doubled(x)
+    if period is not None:
+        if period == 0:
+            raise ArgumentError("interp: the period is 0")
+        x, left, right = x % abs(period), None, None
+    xp, fp = _knots(xp, fp, None if period is None else abs(period))
+    n = xp.shape[0]
+    first, last = fp[0] if left is None else left, fp[n - 1] if right is None else right
+    if n == 1:
+        y = fp[0] + 0.0 * x
+    else:
+        k = searchsorted(stop(xp), stop(x), "right") - 1
+        k = PUBLIC["clip"](k, 0, n - 2)
+        low, high = (PUBLIC["getitem"](xp, j) for j in (k, k + 1))
+        base, top = (PUBLIC["getitem"](fp, j) for j in (k, k + 1))
+        y = base + (x - low) * ((top - base) / (high - low))
+    return where(x < xp[0], first, where(x > xp[n - 1], last, y))
