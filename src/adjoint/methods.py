@@ -32,7 +32,9 @@ SAME_NAME = (
     "astype dot matmul exp exp2 expm1 log log2 log10 log1p sqrt square abs sign sin cos tan arcsin "
     "arccos arctan sinh cosh tanh arcsinh arccosh arctanh reciprocal floor ceil trunc isfinite "
     "isnan isinf relu sigmoid softmax log_softmax logsumexp flip where maximum minimum trace "
-    "broadcast_to moveaxis expand_dims conjugate round")
+    "broadcast_to moveaxis expand_dims conjugate round "
+    "var std median quantile cumsum cumprod diff sort argsort ptp topk unique nonzero nansum "
+    "nanmean nanmedian count_nonzero searchsorted bincount")
 HABITS = {  # PyTorch's name -> ours
     "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power",
     "neg": "negative", "view": "reshape", "flatten": "ravel", "unsqueeze": "expand_dims",
