@@ -9,7 +9,7 @@ import numpy as np
 
 from adjoint.core.box import bind
 from adjoint.core.node import aval, float64
-from adjoint.core.primitive import REGISTRY, Label
+from adjoint.core.primitive import NUMPY, REGISTRY, Label
 from adjoint.errors import ArgumentError, ShapeError
 
 from . import loops
@@ -126,7 +126,7 @@ _sum = linear(
 _sum_record = _sum.record
 
 
-@function(np.sum, (np.add, "reduce"))
+@function(np.sum)
 def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, dim: Any = None,
         keepdim: bool | None = None) -> Any:
     """The sum over some axes, all if none is named; ``dim`` and ``keepdim`` are PyTorch's names.
@@ -212,7 +212,7 @@ _prod = general(
     cases=array_cases(*REDUCTIONS, extra=[Case((np.array([2.0, 0.0, 3.0]),), REDUCTIONS[0])]))
 
 
-@function(np.prod, (np.multiply, "reduce"))
+@function(np.prod)
 def prod(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, dim: Any = None,
          keepdim: bool | None = None) -> Any:
     """The product over some axes, all if none is named; its gradient is exact where factors are 0.
@@ -270,7 +270,7 @@ def _not_empty(name: str, x: Any, axes: Axes) -> None:
                          "axes")
 
 
-@function(np.max, np.amax, (np.maximum, "reduce"))
+@function(np.max, np.amax)
 def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
         keepdim: bool | None = None) -> Any:
     """The largest element over some axes; elements that tie share the gradient equally.
@@ -285,7 +285,7 @@ def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
     return _max(x, axis=axes, keepdims=keepdims)
 
 
-@function(np.min, np.amin, (np.minimum, "reduce"))
+@function(np.min, np.amin)
 def min(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
         keepdim: bool | None = None) -> Any:
     """The smallest element over some axes; elements that tie share the gradient equally.
@@ -375,7 +375,7 @@ def _test(name: str, ufunc: Any) -> Any:
 _all, _any = _test("all", np.logical_and), _test("any", np.logical_or)
 
 
-@function(np.all, (np.logical_and, "reduce"))
+@function(np.all)
 def all(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
         keepdim: bool | None = None) -> Any:
     """Whether all elements are true, over some axes: booleans, without derivative.
@@ -387,7 +387,7 @@ def all(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
     return _all(x, axis=axes, keepdims=keepdims)
 
 
-@function(np.any, (np.logical_or, "reduce"))
+@function(np.any)
 def any(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
         keepdim: bool | None = None) -> Any:
     """Whether any element is true, over some axes: booleans, without derivative.
@@ -397,6 +397,19 @@ def any(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
     """
     x, axes, keepdims = settings("any", x, axis, keepdims, dim, keepdim)
     return _any(x, axis=axes, keepdims=keepdims)
+
+
+def reduce_of(f: Any) -> Any:
+    """NumPy's ``ufunc.reduce`` by our function: its axis is the first unless one is named."""
+    def reduce(x: Any, axis: Any = 0, dtype: Any = None, *, keepdims: bool = False) -> Any:
+        x = arrayed(x) if dtype is None else astype(arrayed(x), dtype)
+        return f(x, axis if x.shape or axis != 0 else None, keepdims=keepdims)
+    return reduce
+
+
+for _ufunc, _f in ((np.add, sum), (np.multiply, prod), (np.maximum, max), (np.minimum, min),
+                   (np.logical_and, all), (np.logical_or, any)):
+    NUMPY[_ufunc, "reduce"] = reduce_of(_f)
 
 
 # ---- the softmax family

@@ -133,7 +133,7 @@ _sort = general(
 
 
 def _ordered(name: str, row: Any, x: Any, axis: Any, dim: Any, descending: bool) -> Any:
-    axis = axis if dim is None else dim
+    axis = axis if dim is None else dim  # kind is True: PyTorch's x.sort(dim, descending)
     x = ravel(arrayed(x)) if axis is None else arrayed(x)
     axis = check_axis(name, 0 if axis is None else axis, len(x.shape))
     return row(x, axis=axis, descending=bool(descending))
@@ -152,7 +152,7 @@ def sort(x: Any, axis: Any = -1, kind: Any = None, *, stable: bool = True,
     >>> ad.sort([3.0, 1.0, 2.0])
     array([1., 2., 3.])
     """
-    return _ordered("sort", _sort, x, axis, dim, descending)
+    return _ordered("sort", _sort, x, axis, dim, descending or kind is True)
 
 
 @function(np.argsort)
@@ -163,7 +163,7 @@ def argsort(x: Any, axis: Any = -1, kind: Any = None, *, stable: bool = True,
     >>> ad.argsort([3.0, 1.0, 2.0])
     array([1, 2, 0])
     """
-    return _ordered("argsort", _argsort, x, axis, dim, descending)
+    return _ordered("argsort", _argsort, x, axis, dim, descending or kind is True)
 
 
 def _check_rank(name: str, x: Any, kth: Any, axis: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from adjoint.core.box import Box
 from adjoint.core.node import aval
-from adjoint.core.primitive import PUBLIC, Label
+from adjoint.core.primitive import NUMPY, PUBLIC, Label
 from adjoint.errors import ArgumentError, ShapeError
 
 from . import loops
@@ -36,6 +36,7 @@ from .reduce import (
     max,
     mean,
     min,
+    reduce_of,
     reduced,
     restored,
     settings,
@@ -460,7 +461,7 @@ _nanmax = _nan_extreme("nanmax", np.fmax, "maximum", -np.inf)
 _nanmin = _nan_extreme("nanmin", np.fmin, "minimum", np.inf)
 
 
-@function(np.nanmax, (np.fmax, "reduce"))
+@function(np.nanmax)
 def nanmax(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
            keepdim: bool | None = None) -> Any:
     """The largest element that is not NaN, NaN if all are; those that tie share the gradient.
@@ -473,7 +474,7 @@ def nanmax(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
     return _nanmax(x, axis=axes, keepdims=keepdims)
 
 
-@function(np.nanmin, (np.fmin, "reduce"))
+@function(np.nanmin)
 def nanmin(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
            keepdim: bool | None = None) -> Any:
     """The smallest element that is not NaN, NaN if all are; those that tie share the gradient.
@@ -484,3 +485,7 @@ def nanmin(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
     x, axes, keepdims = settings("nanmin", x, axis, keepdims, dim, keepdim)
     _not_empty("nanmin", x, axes)
     return _nanmin(x, axis=axes, keepdims=keepdims)
+
+
+for _ufunc, _f in ((np.fmax, nanmax), (np.fmin, nanmin)):
+    NUMPY[_ufunc, "reduce"] = reduce_of(_f)
