@@ -12,6 +12,7 @@ from . import (
     index,
     linalg,
     network,
+    norms,
     reduce,
     scans,
     select,
@@ -29,5 +30,6 @@ from . import (
 
 __all__ = [
     "activation", "arithmetic", "arrange", "assemble", "complexes", "counting", "exponential",
-    "factor", "index", "linalg", "network", "reduce", "scans", "select", "series", "several",
-    "shape", "solve", "sorting", "special", "spectral", "statistics", "trigonometric", "write"]
+    "factor", "index", "linalg", "network", "norms", "reduce", "scans", "select", "series",
+    "several", "shape", "solve", "sorting", "special", "spectral", "statistics",
+    "trigonometric", "write"]

@@ -35,7 +35,7 @@ from .solve import (
     square_cases,
     wide,
 )
-from .spectral import _guard, _real, _within, converged, gaps, rotated, shared, turns
+from .spectral import _guard, _real, _within, clusters, converged, gaps, rotated, shared, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,15 +142,11 @@ def _qr_known(x: Any) -> Any:
     return aval((*x.shape[:-2], min(m, n), m + n), wide(x.dtype))
 
 
-def _against(r: Any, b: Any, trans: Any) -> Any:
-    """A triangular system with R; where R is singular qr has no derivative, and that is said."""
-    try:
-        return solve_triangular(r, b, trans=trans)
-    except MatrixError:
-        raise MatrixError(
-            "qr: the columns of the matrix (of shape "
-            f"{r.shape[-2:]} in R) depend on each other, so a diagonal element of R is 0 and qr has "
-            "no derivative. Use ad.linalg.svd, or drop columns") from None
+def _factors(y: Any, m: int) -> tuple[Any, Any]:
+    """Q and R, of which R must be regular where a derivative is asked for."""
+    r = y[..., m:]
+    diagonal = (_real(r) * np.eye(r.shape[-1], dtype=real_of(r.dtype))).sum(-2)
+    return flip(y[..., :m]), _guard(r, diagonal[..., None, :], check="full")
 
 
 def _qr_jvp(dxs: Any, y: Any, x: Any) -> Any:
@@ -158,8 +154,8 @@ def _qr_jvp(dxs: Any, y: Any, x: Any) -> Any:
     if dxs[0] is None:
         return None
     m = x.shape[-2]
-    q, r = flip(y[..., :m]), y[..., m:]
-    rate = flip(_against(r, flip(dxs[0]), "T"))
+    q, r = _factors(y, m)
+    rate = flip(solve_triangular(r, flip(dxs[0]), trans="T"))
     c = adjoint(q) @ rate
     half = _lower(c, 0.5)
     turn = half - adjoint(half)
@@ -170,12 +166,12 @@ def _qr_jvp(dxs: Any, y: Any, x: Any) -> Any:
 def _qr_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
     """With M = R Rbar^H - Qbar^H Q and its lower triangle mirrored: (Qbar + Q sym(M)) R^-H."""
     m = x.shape[-2]
-    q, r = flip(y[..., :m]), y[..., m:]
+    q, r = _factors(y, m)
     dy = conj(dy)
     dq, dr = flip(dy[..., :m]), dy[..., m:]
     half = _lower(r @ adjoint(dr) - adjoint(dq) @ q, 0.5)
     whole = dq + q @ (half + adjoint(half))
-    return (conj(adjoint(_against(r, adjoint(whole), "N"))),)
+    return (conj(adjoint(solve_triangular(r, adjoint(whole)))),)
 
 
 def _tall_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -336,7 +332,8 @@ _svdvals = row(
     "svdvals", _svdvals_impl, _svdvals_known,
     Label("svdvals({0})", r"\sigma({0})", (r"U\,\mathrm{{diag}}(\cdot)\,V^\top",),
           "singular values"),
-    _any_cases({}), jvp=_svdvals_jvp, vjp=_svdvals_vjp, keeps=frozenset({0, "y"}))
+    _any_cases({}), jvp=_svdvals_jvp, vjp=_svdvals_vjp, keeps=frozenset({0, "y"}),
+    kink=lambda x: (clusters(np.linalg.svdvals(x)).sum(-1) > 1) | (np.linalg.svdvals(x) == 0))
 
 
 @offered("svd", np.linalg.svd)

@@ -143,8 +143,32 @@ def _check_vectors(x: Any, w: Any) -> None:
             "enough, or reduce the matrix to its rank")
 
 
+def _check_full(x: Any, w: Any) -> None:
+    """Columns that depend on each other, or a rank that a small change would raise."""
+    values = np.abs(w[..., 0, :])
+    low = values <= tolerance(values)
+    if low.any():
+        index = tuple(map(int, np.argwhere(low)[0]))
+        raise MatrixError(
+            f"qr/pinv/lstsq: the matrix{at(index[:-1])} has not full rank (its columns or rows "
+            "depend on each other), so a small change makes the result jump and there is no "
+            "derivative. Drop columns, use ad.linalg.svdvals, or solve (a.T a + c I) x = a.T b")
+
+
+def _check_distinct(x: Any, w: Any) -> None:
+    values = w[..., 0, :]
+    near = np.abs(values[..., :, None] - values[..., None, :]) <= tolerance(values)[..., None]
+    for index in np.argwhere(np.triu(near, 1))[:1]:
+        *where_in, i, j = map(int, index)
+        raise MatrixError(
+            f"eig/eigvals: the eigenvalues {i} and {j}{at(tuple(where_in))} are equal "
+            f"({values[(*where_in, i)]:.6g}), so they and their vectors have no derivative. "
+            "ad.linalg.eigvalsh and eigh are for symmetric matrices, trace, det, matrix_power and "
+            "expm for functions of all eigenvalues")
+
+
 CHECKS = {"separate": _check_separate, "unsplit": _check_unsplit, "phase": _check_phase,
-          "vectors": _check_vectors}
+          "vectors": _check_vectors, "full": _check_full, "distinct": _check_distinct}
 
 
 def _guard_impl(x: Any, w: Any, check: str) -> Any:
@@ -450,7 +474,8 @@ def _eigvalsh_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
 _eigvalsh = row(
     "eigvalsh", _eigvalsh_impl, _eigvalsh_known,
     Label("eigvalsh({0})", r"\lambda({0})", (r"V\,\mathrm{{diag}}(\cdot)\,V^\top",), "eigenvalues"),
-    square_cases(make=symmetric), jvp=_eigvalsh_jvp, vjp=_eigvalsh_vjp, keeps=frozenset({0, "y"}))
+    square_cases(make=symmetric), jvp=_eigvalsh_jvp, vjp=_eigvalsh_vjp, keeps=frozenset({0, "y"}),
+    kink=lambda x: (clusters(np.linalg.eigvalsh(hermitian(x))).sum(-1) > 1))
 
 
 def _triangle(name: str, x: Any, uplo: Any) -> Any:
@@ -480,8 +505,8 @@ def eigh(a: Any, UPLO: Any = None) -> Any:
     of vectors, and those it cannot tell (in a block of two, sums of both kinds). While a gradient
     is recorded the vectors of equal values are another choice than NumPy's. Forward mode raises if
     the direction splits equal eigenvalues, second derivatives always. `eigvalsh` has no such limits
-    at first order. Raises ShapeError if a is not square. Source: Giles (2008), section 2.2.5; Seeger
-    et al. (2017), "Auto-differentiating linear algebra"; Magnus & Neudecker, chapter 9.
+    at first order. Raises ShapeError if a is not square. Source: Giles (2008), section 2.2.5;
+    Seeger et al. (2017), "Auto-differentiating linear algebra"; Magnus & Neudecker, chapter 9.
 
     >>> ad.grad(lambda a: ad.linalg.eigh(a).eigenvalues[1])(np.diag([1.0, 2.0]))
     array([[0., 0.],
