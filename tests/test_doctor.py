@@ -8,6 +8,7 @@ import importlib.util
 import linecache
 import sys
 import threading
+import tracemalloc
 import warnings
 import weakref
 
@@ -377,6 +378,7 @@ REMEDY = {
     "the exponential overflows": [(np.exp, 1000.0), (np.sinh, 1000.0)],
     "defined between -1 and 1": [(np.arcsin, 1.0), (np.arccos, 2.0), (np.arctanh, 1.0)],
     "defined from 1 upwards": [(np.arccosh, 1.0), (np.arccosh, 0.5)],
+    "a variance divides by n - ddof": [(lambda x: np.var(x, ddof=1), np.ones(1))],
     "an overflow": [(lambda x: x * x, 1e200)],
 }
 SPELLED = [(text, *case) for text, cases in REMEDY.items() for case in cases]
@@ -387,6 +389,18 @@ def test_remedies(case):
     text, f, *args = case
     remedies = [found.remedy for found in ad.diagnose(f, *args).findings]
     assert any(text in remedy for remedy in remedies), remedies
+
+
+FORWARD = ("np.linalg.norm(x) instead", "np.hypot", "ad.log_sigmoid(x)", "the argument itself",
+           "ad.log_softmax", "at whole z only", "np.abs(x) instead", "the root is vertical at 0")
+
+
+@pytest.mark.parametrize("case", [c for c in SPELLED if c[0] in FORWARD and c[1] is not np.cbrt],
+                         ids=lambda c: c[0])
+def test_remedies_in_forward_mode(case):
+    text, f, *args = case
+    found = raised(lambda: ad.jvp(f, tuple(args), tuple(np.ones_like(a) for a in args)))
+    assert text in found.remedy
 
 
 def test_every_remedy_has_a_test():
@@ -712,6 +726,29 @@ def test_nothing_is_held(on):
             assert report.first.operation == "sqrt"
             ad.jvp(np.sin, (np.zeros(3),), (np.ones(3),))
             ad.grad(lambda v: np.sin(v).sum())(np.zeros(3))
+
+
+def test_a_training_loop_holds_its_memory():
+    net, x = ad.nn.Linear(3, 2), np.ones((4, 3), np.float32)
+
+    def steps(count):
+        for _ in range(count):
+            loss = ad.relu(net(x)).sum() + ad.grad(lambda v: np.sin(v).sum())(np.ones(3)).sum()
+            loss.backward()
+            ad.jvp(lambda v: v * np.sin(v), (np.ones(3),), (np.ones(3),))
+            net.zero_grad()
+    tracemalloc.start()
+    try:
+        with ad.doctor("report"), ad.kinks():
+            steps(20)
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            steps(100)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 40_000  # a held graph would be 100 times 30 kB
 
 
 @pytest.mark.usefixtures("no_collector")

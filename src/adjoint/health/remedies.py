@@ -181,6 +181,8 @@ REMEDIES = (
            "derivative at both ends: np.clip(x, -1 + 1e-12, 1 - 1e-12) inside; of an angle between "
            "vectors np.arctan2(sine, cosine) has no such ends",
            lambda case: abs(case.x(0)) >= 1),
+    Remedy((frozenset({"std", "var"}),), "a variance divides by n - ddof, and n is not larger than "
+           "ddof here: take more elements, or ddof=0", ahead),
     Remedy(("arccosh",), "defined from 1 upwards, with an infinite derivative there: "
            "np.maximum(x, 1 + 1e-12)", lambda case: case.x(0) <= 1),
 )
