@@ -60,6 +60,8 @@ _ALIASES = {
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
     "atanh": "arctanh", "atan2": "arctan2", "amax": "max", "amin": "min", "clamp": "clip",
     "concat": "concatenate", "cat": "concatenate", "expit": "sigmoid",
+    "lgamma": "gammaln", "unbind": "unstack",
+    "movedim": "moveaxis", "repeat_interleave": "repeat", "take_along_dim": "take_along_axis",
     "log_expit": "log_sigmoid", "logsigmoid": "log_sigmoid"}
 __all__ = [  # what stands here by import; the functions of the rows are added below
     "Function", "Tensor", "arange", "array", "asarray", "checkpoint", "creation", "enable_grad",

@@ -47,7 +47,8 @@ EXAMPLES = {
 
 def _made(f: Any) -> Any:
     def make(*args: Any, requires_grad: bool = False, **kwargs: Any) -> Tensor:
-        y = untracked(f(*args, **kwargs))
+        y = f(*args, **kwargs)  # of tracked ends np.linspace gives a Box
+        y = y if isinstance(y, Box) else untracked(y)
         return y.requires_grad_() if requires_grad else y
     name = make.__name__ = make.__qualname__ = f.__name__
     call, shown = EXAMPLES[name]

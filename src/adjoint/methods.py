@@ -32,7 +32,10 @@ SAME_NAME = (
     "astype dot matmul exp exp2 expm1 log log2 log10 log1p sqrt square abs sign sin cos tan arcsin "
     "arccos arctan sinh cosh tanh arcsinh arccosh arctanh reciprocal floor ceil trunc isfinite "
     "isnan isinf relu sigmoid softmax log_softmax logsumexp flip where maximum minimum trace "
-    "broadcast_to moveaxis expand_dims conjugate round "
+    "broadcast_to moveaxis expand_dims conjugate round take diagonal diag diagflat tril triu roll "
+    "tile fliplr flipud rot90 kron cross vdot outer inner gather scatter scatter_add index_add "
+    "index_select masked_fill hypot logaddexp logaddexp2 xlogy sinc fmod fmax fmin copysign "
+    "heaviside nan_to_num ldexp frexp erf erfc digamma logit i0 "
     "var std median quantile cumsum cumprod diff sort argsort ptp topk unique nonzero nansum "
     "nanmean nanmedian count_nonzero searchsorted bincount")
 HABITS = {  # PyTorch's name -> ours
@@ -41,7 +44,8 @@ HABITS = {  # PyTorch's name -> ours
     "permute": "transpose", "amax": "max", "amin": "min", "mm": "matmul", "asin": "arcsin",
     "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
     "atanh": "arctanh", "round": "rint", "expand": "broadcast_to", "clamp": "clip",
-    "conj": "conjugate"}
+    "conj": "conjugate", "lgamma": "gammaln", "unbind": "unstack", "movedim": "moveaxis",
+    "repeat_interleave": "repeat", "take_along_dim": "take_along_axis"}
 INPLACE = {
     "isub": "subtract", "iadd": "add", "imul": "multiply", "itruediv": "divide", "ipow": "power",
     "imatmul": "matmul", "ifloordiv": "floor_divide", "imod": "remainder"}
@@ -242,6 +246,9 @@ def install() -> None:
         setattr(Box, f"__{kind}__", _refuses(kind))
     more: dict[str, Any] = {
         "__setitem__": set_item, "T": property(transposed),
+        "choose": PUBLIC["choose"], "compress": lambda x, condition, axis=None: PUBLIC["compress"](
+            condition, x, axis),
+        "__divmod__": PUBLIC["divmod"], "__rdivmod__": lambda x, z: PUBLIC["divmod"](z, x),
         "__round__": lambda x, digits=None: PUBLIC["round"](x, digits or 0),
         "real": part("real"), "imag": part("imag"),
         "mT": property(matrix_transpose), "size": property(size), "dim": lambda x: x.ndim,
@@ -249,6 +256,9 @@ def install() -> None:
         "__array_namespace__": _namespace, "item": number, "__format__": shown,
         "__repr__": named, "numpy": refused, "clone": lambda x: +x,
         "__array__": handed, "__trunc__": _refuses("int"), "flags": property(flags),
+        "itemsize": property(lambda x: x.dtype.itemsize),
+        "nbytes": property(lambda x: x.aval.size * x.dtype.itemsize),
+        "strides": property(lambda x: np.asarray(x.concrete()).strides),
         "as_integer_ratio": _refuses("ratio"),
         "tolist": lambda x: np.asarray(x.concrete()).tolist()}
     for name, method in more.items():

@@ -175,7 +175,10 @@ def _read(x: Any, *indices: Any, key: Template) -> Any:
 def _scatter_impl(dy: Any, *indices: Any, key: Template, shape: Shape) -> Any:
     y = np.zeros(shape, np.asarray(dy).dtype)
     if indices:
-        np.add.at(y, filled(key, indices), dy)
+        try:
+            np.add.at(y, filled(key, indices), dy)
+        except IndexError as e:
+            raise IndexingError(f"{e}; the shape is {shape}") from None
     else:
         y[key] = dy
     return y
