@@ -51,12 +51,22 @@ def test_what_is_said_to_take_no_numbers_takes_none(space):
     for name in catalogue.names(module):
         f = getattr(module, name)
         if catalogue.REASONS.get(f"{space}.{name}") == catalogue.INTS:
-            taken = [args for n in range(1, 4) for args in ((V, W, V)[:n], (S, S, S)[:n])
-                     if catalogue.works(Call(f"{space}.{name}", f, args))]
-            assert taken == [], name
+            tries = [args[:n] for n in range(1, 4) for args in ((V, W, V), (S, S, S))]
+            assert not [a for a in tries if catalogue.works(Call(f"{space}.{name}", f, a))], name
 
 
 # ---- the lines to write
+
+def is_number(a):
+    return isinstance(a, (np.ndarray, np.inexact)) and a.dtype.kind in "fc"
+
+
+def watched(a):
+    """A tracked value for a number, also in lists."""
+    if isinstance(a, list):
+        return [watched(part) for part in a]
+    return ad.tensor(a, requires_grad=True) if is_number(a) else a
+
 
 def env_of(call):
     """The names that a line speaks of."""
@@ -65,7 +75,7 @@ def env_of(call):
     for a in call.args:
         if isinstance(a, np.ndarray) and a.dtype.kind == "b":
             found["mask"] = a
-        elif isinstance(a, (np.ndarray, np.floating)) and a.dtype.kind in "fc":
+        elif is_number(a):
             found[next(letters)] = a
         elif isinstance(a, list):
             found["xs"] = a
@@ -90,16 +100,16 @@ def test_the_line_to_write_gives_what_the_function_gives(name):
     compared = 0
     for call in calls_of(name):
         env = env_of(call)
-        tracked = {k: ad.tensor(v, requires_grad=True) if hasattr(v, "dtype") and v.dtype.kind in
-                   "fc" else v for k, v in env.items()}
+        tracked = {k: watched(v) for k, v in env.items()}
         args = catalogue.fresh(call.args)
         try:
             got = eval(line, tracked)
-        except (NameError, ad.errors.ShapeError):  # a line for another way to call it
+        except (NameError, ad.errors.ShapeError, ad.errors.IndexingError):  # a line for another way to call it
             continue
         wanted = call.function(*args, **call.kwargs)
         wanted = args[0] if wanted is None else wanted
-        compared += survey.same(got, wanted)
+        constant = "item()" in line or "isclose" in line
+        compared += survey.same(got, wanted) and (survey.flows(got) or constant)
     assert compared, f"{name}: {line} agrees with no call of the survey"
 
 

@@ -50,8 +50,8 @@ class Call:
         yield from paths((self.args, self.kwargs))
 
     def __repr__(self) -> str:
-        parts = [brief(a) for a in self.args]
-        return f"{self.name}({', '.join(parts + [f'{k}={brief(v)}' for k, v in self.kwargs.items()])})"
+        parts = [*map(brief, self.args), *(f"{k}={brief(v)}" for k, v in self.kwargs.items())]
+        return f"{self.name}({', '.join(parts)})"
 
 
 def brief(a: Any) -> str:
@@ -83,7 +83,7 @@ def at(tree: Any, path: tuple[Any, ...]) -> Any:
 
 
 def replaced(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """``tree`` with ``value`` at ``path``; arrays elsewhere are copied, for functions that write."""
+    """``tree`` with ``value`` at ``path``; arrays elsewhere are copied: some functions write."""
     if path == () and not isinstance(tree, (list, tuple, dict)):
         return value
     if isinstance(tree, np.ndarray):
@@ -125,8 +125,9 @@ def reason(space: str, name: str, function: Any) -> str:
     return ""
 
 
-ABSTRACT = ("character complexfloating flexible floating generic inexact integer number "
-            "signedinteger unsignedinteger").split()
+ABSTRACT = [
+    "character", "complexfloating", "flexible", "floating", "generic", "inexact", "integer",
+    "number", "signedinteger", "unsignedinteger"]
 SETTING, FILES = "a setting: it takes no numbers to compute with", "it reads or writes files"
 TEXT, KINDS, INTS = ("it takes or gives text", "it takes types, shapes or names, not values",
                      "it takes integers only")
@@ -145,21 +146,22 @@ REASONS: dict[str, str] = {f"np.{name}": why for why, group in {
            "triu_indices ndindex ones zeros void record recarray ndarray eye",
     INTS: "bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_invert invert bitwise_count "
           "bitwise_left_shift bitwise_right_shift left_shift right_shift gcd lcm ldexp packbits "
-          "unpackbits ravel_multi_index unravel_index bartlett blackman hamming hanning",
+          "unpackbits ravel_multi_index unravel_index",
     "it takes a buffer of bytes": "frombuffer",
     "it takes dates": "isnat",
     "it is the way DLPack has, which Tensors do not offer": "from_dlpack",
 }.items() for name in group.split()} | {
     f"scipy.linalg.{name}": why for why, group in {
         KINDS: "find_best_blas_type get_blas_funcs get_lapack_funcs",
-        INTS: "dft hadamard helmert hilbert invhilbert invpascal pascal",
+        INTS: "hadamard helmert hilbert invhilbert invpascal pascal",
     }.items() for name in group.split()} | {
     f"scipy.special.{name}": why for why, group in {
         SETTING: "errstate geterr seterr",
         "it asks np.isscalar, so it refuses arrays and tensors alike":
             "lmbda mathieu_even_coef mathieu_odd_coef obl_cv_seq pbdn_seq pbdv_seq pbvv_seq "
             "pro_cv_seq riccati_jn riccati_yn",
-        INTS: "factorial2 ai_zeros bei_zeros beip_zeros ber_zeros bernoulli berp_zeros bi_zeros erf_zeros "
+        INTS: "factorial2 ai_zeros bei_zeros beip_zeros ber_zeros bernoulli berp_zeros bi_zeros "
+              "erf_zeros "
               "euler fresnel_zeros fresnelc_zeros fresnels_zeros kei_zeros keip_zeros "
               "kelvin_zeros ker_zeros kerp_zeros jnjnp_zeros jn_zeros jnp_zeros jnyn_zeros "
               "yn_zeros ynp_zeros y0_zeros y1_zeros y1p_zeros c_roots h_roots he_roots "
@@ -170,7 +172,7 @@ REASONS: dict[str, str] = {f"np.{name}": why for why, group in {
               "legendre sh_legendre stirling2",
     }.items() for name in group.split()} | {
     "math.trunc": "arrays have no __trunc__; the python section calls it"} | {
-    f"math.{name}": INTS for name in "comb factorial gcd isqrt lcm perm".split()}
+    f"math.{name}": INTS for name in ["comb", "factorial", "gcd", "isqrt", "lcm", "perm"]}
 
 
 # ---- arguments
@@ -193,7 +195,8 @@ SPECIAL: dict[str, list[tuple[Any, ...]]] = {  # (args) or (args..., {kwargs})
     "np.arange": [(np.array(3.5),), (np.array(0.5), np.array(3.7), np.array(0.4))],
     "np.array": [(V,), ([V, W],), ([S, R],), ([[S, 1.0], [2.0, R]],)],
     "np.argpartition": [(V, 1)], "np.partition": [(V, 1)],
-    "np.block": [([V, W],), ([[M, N], [N, M]],)], "np.bmat": [([[M, N]],)], "np.bool": [(S,)], "np.bool_": [(S,)],
+    "np.block": [([V, W],), ([[M, N], [N, M]],)], "np.bmat": [([[M, N]],)],
+    "np.bool": [(S,)], "np.bool_": [(S,)],
     "np.atleast_1d": [(S,), (V, W)], "np.atleast_2d": [(V,)], "np.atleast_3d": [(V,)],
     "np.bincount": [(np.array([0, 1, 1]), V), (np.array([0, 1, 1]), {"weights": V})],
     "np.broadcast_to": [(V, (2, 3))], "np.broadcast_arrays": [(M, V)], "np.broadcast": [(M, V)],
@@ -245,7 +248,7 @@ SPECIAL: dict[str, list[tuple[Any, ...]]] = {  # (args) or (args..., {kwargs})
     "np.vstack": [([V, W],)], "np.row_stack": [([V, W],)], "np.hstack": [([V, W],), ([S, R],)],
     "np.dstack": [([V, W],)],
     "np.column_stack": [([V, W],)], "np.tile": [(V, 2)], "np.tensordot": [(M, N, 1), (M, N)],
-    "np.linalg.tensordot": [(M, N, 1), (M, N)], "np.trim_zeros": [(V,)],
+    "np.linalg.tensordot": [(M, N), (M, N, {"axes": 1})], "np.trim_zeros": [(V,)],
     "np.unwrap": [(V * 9.0,)], "np.vander": [(V,)],
     "np.where": [(MASK, V, W), (V, W, U), (V,)], "np.zeros_like": [(V,)],
     "np.cov": [(M,), (V, W), (M, {"aweights": V})], "np.corrcoef": [(M,), (V, W)],
@@ -432,13 +435,16 @@ def is_finite(call: Call) -> bool:
         return True
 
 
-NO_NUMBER = set("out dtype like order copy subok device casting keepdims axis axes ndmin sparse "
-                "mode method kind side where return_index requirements rowvar chunks signature "
-                "key lower trans driver interpolation overwrite_input hermitian full_matrices "
-                "compute_uv norm sorter exclude_empty bins density range UPLO ord stable legacy edge_order k max_ev select_range "
-                "type lower permute scale workers blocksize disp variable ldict gdict deg separate "
-                "equal_nan assume_unique return_inverse return_counts precision "
-                "suppress_small max_line_width array".split())
+NO_NUMBER = {
+    "out", "dtype", "like", "order", "copy", "subok", "device", "casting", "keepdims", "axis",
+    "axes", "ndmin", "sparse", "mode", "method", "kind", "side", "where", "return_index",
+    "requirements", "rowvar", "chunks", "signature", "key", "lower", "trans", "driver",
+    "interpolation", "overwrite_input", "hermitian", "full_matrices", "compute_uv", "norm",
+    "sorter", "exclude_empty", "bins", "density", "range", "UPLO", "ord", "stable", "legacy",
+    "edge_order", "k", "max_ev", "select_range", "type", "permute", "scale", "workers",
+    "blocksize", "disp", "variable", "ldict", "gdict", "deg", "separate", "equal_nan",
+    "assume_unique", "return_inverse", "return_counts", "precision", "suppress_small",
+    "max_line_width", "array"}
 
 
 def with_options(base: Call) -> Iterator[Call]:

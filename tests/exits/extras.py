@@ -102,15 +102,16 @@ WRITES = {
     "a.flat[0] = t": (lambda a, z: operator.setitem(a.flat, 0, z), S),
     "a.real = t": (lambda a, z: setattr(a, "real", z), W)}
 METHODS = {
-    "a.dot(t)": (lambda z: V.dot(z), W), "a.clip(t, u)": (lambda z: V.clip(z, 0.9), S),
-    "a.searchsorted(t)": (lambda z: V.searchsorted(z), S),
+    "a.dot(t)": (V.dot, W), "a.clip(t, u)": (lambda z: V.clip(z, 0.9), S),
+    "a.searchsorted(t)": (V.searchsorted, S),
     "a.choose([t, u])": (lambda z: np.array([0, 1, 0]).choose([z, z]), W),
     "a.sum(initial=t)": (lambda z: V.sum(initial=z), S),
     "a.max(initial=t)": (lambda z: V.max(initial=z), S),
-    "a.compress(t)": (lambda z: V.compress(z), W),
+    "a.compress(t)": (V.compress, W),
     "a.take(t)": (lambda z: np.ones(3).take(z), S), "a[t > 0]": (lambda z: V[z > 0.3], W)}
-OPERATORS = "add sub mul truediv pow floordiv mod matmul lt le gt ge eq ne".split()
-IN_PLACE = "iadd isub imul itruediv ipow ifloordiv imod imatmul".split()
+OPERATORS = ["add", "sub", "mul", "truediv", "pow", "floordiv", "mod", "matmul", "lt", "le", "gt",
+             "ge", "eq", "ne"]
+IN_PLACE = ["iadd", "isub", "imul", "itruediv", "ipow", "ifloordiv", "imod", "imatmul"]
 
 
 def array_methods() -> Iterator[Call]:
@@ -188,7 +189,8 @@ SECTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], set[str]]] = {
                     {CONSTANT, GRADIENT}),
     "abs(t)": (abs, (V,), {GRADIENT}), "pow(t, 2)": (lambda x: pow(x, 2), (V,), {GRADIENT}),
     "divmod(t, u)": (divmod, (V, W), {GRADIENT, CONSTANT, ERROR}),
-    "sum([t, u])": (sum, ([S, R, Q],), {GRADIENT}), "max([t, u])": (max, ([S, R, Q],), {GRADIENT, CONSTANT}),
+    "sum([t, u])": (sum, ([S, R, Q],), {GRADIENT}),
+    "max([t, u])": (max, ([S, R, Q],), {GRADIENT, CONSTANT}),
     "min([t, u])": (min, ([S, R, Q],), {GRADIENT, CONSTANT}), "max(t)": (max, (V,), {GRADIENT}),
     "sorted([t, u])": (sorted, ([S, R, Q],), {GRADIENT}), "sorted(t)": (sorted, (V,), {GRADIENT}),
     "list(t)": (list, (V,), {GRADIENT}), "tuple(t)": (tuple, (V,), {GRADIENT}),
@@ -204,8 +206,9 @@ SECTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], set[str]]] = {
     "t in [t, u]": (lambda x: x in [1.0, 2.0], (S,), {CONSTANT}),
     "format(t)": (lambda x: f"{number(x):.3f}", (S,),
                   {CONSTANT}),
-    "'%f' % t": (lambda x: "%f" % x, (S,), {ERROR}), "'%d' % t": (lambda x: "%d" % x, (S,), {ERROR}),
-    "'%s' % t": (lambda x: len("%s" % x) > 0, (S,), {CONSTANT}),
+    "'%f' % t": (lambda x: "%f" % x, (S,), {ERROR}),  # noqa: UP031 - a way out
+    "'%d' % t": (lambda x: "%d" % x, (S,), {ERROR}),  # noqa: UP031 - a way out
+    "str(t)": (lambda x: len(str(x)) > 0, (S,), {CONSTANT}),
     "t.item()": (lambda x: x.item(), (S,), {CONSTANT}),
     "t.tolist()": (lambda x: x.tolist(), (V,), {CONSTANT}),
     "hash(t)": (lambda x: isinstance(hash(x) if not isinstance(x, np.ndarray) else 1, int), (S,),
@@ -239,7 +242,7 @@ SECTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], set[str]]] = {
     "np.matrix * t": (lambda x: np.matrix(M) * x, (N,), {ERROR}),
     "np.float64(2) * t": (lambda x: np.float64(2.0) * x, (V,), {GRADIENT}),
     "np.nditer([t, u])": (lambda x: [float(a) for a in np.nditer(x)], (V,), {ERROR}),
-    "np.poly1d(c)(t)": (lambda x: np.poly1d([1.0, 2.0, 3.0])(x), (V,), {GRADIENT, ERROR}),
+    "np.poly1d(c)(t)": (np.poly1d([1.0, 2.0, 3.0]), (V,), {GRADIENT, ERROR}),
     "str.join": (lambda x: ",".join(f"{float(v) if isinstance(v, np.ndarray) else v.item():.2f}"
                                     for v in x), (V,), {CONSTANT}),
 }

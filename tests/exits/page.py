@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy
-from catalogue import SPACES, names, parameter
+from catalogue import SPACES, parameter
 from survey import CONSTANT, ERROR, EXTRAS, GRADIENT, PYTHON, Row, survey
 
 from adjoint.instead import line_for
@@ -18,28 +18,29 @@ HEAD = """# What NumPy, SciPy and Python do with a tracked value
 
 <!-- Written by `python tests/exits/survey.py`, which also tests every line; do not edit. -->
 
-A tracked value (a Tensor in a graph, or a value inside `ad.grad`, `ad.jvp`, `ad.vmap`) never leaves the graph silently.
-Every public callable of NumPy {numpy}, `math` and SciPy {scipy} was called with a tracked value in each position where it
-takes a number: as an array, as a list and a tuple of tracked values, as a keyword, under all of these transformations.
-One of three things happens:
+A tracked value (a Tensor in a graph, or a value inside `ad.grad`, `ad.jvp`, `ad.vmap`) never leaves
+the graph silently. Every public callable of NumPy {numpy}, `math` and SciPy {scipy} was called with
+a tracked value in each position where it takes a number: as an array, as a list and a tuple of
+tracked values, as a keyword, under all of these transformations. One of three things happens:
 
 - the value is NumPy's and the **derivative is right** (compared with finite differences),
-- the result is a **constant** that is documented to be one: truth values, integers, shapes, rounding. A tolerance
-  (`rtol`, `tol`, `rcond`) only decides, and so it counts as a plain number,
+- the result is a **constant** that is documented to be one: truth values, integers, shapes,
+  rounding. A tolerance (`rtol`, `tol`, `rcond`) only decides, and so it counts as a plain number,
 - an **error** says what to write instead.
 
-In the lines to write, `x`, `z`, `w` are the arrays among the arguments in their order, `n` and `m` the integers, `mask`
-the booleans, `xs` a list, `f` a function. Where no line is given, compose the function from others, or write an
-`ad.Function` with its derivative; `x.detach().numpy()` takes a value out of the graph on purpose.
+In the lines to write, `x`, `z`, `w` are the arrays among the arguments in their order, `n` and `m`
+the integers, `mask` the booleans, `xs` a list, `f` a function. Where no line is given, compose the
+function from others, or write an `ad.Function` with its derivative; `x.detach().numpy()` takes a
+value out of the graph on purpose.
 
 Three things to know:
 
-- NumPy hands us arrays, not lists: `np.sin([x, z])` of tracked values is an error that says `ad.array([x, z])`.
-  Functions that join (`np.stack`, `np.concatenate`, `np.einsum`, ...) take lists.
-- Where NumPy converts an element itself (`a[0] = x`, `a.fill(x)`), it raises its own ValueError, and ours is its cause:
-  the line to write stands above it in the traceback.
-- `np.array_equal` and `np.array_equiv` turn any error into False. Of lists of tracked values they compare the values;
-  under `vmap`, where a list element has many values, they are False.
+- NumPy hands us arrays, not lists: `np.sin([x, z])` of tracked values is an error that says
+  `ad.array([x, z])`. Functions that join (`np.stack`, `np.concatenate`, ...) take lists.
+- Where NumPy converts an element itself (`a[0] = x`, `a.fill(x)`), it raises its own ValueError,
+  and ours is its cause: the line to write stands above it in the traceback.
+- `np.array_equal` and `np.array_equiv` turn any error into False. Of lists of tracked values they
+  compare the values; under `vmap`, where a list element has many values, they are False.
 """
 
 
@@ -67,7 +68,8 @@ def section(space: str) -> str:
     for row in rows:
         if row.why_not:
             reasons[row.why_not].append(row.name)
-    lines += [f"Not called, because {why}: {listed(found)}.\n" for why, found in sorted(reasons.items())]
+    lines += [f"Not called, because {why}: {listed(found)}.\n"
+              for why, found in sorted(reasons.items())]
     return "\n".join(lines)
 
 
@@ -110,11 +112,3 @@ def refused(space: str, found: list[str]) -> list[str]:
     if rest:
         lines += [""] * bool(known) + [f"**Error**, to be composed: {listed(rest)}."]
     return [*lines, ""] if lines else []
-
-
-def rows_of(text: str) -> set[str]:
-    """The names on a page, for a comparison across versions of NumPy."""
-    return {name for name in text.replace("|", " ").split("`")[1::2]}
-
-
-assert names  # re-exported for the tests

@@ -19,7 +19,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import scipy
 from catalogue import (
     SPACES,
     Call,
@@ -46,7 +45,6 @@ import adjoint as ad
 from adjoint import exits
 from adjoint.core.box import Box
 from adjoint.core.node import aval_of
-from adjoint.core.primitive import NUMPY
 from adjoint.core.symbol import Symbol, trace
 from adjoint.errors import AdjointError, EscapeError, MutationError, UnsupportedError
 
@@ -79,7 +77,7 @@ class Finding:
 
 def leaves(y: Any) -> list[Any]:
     """The numbers in a result: floats, arrays and Boxes, in sequences too."""
-    if isinstance(y, Box) or isinstance(y, (np.ndarray, np.generic, float, complex, int)):
+    if isinstance(y, (Box, np.ndarray, np.generic, float, complex, int)):
         return [y]
     if isinstance(y, (list, tuple)):
         return [part for each in y for part in leaves(each)]
@@ -285,7 +283,7 @@ def run_jvp(probe: Probe) -> str:
             seen.append(GRADIENT)
             check_value(probe, y, after)
             return weighted(y)
-        if by_rows(without_out(probe)) and not documented(probe):  # a structural zero: no tangent at all
+        if by_rows(without_out(probe)) and not documented(probe):  # a structural zero
             check_value(probe, y, after)
             seen.append(check_derivative(probe, 0.0))
         else:
@@ -363,7 +361,7 @@ def by_rows(probe: Probe) -> bool:
 
 
 def nondiff(probe: Probe) -> bool:
-    """Whether every way from the position to the result leads through a row without derivative."""
+    """Whether no way leads from the position to the result but through rows without derivative."""
     graph, found = graph_of(probe)
     if graph is None:
         return False
@@ -373,7 +371,7 @@ def nondiff(probe: Probe) -> bool:
         if not n.prim.nondiff:
             found += [i for i in n.inputs if i not in reached]
             reached.update(n.inputs)
-    return bool(graph.nodes) and not reached & set(graph.inputs)
+    return not reached & set(graph.inputs)
 
 
 @cache
