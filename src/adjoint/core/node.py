@@ -152,15 +152,15 @@ numbers: dict[float, Node] = {}
 NUMBERS_LIMIT = 1000
 
 
-def constant(value: Any, keep: bool = True) -> Node:
+def constant(value: Any, keep: bool = True, owned: bool = False) -> Node:
     """The Node of something that is not differentiated.
 
-    With ``keep`` False it holds the Aval only, so that the array can be freed.
-
-    Python floats recur, so theirs are shared.
+    With ``keep`` False it holds the Aval only, so that the array can be freed. What a Tensor owns
+    is not copied. Python floats recur, so theirs are shared.
     """
     if value.__class__ is not float:
-        return node(CONSTANT, (), NO_PARAMS, private(value) if keep else None, aval_of(value))
+        kept = None if not keep else value if owned else private(value)
+        return node(CONSTANT, (), NO_PARAMS, kept, aval_of(value))
     found = numbers.get(value)
     if found is None or value == 0.0:  # 0.0 == -0.0: never shared
         found = node(CONSTANT, (), NO_PARAMS, value, WEAK[float])
@@ -170,9 +170,9 @@ def constant(value: Any, keep: bool = True) -> Node:
 
 
 def private(value: Any) -> Any:
-    """``value``, or a copy of an array that the user can still write to."""
+    """``value``, or a copy of an array: even a read-only one may have a view that is not."""
     if value.__class__ is ndarray:
-        return value.copy() if value.flags.writeable or value.base is not None else value
+        return value.copy()
     return np.array(value) if isinstance(value, (ndarray, list)) else value
 
 

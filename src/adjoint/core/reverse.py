@@ -42,7 +42,7 @@ class Tracked(Box):
         for i, (n, v) in enumerate(zip(nodes, lower, strict=True)):
             keep = everything or row.kept(i)
             if n is None:
-                nodes[i] = constant(v, keep or modes.whole)
+                nodes[i] = constant(v, keep or modes.whole, owned=mine[i])
             elif keep:
                 n.value = v
         keep = everything or "y" in row.keeps
@@ -196,7 +196,7 @@ def add_to(buffer: dict[Node, Any], owned: set[Node], source: Node, part: Any) -
     before = buffer.get(source)
     if before is None:
         buffer[source] = part
-    elif source in owned:
+    elif source in owned and part.__class__ is ndarray:
         before += part
         buffer[source] = before
     else:

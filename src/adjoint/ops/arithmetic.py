@@ -240,7 +240,7 @@ absolute = elementwise(
     "abs", np.absolute, lambda y, x: _sign(x), vjp=_abs_vjp, jvp=_abs_jvp, numpy=[np.absolute],
     scalar=abs,
     label=Label("|{0}|", r"\left|{0}\right|", (r"\mathrm{{sign}}\,{0}",), "absolute value"),
-    domain=(0.1, 2.0), kinks=[(0.0,)],
+    domain=(0.1, 2.0), kinks=[(0.0,)], kink=lambda x: np.equal(x, 0),
     doc="""The absolute value; its derivative at 0 is taken to be 0.
 
         y = |x|,    dy/dx = sign x
@@ -250,7 +250,8 @@ absolute = elementwise(
     >>> ad.abs([-1.5, 2.0])
     array([1.5, 2. ])
     """)
-_sign = constant("sign", np.sign, 1, label=Label("sign({0})", r"\mathrm{{sign}}\,{0}"))
+_sign = constant("sign", np.sign, 1, kink=lambda x: np.equal(x, 0),
+                 label=Label("sign({0})", r"\mathrm{{sign}}\,{0}"))
 
 
 @function(np.sign)
@@ -267,6 +268,7 @@ def sign(x: Any) -> Any:
 
 floor_divide = constant(
     "floor_divide", np.floor_divide, 2, numpy=[np.floor_divide], domain=((-2.0, 2.0), NONZERO),
+    kink=lambda x, z: np.equal(np.remainder(x, z), 0),
     label=Label("{0} // {1}", r"\left\lfloor {0} / {1} \right\rfloor"),
     doc="""The quotient rounded down: constant between its jumps.
 
@@ -276,6 +278,7 @@ floor_divide = constant(
 remainder = elementwise(
     "remainder", np.remainder, 1, lambda y, x, z: -floor_divide(x, z),
     numpy=[np.remainder], domain=((0.1, 0.9), (1.0, 2.5)), kinks=[(3.0, 3.0)],
+    kink=lambda x, z: np.equal(np.remainder(x, z), 0),
     label=Label("{0} mod {1}", r"{0} \bmod {1}",
                 ("1", r"-\left\lfloor {0} / {1} \right\rfloor"), "remainder"),
     doc="""What floor division leaves, with the sign of the divisor.

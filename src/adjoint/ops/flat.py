@@ -148,11 +148,11 @@ def binary(row: Primitive, swapped: bool = False) -> Callable[[Any, Any], Any]:
             y.node = None
             return y
         if first is None:
-            first = constant(left, keeps_first)
+            first = constant(left, keeps_first, owned=kind is cls or not swapped)
         elif keeps_first:
             first.value = left
         if second is None:
-            second = constant(right, keeps_second)
+            second = constant(right, keeps_second, owned=kind is cls or swapped)
         elif keeps_second:
             second.value = right
         y.node = n = new(Node)

@@ -9,10 +9,9 @@ import numpy as np
 import optree
 
 from adjoint.core.box import Box, Level, bind
-from adjoint.core.node import aval, aval_of, new, private
+from adjoint.core.node import aval, aval_of, new
 from adjoint.core.primitive import Primitive
 from adjoint.errors import ArgumentError, EscapeError, ShapeError
-from adjoint.hooks import copied
 from adjoint.ops.shape import broadcast_to, moveaxis, stack
 
 from .trees import (
@@ -23,6 +22,7 @@ from .trees import (
     kind_of_all,
     lift,
     result,
+    single,
     unflatten,
 )
 
@@ -182,11 +182,6 @@ def placed(y: Any, axis: int | None, level: int, size: int) -> Any:
         raise ShapeError(f"vmap: out_axes={axis}, and the result has shape {full.shape} with the "
                          "batch first")
     return moveaxis(full, 0, axis) if axis else full
-
-
-def single(y: Any) -> Any:
-    """A result that does not depend on the batch, apart from what the function closed over."""
-    return copied(y) if isinstance(y, Box) else private(y)
 
 
 def shared(y: Any, size: int) -> Any:

@@ -28,6 +28,7 @@ from .trees import (
     lift,
     result,
     selected,
+    single,
     trees_of,
     unflatten,
     zeros,
@@ -93,7 +94,7 @@ class Recorded:
     def value(self) -> Any:
         """The result in its kind, apart from what the graph holds."""
         kind = kind_of_all(self.given)
-        return unflatten(self.structure, [kind(private(r)) for r in self.results])
+        return unflatten(self.structure, [kind(single(r)) for r in self.results])
 
 
 def with_aux(out: Any, has_aux: bool) -> tuple[Any, Any]:
@@ -249,7 +250,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: b
     results, s = flatten(out)
     mine = [isinstance(r, Dual) and r.level == level for r in results]
     kind = kind_of_all(given)
-    ys = [r.value if m else result(r, where) for r, m in zip(results, mine, strict=True)]
+    ys = [single(r.value if m else result(r, where)) for r, m in zip(results, mine, strict=True)]
     dys = distinct([r.tangent if m else zeros(r) for r, m in zip(results, mine, strict=True)])
     value, tangent = (unflatten(s, list(map(kind, parts))) for parts in (ys, dys))
     return (value, tangent, aux) if has_aux else (value, tangent)

@@ -14,6 +14,7 @@ import optree
 from adjoint.core.box import Box
 from adjoint.core.node import aval_of, private
 from adjoint.errors import ArgumentError, DTypeError, ShapeError
+from adjoint.hooks import copied
 from adjoint.tensors import Tensor, is_tracked, untracked
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ def distinct(parts: Sequence[Any]) -> list[Any]:
         seen.add(id(dx))
         out.append(dx)
     return out
+
+
+def single(y: Any) -> Any:
+    """A result on memory of its own, which the function may have closed over or given twice."""
+    return copied(y) if isinstance(y, Box) else private(y)
 
 
 def kind_like(x: Any) -> Callable[[Any], Any]:
