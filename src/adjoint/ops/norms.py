@@ -12,7 +12,7 @@ from adjoint.errors import ArgumentError, MatrixError, ShapeError
 
 from .arithmetic import astype
 from .cases import Case, Cases, array_cases, draw
-from .complexes import real
+from .complexes import imag, real
 from .declare import arrayed, check_axis, general
 from .factor import svdvals
 from .reduce import axes_of, batched, full, reduced, restored
@@ -249,21 +249,22 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
     return _rank(x, tol=tol, hermitian=hermitian, rtol=rtol)
 
 
-# ---- eig: values in row 0, vectors below, always complex
+# ---- eig: values in row 0, vectors below, of the real parts and then of the imaginary ones
 
-def _complex_of(dtype: Any) -> Any:
-    return np.result_type(wide(dtype), np.complex64)
+def _packed(w: Any, v: Any) -> Any:
+    y = concatenate([w[..., None, :], v], axis=-2)
+    return concatenate([real(y), imag(y)], axis=-2)
 
 
 def _eig_impl(x: Any) -> Any:
     w, v = converged("eig", np.linalg.eig, x)
-    return np.concatenate([w[..., None, :], v], -2).astype(_complex_of(x.dtype))
+    return _packed(w, v)
 
 
 def _eig_known(x: Any) -> Any:
     is_square("eig", x)
     n = x.shape[-1]
-    return aval((*x.shape[:-2], n + 1, n), _complex_of(x.dtype))
+    return aval((*x.shape[:-2], 2 * n + 2, n), real_of(x.dtype))
 
 
 def _identity(x: Any) -> Any:
@@ -271,28 +272,35 @@ def _identity(x: Any) -> Any:
 
 
 def _eig_parts(y: Any) -> tuple[Any, Any]:
-    w = y[..., :1, :]
-    return w[..., 0, :], _guard(y[..., 1:, :], w, check="distinct")
+    n = y.shape[-1] + 1
+    y = y[..., :n, :] + y.dtype.type(1) * np.complex64(1j) * y[..., n:, :]
+    return y[..., 0, :], y[..., 1:, :]
+
+
+def _differentiable(y: Any) -> tuple[Any, Any]:
+    w, v = _eig_parts(y)
+    return w, _guard(v, w[..., None, :], check="distinct")
 
 
 def _eig_jvp(dxs: Any, y: Any, x: Any) -> Any:
     """With K = V^-1 dX V: dw = diag(K), dV = V (F o K), less what changes the lengths."""
     if dxs[0] is None:
         return None
-    w, v = _eig_parts(y)
+    w, v = _differentiable(y)
     k = inv(v) @ dxs[0] @ v
     dv = v @ (gaps(w) * k)
     dv = dv - v * real((conj(v) * dv).sum(-2))[..., None, :]
-    return concatenate([(k * _identity(k)).sum(-2)[..., None, :], dv], axis=-2)
+    return _packed((k * _identity(k)).sum(-2), dv)
 
 
 def _eig_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
     """With Q = V^H Vbar: V^-H (diag(wbar) + conj(F) o (Q - V^H V diag(Re diag Q))) V^H."""
-    w, v = _eig_parts(y)
-    dy = conj(dy)
-    dw, dv = dy[..., 0, :], dy[..., 1:, :]
+    w, v = _differentiable(y)
+    dw, dv = _eig_parts(dy)
+    if x.dtype.kind != "c":  # the vector of a real eigenvalue is real: it has no phase
+        dv = where((imag(w) == 0)[..., None, :], real(dv), dv)
     eye = _identity(v)
-    q = _guard(adjoint(v) @ dv, y[..., :1, :], check="phase")
+    q = _guard(adjoint(v) @ dv, w[..., None, :], check="phase")
     q = q - (adjoint(v) @ v) * real((q * eye).sum(-2))[..., None, :]
     inner = dw[..., None, :] * eye + conj(gaps(w)) * q
     dx = conj(adjoint(inv(v)) @ inner @ adjoint(v))
@@ -323,8 +331,7 @@ def eig(a: Any) -> Any:
     >>> ad.linalg.eig([[1.0, 0.0], [0.0, 2.0]]).eigenvalues.real
     array([1., 2.])
     """
-    y = _eig(square("eig", a))
-    return EIG(y[..., 0, :], y[..., 1:, :])
+    return EIG(*_eig_parts(_eig(square("eig", a))))
 
 
 @offered("eigvals", np.linalg.eigvals)
@@ -425,8 +432,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
         x = a^+ b    (of smallest norm, if there are several)
 
     Args: ``a`` (m, n), ``b`` (m,) or (m, k). ``residuals`` are the sums of squares of a x - b if
-    m > n and the rank is n, else empty. Raises ShapeError if the rows do not match, MatrixError for a
-    derivative where a has not full rank. Source: Golub & Pereyra (1973).
+    m > n and the rank is n, else empty. Raises ShapeError if the rows do not match, MatrixError for
+    a derivative where a has not full rank. Source: Golub & Pereyra (1973).
 
     >>> ad.linalg.lstsq([[1.0], [1.0]], [1.0, 3.0])[0]
     array([2.])
