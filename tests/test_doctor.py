@@ -374,7 +374,8 @@ REMEDY = {
     "0 / 0 has no value": [(lambda x, z: x / z, 0.0, 0.0)],
     "a division by 0": [(lambda x, z: x / z, 1.0, 0.0)],
     "infinity minus infinity": [(lambda x: x - x, np.inf), (lambda x: x + -x, np.inf)],
-    "0 * infinity": [(lambda x: x * 0.0, np.inf)],
+    "0 * infinity": [
+        (lambda x: x * 0.0, np.inf), (lambda x: x @ np.array([np.inf, 1.0]), np.array([0.0, 1.0]))],
     "the exponential overflows": [(np.exp, 1000.0), (np.sinh, 1000.0)],
     "defined between -1 and 1": [(np.arcsin, 1.0), (np.arccos, 2.0), (np.arctanh, 1.0)],
     "defined from 1 upwards": [(np.arccosh, 1.0), (np.arccosh, 0.5)],
@@ -412,6 +413,12 @@ def test_every_remedy_has_a_test():
 def test_slogdet_is_named_for_the_logarithm_of_a_determinant():
     found = first(lambda a: np.log(np.linalg.det(a)), np.diag([1e-200, 1e-200]))
     assert "slogdet" in found.remedy
+
+
+def test_a_sweep_that_raises_knows_what_was_done_with_the_result():
+    with ad.strict():
+        found = raised(lambda: ad.grad(lambda x: np.where(x > 0, np.sqrt(x), 0.0))(0.0))
+    assert "np.where chooses too late" in found.remedy
 
 
 def test_a_pattern_that_does_not_match_gives_no_advice():
@@ -461,6 +468,19 @@ def test_a_training_loop_that_diverges():
     assert found.way[-1].startswith("net.")
     assert "has grown from" in found.remedy
     assert "smaller learning rate" in found.remedy
+
+
+def test_a_parameter_that_was_overwritten_with_nan_arrived_so():
+    w = ad.tensor([1.0, 2.0], requires_grad=True)
+    with ad.doctor(), pytest.raises(NonFiniteError) as caught:
+        for _ in range(3):
+            (w * 2.0).sum().backward()
+            with ad.no_grad():
+                w[1] = np.nan
+    found = caught.value.report.first
+    assert (found.phase, found.index) == ("arrived", (1,))
+    assert found.way[-1] == "w, of shape (2,)"
+    assert "learning rate" not in found.remedy
 
 
 def test_no_learning_rate_is_blamed_without_growth():

@@ -157,7 +157,7 @@ class Doctor(Looker):
         while at in givers:
             n, k = next(((n, k) for n, k in givers[at] if not any_bad(heard[n][0])), givers[at][0])
             if not any_bad(heard[n][0]):
-                self.found(*backward_finding(n, k, *heard[n]), n, target)
+                self.found(*backward_finding(n, k, *heard[n]), n, target, list(heard))
                 return
             at = n
         arrived = heard[at][0] if at in heard else leaves[target]
@@ -178,7 +178,7 @@ class Doctor(Looker):
             if known is None or known[0]() is not owner or self.sweeps < 2:
                 continue
             first, now = known[1], magnitude(owner)
-            if np.isfinite(first) and not now < GROWN * max(first, 1.0):
+            if np.isfinite(first) and now > GROWN * max(first, 1.0):
                 return (f"{name_of(n) or 'the parameter'} has grown from {first:.3g} to {now:.3g} "
                         f"in {self.sweeps} backward passes: that is what too large steps do. Take "
                         "a smaller learning rate, or clip the gradients")
@@ -186,14 +186,16 @@ class Doctor(Looker):
 
     # ---- what was found
 
-    def found(self, finding: Any, case: Any, n: Any, target: Any = None) -> None:
-        """Add a finding, with the way, the remedy and the name of what it was; or raise it."""
+    def found(self, finding: Any, case: Any, n: Any, target: Any = None,
+              nodes: Sequence[Any] = ()) -> None:
+        """Add a finding, or raise it; ``nodes`` are the steps that may have used the result."""
         key = finding.phase, finding.operation, finding.file, finding.line, finding.kind
         if key in self.said or len(self.report.findings) >= LIMIT:
             return
         self.said.add(key)
         steps = way(n, target)
-        remedy = "; ".join(filter(None, (remedy_for(n, case) if case else "", self.growth(steps))))
+        advice = remedy_for(n, case, consumers(n, nodes)) if case else ""
+        remedy = "; ".join(filter(None, (advice, self.growth(steps))))
         finding = replace(finding, way=printed(steps, self.names), remedy=remedy)
         if self.pending is not None:
             self.pending.append((len(self.report.findings), n, case))

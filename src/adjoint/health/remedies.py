@@ -171,8 +171,7 @@ REMEDIES = (
     Remedy([("multiply",), ("matmul",), ("linear",), ("einsum",)], "0 * infinity has no value: "
            "look where the infinity comes from; for x * log(z) write ad.xlogy(x, z); to leave "
            "elements out choose them with np.where, a factor 0 does not remove an infinity",
-           lambda case: case.y is not None and bool(np.isnan(case.y)) and any(
-               np.isinf(case.x(k)) for k in (0, 1))),
+           lambda case: ahead(case) and not case.finite and bool(np.isnan(case.y))),
     Remedy((frozenset({"exp", "exp2", "expm1", "sinh", "cosh"}),), "the exponential overflows: "
            "write the whole expression in a form that subtracts the maximum first (ad.softmax, "
            "ad.log_softmax, ad.logsumexp, ad.softplus, ad.sigmoid), or hold the argument with "
