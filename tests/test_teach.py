@@ -877,3 +877,39 @@ def test_examples_in_docstrings(module):
     found = doctest.testmod(importlib.import_module(f"adjoint.teach.{module}"),
                             extraglobs={"ad": ad, "np": np}, optionflags=doctest.ELLIPSIS)
     assert found.attempted > 5 and found.failed == 0
+
+
+@pytest.mark.parametrize("base", [AutogradValue, ForwardValue])
+def test_an_operation_may_be_given_words_and_slices_and_answer_with_a_list(base):
+    class Scaled(base):
+        def func(self, a, b, how):
+            return a * b if how == "product" else a + b
+
+        def grads(self, a, b, how):
+            return [b, a, 0.0] if how == "product" else [1.0, 1.0, 0.0]
+    x, z = base(3.0), base(5.0)
+    y = Scaled(x, z, "product")
+    if base is ForwardValue:
+        assert (y.forward_grads[x], y.forward_grads[z]) == (5.0, 3.0)
+        return
+    y.backward()
+    assert (x.grad, z.grad) == (5.0, 3.0)
+
+    class Part(AutogradValue):
+        def func(self, a, key):
+            return a[key]
+
+        def vjp(self, grad, a, key):
+            whole = np.zeros(a.shape)
+            whole[key] = grad
+            return [whole, None]
+    x = AutogradValue(np.arange(4.0))
+    (Part(x, slice(1, 3)) * 2.0).backward(np.ones(2))
+    assert x.grad.tolist() == [0.0, 2.0, 2.0, 0.0]
+
+
+def test_a_list_of_gradients_from_a_backward_operation():
+    engine, x, w = Autograd(), np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    engine.add_operation([x, w], x * w, [None, None], lambda dy, x, w: [dy * w, dy * x])
+    engine.backward(np.ones(2))
+    assert engine.gradient_buffer.get_param(x).tolist() == [3.0, 4.0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -334,42 +334,34 @@ def judge(
         tolerance = 8.0 * s.error + rtol * size + slack
     outside = np.where(np.isnan(outside), np.inf, outside)
     known = s.known
-    status, ratio = OK, outside / np.maximum(np.where(known, tolerance, np.inf), 1e-300)
+    ratio = outside / np.maximum(np.where(known, tolerance, np.inf), 1e-300)
+
+    def finding(status: str, k: int, note: str = "") -> Finding:
+        found = Finding("", status, float(outside[k]), float(tolerance[k]), note=note)
+        expected = (s.low[k], s.high[k]) if s.kinks[k] else s.low[k]
+        return (
+            found
+            if status == OK
+            else replace(found, where=where(k), got=got[k], expected=expected)
+        )
+
     k = int(np.argmax(ratio))
     if ratio[k] > 1.0:
-        status = FAILED
-    elif not np.all(known):
-        k = int(np.argmin(known))
-        return Finding(
-            "",
-            UNSURE,
-            where=where(k),
-            note=f"got {got[k]:.6g}, but there is no reference: a singular point, "
-            "the end of the domain, or noise",
-        )
-    elif np.any(s.kinks):
-        k = int(np.argmax(s.kinks))
-        return Finding(
-            "",
-            KINK,
-            float(outside[k]),
-            float(tolerance[k]),
-            where(k),
-            got[k],
-            (s.low[k], s.high[k]),
-            "the one-sided derivatives differ",
-        )
-    if ratio[k] == 0.0:  # nothing differs: show where the tolerance is widest
-        k = int(np.argmax(tolerance))
-    expected = (s.low[k], s.high[k]) if s.kinks[k] else s.low[k]
-    shown = (got[k], expected) if status == FAILED else (None, None)
+        return finding(FAILED, k)
+    if not np.all(known):
+        return no_reference(got, known, where)
+    if np.any(s.kinks):
+        return finding(KINK, int(np.argmax(s.kinks)), "the one-sided derivatives differ")
+    # Where nothing differs the tolerance is shown where it is widest.
+    return finding(OK, k if ratio[k] else int(np.argmax(tolerance)))
+
+
+def no_reference(got: Array, known: Array, where: Callable[[int], str]) -> Finding:
+    """The finding for an element whose slope nothing is known of."""
+    k = int(np.argmin(known))
+    why = "a singular point, the end of the domain, or noise"
     return Finding(
-        "",
-        status,
-        float(outside[k]),
-        float(tolerance[k]),
-        where(k) if status == FAILED else "",
-        *shown,
+        "", UNSURE, where=where(k), note=f"got {got[k]:.6g}, but there is no reference: {why}"
     )
 
 

@@ -24,9 +24,10 @@ from adjoint.core.node import (
     clock,
     constant,
     ndarray,
+    node,
     private,
 )
-from adjoint.core.primitive import LEAF, REGISTRY, Label, Primitive
+from adjoint.core.primitive import CONSTANT, LEAF, REGISTRY, Label, Primitive
 from adjoint.errors import ArgumentError, DTypeError, GraphError, RuleError, ShapeError
 from adjoint.modes import sweep
 
@@ -76,20 +77,19 @@ def swept(seeds: Mapping[Node, Any]) -> dict[Any, Any]:
 def product(downstream: Any, upstream: Any) -> Any:
     """The product of two factors of the chain rule; a zero downstream cancels inf and NaN."""
     y = downstream * upstream
-    if np.all(np.equal(y, y)):
+    if y == y if y.__class__ is float else np.all(np.equal(y, y)):  # no NaN
         return y
     return plain(REGISTRY["annihilate"].impl(np.asarray(downstream), np.asarray(upstream)))
 
 
 def local(made: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
     """The partial derivatives of ``made``, one for each argument."""
-    partials = made.grads(*xs)
-    partials = partials if isinstance(partials, tuple) else (partials,)
-    return counted(made, "grads", partials, xs)
+    return counted(made, "grads", made.grads(*xs), xs)
 
 
-def counted(made: Any, method: str, parts: tuple[Any, ...], xs: Sequence[Any]) -> tuple[Any, ...]:
-    """``parts``, or an error if there is not one for each argument."""
+def counted(made: Any, method: str, parts: Any, xs: Sequence[Any]) -> tuple[Any, ...]:
+    """``parts`` as a tuple, or an error if there is not one for each argument."""
+    parts = tuple(parts) if isinstance(parts, (tuple, list)) else (parts,)
     if len(parts) != len(xs):
         raise RuleError(f"{type(made).__name__}.{method} returned {len(parts)} values for "
                         f"{len(xs)} arguments; return a tuple with one for each")
@@ -98,8 +98,7 @@ def counted(made: Any, method: str, parts: tuple[Any, ...], xs: Sequence[Any]) -
 
 def parts_of(made: AutogradValue, dy: Any, needs: Sequence[bool]) -> tuple[Any, ...]:
     """The cotangent back to each argument of ``made``, as the sweep adds them up."""
-    parts = made.vjp(dy, *made.args)
-    parts = counted(made, "vjp", parts if isinstance(parts, tuple) else (parts,), made.args)
+    parts = counted(made, "vjp", made.vjp(dy, *made.args), made.args)
     out: list[Any] = []
     for part, source, need in zip(parts, made.inputs, needs, strict=True):
         part = np.asarray(part)[()] if need and part is not None else None
@@ -127,6 +126,7 @@ class Operators:
 
     __slots__ = ()
     operations: ClassVar[dict[str, Any]]
+    world: ClassVar[type[Any]]  # the class whose values it computes with
     value: Any
 
     def __add__(self, z: Any) -> Any:
@@ -239,20 +239,35 @@ def value_of(x: Any) -> Any:
     return x.value if isinstance(x, Operators) else x
 
 
-def held(x: Any, cls: type) -> Any:
-    """What a value of ``cls`` holds for one argument. Raises DTypeError for other worlds' values.
+def held(x: Any, cls: type[Any]) -> Any:
+    """The plain value of one argument of ``cls``. Raises DTypeError for other worlds' values.
 
-    Raises ArgumentError for what is no real number or array of them.
+    Raises ArgumentError for complex numbers, and for an input that is no number at all; what an
+    operation is given beside numbers (a word, a slice) is its own affair.
     """
-    if isinstance(x, cls):
+    if x.__class__ is float or x.__class__ is int:
+        return x
+    if isinstance(x, cls.world):
         return x.value
     if isinstance(x, (Box, Node, Operators)):
         raise DTypeError(MIXED)
     x = private(x)
-    if np.asarray(x).dtype.kind not in "fiub":
+    if kind_of(x) not in ("fiub" if cls.row is None else "fiubUO"):
         raise ArgumentError(f"{cls.__name__} computes with real numbers and arrays of them, not "
                             f"with {type(x).__name__} ({x!r}); ad.tensor takes complex ones")
     return x
+
+
+def kind_of(x: Any) -> str:
+    """The letter of a dtype: f float, i u integer, b boolean, c complex, U text, O anything."""
+    return "O" if x is None or isinstance(x, slice) else np.asarray(x).dtype.kind
+
+
+def fixed(x: Any) -> Node:
+    """The Node of an argument that is not differentiated."""
+    if x.__class__ is float or kind_of(x) in "fiub":
+        return constant(x)
+    return node(CONSTANT, (), {}, None, SCALAR)
 
 
 def boxed(x: Any) -> Any:
@@ -296,7 +311,7 @@ class ForwardValue(Operators):
             cls.row = row_of(cls)
 
     def __init__(self, *args: Any) -> None:
-        self.parent_values = [held(a, ForwardValue) for a in args]
+        self.parent_values = [held(a, type(self)) for a in args]
         self.value = self.forward_pass(args)
 
     def forward_pass(self, args: Sequence[Any]) -> Any:
@@ -382,13 +397,13 @@ class AutogradValue(Operators, Node):
 
     def __init__(self, *args: Any) -> None:
         self.parents = list(args)
-        self.args = [held(a, AutogradValue) for a in args]
+        self.args = [held(a, type(self)) for a in args]
         self.grad: Any = 0.0
         self.value = self.func(*self.args)
         self.prim, self.inputs = LEAF, ()
         if self.row is not None:
             self.prim = self.row
-            self.inputs = tuple(a if isinstance(a, AutogradValue) else constant(a) for a in args)
+            self.inputs = tuple(a if isinstance(a, AutogradValue) else fixed(a) for a in args)
         self.aval = known_of(self.value)
         self.index, self.site = next(clock), None
 
@@ -590,6 +605,7 @@ class _matmul(AutogradValue):  # noqa: N801 - as above
         return REGISTRY["matmul"].vjp(grad, self.value, np.asarray(a), np.asarray(b), (True, True))
 
 
+AutogradValue.world, ForwardValue.world = AutogradValue, ForwardValue
 AutogradValue.operations = {
     "add": _add, "subtract": _sub, "negative": _neg, "multiply": _mul, "divide": _div, "exp": _exp,
     "log": _log, "square": _square, "power": _power, "sin": _sin, "cos": _cos, "tanh": _tanh,

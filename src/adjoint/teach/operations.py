@@ -152,7 +152,7 @@ class Autograd:
             if self.gradient_buffer.is_in_memory(operation.output):
                 self.gradient_buffer.update_param(operation.output, dy)
             found = operation.backward_operation(dy, *xs_needs[:-1])
-            found = found if isinstance(found, tuple) else (found,)
+            found = tuple(found) if isinstance(found, (tuple, list)) else (found,)
             if len(found) != len(operation.inputs):
                 raise RuleError(f"{name} returned {len(found)} gradients for "
                                 f"{len(operation.inputs)} inputs; return one for each, None where "
