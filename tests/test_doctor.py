@@ -722,6 +722,37 @@ def test_threads_and_tasks_have_their_own():
     assert switch.armed == 0
 
 
+def test_two_doctors_sweep_one_graph():
+    """The second begins while the first is at work, and ends after it."""
+    x = ad.tensor(2.0, requires_grad=True)
+    y = x * x
+    z = np.sin(y)
+    begun, both, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def meet(dy):
+        if not begun.is_set():
+            begun.set()
+            both.wait(10)
+        else:
+            both.set()
+            ended.wait(10)
+    y.register_hook(meet)
+
+    def run():
+        with ad.doctor():
+            z.backward(retain_graph=True)
+        ended.set()
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    for t in threads:
+        t.join()
+    assert z.node.prim is REGISTRY["sin"]
+    assert y.node.inputs[0].prim is REGISTRY["multiply"]
+    assert x.grad.item() == pytest.approx(2 * 4.0 * np.cos(4.0))
+
+
 @pytest.fixture
 def no_collector():
     gc.collect()
@@ -807,7 +838,8 @@ def test_a_tie_of_maximum_names_element_operands_and_line():
 
 POINTS = [
     (lambda x: np.maximum(x, 0.0), 0.0), (lambda x: np.minimum(x, 0.0), 0.0), (ad.relu, 0.0),
-    (lambda x: np.clip(x, 0.0, 1.0), 1.0), (ad.leaky_relu, 0.0)]
+    (lambda x: np.clip(x, 0.0, 1.0), 1.0), (ad.leaky_relu, 0.0), (np.abs, 0.0)]
+NAMES = ["maximum", "minimum", "relu", "clip", "leaky_relu", "abs"]
 MODE = {
     "tensor": lambda f, a: f(ad.tensor(a, requires_grad=True)),
     "grad": lambda f, a: ad.grad(f)(a), "jvp": lambda f, a: ad.jvp(f, (a,), (1.0,)),
@@ -817,7 +849,7 @@ MODE = {
 
 
 @pytest.mark.parametrize("mode", MODE)
-@pytest.mark.parametrize("point", POINTS, ids=["maximum", "minimum", "relu", "clip", "leaky_relu"])
+@pytest.mark.parametrize("point", POINTS, ids=NAMES)
 def test_kinks_in_every_mode(mode, point):
     f, a = point
     assert "kink" in kink(lambda: MODE[mode](f, a))
@@ -854,8 +886,8 @@ def test_branches_of_python_at_a_tie(f, mode):
 
 def test_a_comparison_alone_is_no_branch():
     with ad.kinks("raise"):
-        y = ad.grad(lambda x: np.where(x > 0, x, 2.0 * x))(0.0)
-    assert y == 2.0
+        assert ad.grad(lambda x: np.where(x > 0, x, 2.0 * x))(0.0) == 2.0
+        assert ad.jvp(lambda x: np.where(x > 0, x, 2.0 * x), (0.0,), (1.0,)) == (0.0, 2.0)
 
 
 def test_a_comparison_that_is_kept_and_asked_later():
@@ -898,4 +930,4 @@ def test_every_kink_that_a_row_names_in_its_cases_is_seen():
             with np.errstate(all="ignore"):
                 mask = np.asarray(row.kink(*case.args, **case.params))
             seen |= {row.name} if mask.any() else set()
-    assert {"maximum", "minimum", "relu", "max", "min"} <= seen
+    assert {"maximum", "minimum", "relu", "max", "min", "abs"} <= seen

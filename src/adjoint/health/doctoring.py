@@ -128,7 +128,7 @@ class Doctor(Looker):
         nodes = order(list(seeds))
         self.sweeps += 1
         self.measure(nodes)
-        rows = {n: n.prim for n in nodes if n.inputs}
+        rows = {n: getattr(n.prim.vjp, "overheard", n.prim) for n in nodes if n.inputs}
         heard: dict[Any, tuple[Any, Any]] = {}
         try:
             for n, row in rows.items():
@@ -244,6 +244,7 @@ def overheard(n: Any, row: Primitive, heard: dict[Any, Any]) -> Primitive:
             MODES.set(before)
         heard[n] = dy, given
         return given
+    vars(vjp)["overheard"] = row  # another thread's doctor may meet it in a graph that both sweep
     return replace(row, vjp=vjp)
 
 
