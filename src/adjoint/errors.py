@@ -120,3 +120,10 @@ class MissingPackageError(AdjointError, ImportError):
         self.package = package
         super().__init__(f"{what}, which is not installed here. Type: "
                          f"{sys.executable or 'python'} -m pip install {package}")
+
+
+def escape(what: str, remedy: str) -> EscapeError:
+    """The error for a value that would leave the graph."""
+    return EscapeError(
+        f"{what} of a tracked value would cut it out of the graph, and its gradient would silently "
+        f"be lost. Write {remedy}; x.detach().numpy() or x.item() where the plain number is meant.")

@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from adjoint.core.box import TEXTS, Box, escape, through_numpy
+from adjoint.core.box import Box
 from adjoint.core.forward import Dual
 from adjoint.core.node import ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.core.reverse import Tracked, tracked
 from adjoint.core.symbol import Symbol
-from adjoint.errors import DTypeError, EscapeError, MutationError, ShapeError, UnsupportedError
+from adjoint.errors import (
+    DTypeError,
+    EscapeError,
+    MutationError,
+    ShapeError,
+    UnsupportedError,
+    escape,
+)
 
 from .instead import advice
+from .ops.protocol import TEXTS, through_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.core.box import Box, escape, live
+from adjoint.core.box import Box, live
 from adjoint.core.node import MODES, Leaf, aval_of, leaf, ndarray, new, node, private
 from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY
 from adjoint.core.reverse import Tracked
 from adjoint.core.symbol import Symbol
-from adjoint.errors import ArgumentError, DTypeError, EscapeError, GraphError, ShapeError
+from adjoint.errors import (
+    ArgumentError,
+    DTypeError,
+    EscapeError,
+    GraphError,
+    ShapeError,
+    escape,
+)
 
 from . import exits, hooks, methods
 from .exits import bottom, is_tracked

@@ -103,9 +103,43 @@ def test_negative_zero_survives_recording():
 def test_modes_nest_and_restore():
     assert MODES.get() == Modes()
     with Mode(lambda m: m._replace(whole=True)), Mode(lambda m: m._replace(paused=5)):
-        assert MODES.get() == Modes(paused=5, whole=True)
+        assert MODES.get()._replace(blocks=()) == Modes(paused=5, whole=True)
         assert switch.armed == 2
     assert switch.armed == 0
+    assert MODES.get() == Modes()
+
+
+def test_blocks_end_in_any_order():
+    first, second, nodes = ad.no_grad(), ad.strict(), ad.tape()
+    x = ad.tensor(2.0, requires_grad=True)
+    first.__enter__()
+    recorded = nodes.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert (x * x).requires_grad
+    assert [n.prim.name for n in recorded] == ["multiply"]
+    assert MODES.get().strict
+    nodes.__exit__(None, None, None)
+    assert (x * x).requires_grad
+    assert len(recorded) == 1
+    second.__exit__(None, None, None)
+    assert MODES.get() == Modes()
+    assert switch.armed == 0
+
+
+def test_a_generator_is_left_with_its_block_open():
+    def paused():
+        with ad.no_grad():
+            yield 1
+
+    x = ad.tensor(2.0, requires_grad=True)
+    generator = paused()
+    next(generator)
+    with ad.enable_grad():
+        generator.close()
+        assert (x * x).requires_grad
+    assert (x * x).requires_grad
+    assert np.sum(x * x, axis=None).requires_grad
     assert MODES.get() == Modes()
 
 

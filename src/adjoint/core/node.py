@@ -186,6 +186,7 @@ class Modes(NamedTuple):
     strict: bool = False  # 0 * inf is NaN, as IEEE has it
     watch: Any = None  # sees every operation, sweep and branch (the doctor, kinks)
     trace: Any = None  # the sub-Graph being traced: the barrier that outside values do not pass
+    blocks: tuple[dict[str, Any], ...] = ()  # what each open block has changed
 
 
 class Switch:
@@ -202,20 +203,31 @@ switch.armed, switch.lock = 0, Lock()
 
 
 class Mode:
-    """A block with some modes changed, for this context only; ``change(modes) -> modes``."""
+    """A block with some modes changed, for this context only; ``change(modes) -> modes``.
+
+    Blocks may end in any order (generators do that): what is left is what the others have changed.
+    """
 
     def __init__(self, change: Callable[[Modes], Modes]) -> None:
-        self.change, self.before = change, []
+        self.change, self.open = change, list[dict[str, Any]]()
 
     def __enter__(self) -> Any:
         before = MODES.get()
-        MODES.set(self.change(before))
-        self.before.append(before)
+        after = self.change(before)
+        block = {k: v for k, v in after._asdict().items() if v is not getattr(before, k)}
+        block["tapes"] = after.tapes[len(before.tapes):]
+        MODES.set(after._replace(blocks=(*before.blocks, block)))
+        self.open.append(block)
         with switch.lock:
             switch.armed += 1
-        return None
 
     def __exit__(self, *_: object) -> None:
+        block, modes = self.open.pop(), DEFAULT
+        blocks = tuple([b for b in MODES.get().blocks if b is not block])
+        if len(blocks) == len(MODES.get().blocks):  # left in another context: there it stays armed
+            return
+        for b in blocks:
+            modes = modes._replace(**b | {"tapes": modes.tapes + b["tapes"]})
+        MODES.set(modes._replace(blocks=blocks))
         with switch.lock:
             switch.armed -= 1
-        MODES.set(self.before.pop())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 by_index = attrgetter("index")
 ONE, BOTH, FIRST, SECOND = (True,), (True, True), (True, False), (False, True)
+NOTHING = ()  # the inputs of leaves and constants; there is but one empty tuple
 
 
 class Tracked(Box):
@@ -67,27 +68,19 @@ def tracked(cls: type[Any], value: Any, level: int, n: Node | None) -> Any:
 
 def steps(nodes: Iterable[Node]) -> list[Node]:
     """The steps that ``nodes`` depend on, themselves included, newest first."""
-    found = [n for n in nodes if n.inputs or is_freed(n)]
+    found = [n for n in nodes if n.inputs is not NOTHING]
     seen = set(found)
     for n in found:  # which grows, hardly out of order
+        if n.inputs is None:
+            raise GraphError(
+                f"the graph behind {n.prim} was freed by an earlier backward(). Pass "
+                "retain_graph=True to that one, or compute the result again.")
         for source in n.inputs:
-            if source.inputs:
-                if source not in seen:
-                    seen.add(source)
-                    found.append(source)
-            elif source.inputs is None:
-                is_freed(source)
+            if source.inputs is not NOTHING and source not in seen:
+                seen.add(source)
+                found.append(source)
     found.sort(key=by_index, reverse=True)
     return found
-
-
-def is_freed(n: Node) -> bool:
-    """False, or an error."""
-    if n.inputs is None:
-        raise GraphError(
-            f"the graph behind {n.prim} was freed by an earlier backward(). Pass "
-            "retain_graph=True to that one, or compute the result again.")
-    return False
 
 
 def order(nodes: Sequence[Node]) -> list[Node]:

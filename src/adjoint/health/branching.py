@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.core.box import COMPARE, Box
+from adjoint.core.box import Box
 from adjoint.core.forward import Dual
 from adjoint.core.node import MODES
 from adjoint.core.reverse import Tracked
 from adjoint.errors import ArgumentError, KinkError, KinkWarning
 from adjoint.exits import bottom
 from adjoint.modes import site
+from adjoint.ops.protocol import COMPARE
 from adjoint.tensors import untracked
 from adjoint.transforms.batching import Batch
 

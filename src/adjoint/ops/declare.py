@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.core.box import BINARY, Box, bind, evaluate
+from adjoint.core.box import Box, bind, evaluate
 from adjoint.core.careful import has_nan
 from adjoint.core.node import NO_PARAMS, aval, ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC, Label, Primitive, register
@@ -25,6 +25,7 @@ from adjoint.errors import ArgumentError, ShapeError
 from . import loops
 from .cases import Cases, Domain, elementwise_cases
 from .flat import binary, unary, unary_with
+from .protocol import BINARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
