@@ -1,0 +1,385 @@
+"""Linear algebra against NumPy, SciPy and differences, real and complex, and what is refused.
+
+The rules of each row are tested by tests/test_rows.py on real matrices; here are the public
+functions, complex matrices, stacks, second derivatives at singular matrices and the messages.
+"""
+
+from __future__ import annotations
+
+import doctest
+import warnings
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import adjoint as ad
+from adjoint.errors import (
+    AdjointError,
+    ArgumentError,
+    DTypeError,
+    MatrixError,
+    ShapeError,
+    UnsupportedError,
+)
+
+L = ad.linalg
+RNG = np.random.default_rng(7)
+
+
+def draw(*shape, dtype=float):
+    x = RNG.normal(size=shape)
+    return x if dtype is float else x + 1j * RNG.normal(size=shape)
+
+
+def definite(x):
+    return x @ np.swapaxes(x, -1, -2).conj() + np.eye(x.shape[-1])
+
+
+def general(x):
+    return x
+
+
+def shifted(x):
+    return x + 4.0 * np.eye(*x.shape[-2:])
+
+
+def parts(y):
+    return y if isinstance(y, tuple) else (y,)
+
+
+# name: what makes the matrix, arguments behind it, weights make a scalar of each part
+FUNCTIONS = {
+    "det": (general, ()), "slogdet": (general, ()), "inv": (general, ()),
+    "matrix_power 3": (general, (3,)), "matrix_power -2": (general, (-2,)),
+    "matrix_power 0": (general, (0,)), "cholesky": (definite, ()), "qr": (general, ()),
+    "eigvalsh": (definite, ()), "svdvals": (general, ()), "pinv": (general, ()),
+    "cond": (general, ()), "cond 1": (general, (1,)), "cond fro": (general, ("fro",)),
+    "norm": (general, ()), "matrix_norm": (general, ()), "vector_norm": (general, ()),
+    "matrix_transpose": (general, ())}
+SHAPES = {"qr": ((3, 3), (4, 2), (2, 4), (2, 4, 3)), "svdvals": ((3, 3), (4, 2), (2, 2, 4)),
+          "pinv": ((3, 3), (4, 2), (2, 4), (2, 4, 3)), "cond": ((3, 3), (4, 2), (2, 3, 2))}
+
+
+@pytest.mark.parametrize("dtype", [float, complex], ids=["real", "complex"])
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_numpys_functions(case, dtype):
+    """Value, kind of the result, both modes against differences, single matrices and stacks."""
+    make, args = FUNCTIONS[case]
+    name = case.split()[0]
+    for shape in SHAPES.get(case, ((3, 3), (2, 3, 3))):
+        x = make(draw(*shape, dtype=dtype))
+        ours, numpys = getattr(L, name), getattr(np.linalg, name)
+        expected = numpys(x, *args)
+        got = numpys(ad.tensor(x), *args)
+        assert type(got).__name__ == type(expected).__name__ or not isinstance(expected, tuple)
+        for g, e in zip(parts(got), parts(expected), strict=True):
+            assert g.dtype == np.asarray(e).dtype
+            np.testing.assert_allclose(g.numpy(), e, rtol=1e-9, atol=1e-12)
+        weights = [draw(*np.shape(e), dtype=complex) for e in parts(expected)]
+
+        def f(x, ours=ours, weights=weights):
+            return sum((y * w).real.sum() for y, w in zip(parts(ours(x, *args)), weights,
+                                                          strict=True))
+        against_differences(f, x, make, dtype)
+
+
+def against_differences(f, x, make, dtype):
+    dx = draw(*x.shape, dtype=dtype)
+    dx = dx + np.swapaxes(dx, -1, -2).conj() if make is definite else dx
+    h = 1e-5
+    measured = (8 * (f(x + h * dx) - f(x - h * dx)) - f(x + 2 * h * dx) + f(x - 2 * h * dx)) / (
+        12 * h)
+    scale = 1 + abs(measured)
+    assert abs((ad.grad(f)(x).conj() * dx).real.sum() - measured) < 2e-7 * scale
+    assert abs(ad.jvp(f, (x,), (dx,))[1] - measured) < 2e-7 * scale
+
+
+@pytest.mark.parametrize("dtype", [float, complex], ids=["real", "complex"])
+@pytest.mark.parametrize("name", ["expm", "logm", "sqrtm"])
+def test_functions_of_a_matrix(name, dtype):
+    for shape in ((3, 3), (2, 2, 2)):
+        x = definite(draw(*shape, dtype=dtype))
+        expected = np.stack([getattr(scipy.linalg, name)(m) for m in x.reshape(-1, *shape[-2:])])
+        np.testing.assert_allclose(getattr(L, name)(x), expected.reshape(shape), rtol=1e-9)
+        w = draw(*shape, dtype=complex)
+        against_differences(lambda x, w=w: (getattr(L, name)(x) * w).real.sum(), x, general, dtype)
+
+
+def test_expm_is_its_series():
+    """Frechet derivative and second derivative at a matrix where the series is short."""
+    x = np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 3.0], [0.0, 0.0, 0.0]])
+    e, w = draw(3, 3), draw(3, 3)
+
+    def series(x):
+        y, term = np.eye(3), np.eye(3)
+        for k in range(1, 25):
+            term = term @ x / k
+            y = y + term
+        return y
+    dy = ad.jvp(L.expm, (x,), (e,))[1]
+    np.testing.assert_allclose(dy, ad.jvp(series, (x,), (e,))[1], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(dy, scipy.linalg.expm_frechet(x, e, compute_expm=False), atol=1e-12)
+    second = [ad.hvp(lambda x, f=f: (f(x) * w).sum(), (x,), (e,)) for f in (L.expm, series)]
+    np.testing.assert_allclose(*second, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [float, complex], ids=["real", "complex"])
+@pytest.mark.parametrize("a, b", [
+    ((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 3, 3), (3,)), ((2, 3, 3), (3, 2)),
+    ((2, 3, 3), (2, 3, 1)), ((3, 3), (2, 3, 3)), ((2, 1, 3, 3), (4, 3, 2))], ids=str)
+def test_solve(a, b, dtype):
+    """One axis is a vector, anything else holds columns: the rule of NumPy 2."""
+    x, z = shifted(draw(*a, dtype=dtype)), draw(*b, dtype=dtype)
+    expected = np.linalg.solve(x, z)
+    np.testing.assert_allclose(np.linalg.solve(ad.tensor(x), z).numpy(), expected, rtol=1e-10)
+    w = draw(*expected.shape, dtype=complex)
+    against_differences(lambda x: (L.solve(x, z) * w).real.sum(), x, general, dtype)
+    against_differences(lambda z: (L.solve(x, z) * w).real.sum(), z, general, dtype)
+
+
+@pytest.mark.parametrize("params", [
+    {}, {"lower": True}, {"trans": 1}, {"trans": "C", "lower": True}, {"unit_diagonal": True}],
+    ids=str)
+def test_solve_triangular(params):
+    x, z = shifted(draw(3, 3, dtype=complex)), draw(3, 2, dtype=complex)
+    np.testing.assert_allclose(L.solve_triangular(x, z, **params),
+                               scipy.linalg.solve_triangular(x, z, **params), rtol=1e-10)
+    g = ad.grad(lambda x: L.solve_triangular(x, z, **params).real.sum())(x)
+    ignored = np.triu(g, 1) if params.get("lower") else np.tril(g, -1)
+    np.testing.assert_array_equal(ignored, 0)
+    against_differences(lambda x: (L.solve_triangular(x, z, **params) * z).real.sum(), x, general,
+                        complex)
+
+
+def test_cho_solve():
+    a, b = definite(draw(3, 3)), draw(3)
+    for lower in (True, False):
+        c = L.cholesky(a, upper=not lower)
+        np.testing.assert_allclose(L.cho_solve((c, lower), b), np.linalg.solve(a, b), rtol=1e-10)
+    g = ad.grad(lambda b: L.cho_solve((L.cholesky(a), True), b) @ b)(b)
+    np.testing.assert_allclose(g, 2 * np.linalg.solve(a, b), rtol=1e-10)
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_reads_one_triangle(upper):
+    a = definite(draw(3, 3))
+    spoilt = a + 100.0 * np.tril(np.ones((3, 3)), -1).T if not upper else a + 100.0 * np.tril(
+        np.ones((3, 3)), -1)
+    np.testing.assert_allclose(L.cholesky(spoilt, upper=upper),
+                               np.linalg.cholesky(a, upper=upper), rtol=1e-12)
+    g = ad.grad(lambda a: L.cholesky(a, upper=upper).sum())(spoilt)
+    np.testing.assert_array_equal(np.tril(g, -1) if upper else np.triu(g, 1), 0)
+    symmetric = ad.grad(lambda a: L.cholesky((a + a.T) / 2, upper=upper).sum())(a)
+    np.testing.assert_allclose(symmetric, (g + g.T) / 2, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("m, n", [(3, 3), (5, 2), (2, 5)])
+@pytest.mark.parametrize("dtype", [float, complex], ids=["real", "complex"])
+def test_lstsq(m, n, dtype):
+    for b in (draw(m, dtype=dtype), draw(m, 2, dtype=dtype)):
+        a = draw(m, n, dtype=dtype)
+        got, expected = L.lstsq(a, b), np.linalg.lstsq(a, b, None)
+        for g, e in zip(got, expected, strict=True):
+            np.testing.assert_allclose(g, e, rtol=1e-9, atol=1e-12)
+        w = draw(*np.shape(expected[0]), dtype=complex)
+
+        def f(a, b=b, w=w):
+            x, residuals, *_ = L.lstsq(a, b)
+            return (x * w).real.sum() + residuals.sum()
+        against_differences(f, a, general, dtype)
+
+
+def test_tensorsolve_tensorinv_multi_dot():
+    a, b = draw(2, 3, 6), draw(2, 3)
+    np.testing.assert_allclose(np.linalg.tensorsolve(ad.tensor(a), b).numpy(),
+                               np.linalg.tensorsolve(a, b), rtol=1e-9)
+    moved = draw(2, 6, 3)
+    np.testing.assert_allclose(L.tensorsolve(moved, b, axes=(1,)),
+                               np.linalg.tensorsolve(moved, b, axes=(1,)), rtol=1e-9)
+    np.testing.assert_allclose(L.tensorinv(draw(4, 2, 2) * 0 + np.eye(4).reshape(4, 2, 2), ind=1),
+                               np.linalg.tensorinv(np.eye(4).reshape(4, 2, 2), ind=1))
+    against_differences(lambda a: (L.tensorsolve(a, b) ** 2).sum(), a, general, float)
+    xs = [draw(2, 5), draw(5, 3), draw(3, 4), draw(4)]
+    for chosen in (xs, xs[:3], [xs[0][0], *xs[1:]], [xs[0][0], *xs[1:3]], xs[:2]):
+        np.testing.assert_allclose(L.multi_dot(chosen), np.linalg.multi_dot(chosen), rtol=1e-12)
+    g = ad.grad(lambda x: L.multi_dot([xs[0], x, *xs[2:]]).sum())(xs[1])
+    np.testing.assert_allclose(g, np.outer(xs[0].sum(0), xs[2] @ xs[3]), rtol=1e-12)
+
+
+NORMS = [None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("dtype", [float, complex], ids=["real", "complex"])
+def test_norms(dtype):
+    x = draw(2, 3, 4, dtype=dtype)
+    for p in NORMS:
+        for axis in ((0, 2), (1, 2), (-1, 0)):
+            for keepdims in (False, True):
+                np.testing.assert_allclose(L.norm(x, p, axis, keepdims),
+                                           np.linalg.norm(x, p, axis, keepdims), rtol=1e-12)
+        against_differences(lambda x, p=p: L.norm(x, p, (2, 1)).sum(), x, general, dtype)
+    for p in (None, 0, 0.5, 1, 2, 3, -1, -2.5, np.inf, -np.inf):
+        for axis in (0, -1, (1,)):
+            np.testing.assert_allclose(L.norm(x, p, axis), np.linalg.norm(x, p, axis), rtol=1e-12)
+        against_differences(lambda x, p=p: L.norm(x, p, 1).sum(), x, general, dtype)
+        vector = 2 if p is None else p
+        np.testing.assert_allclose(L.vector_norm(x, ord=vector, axis=(0, 2)),
+                                   np.linalg.vector_norm(x, ord=vector, axis=(0, 2)), rtol=1e-12)
+    assert L.norm(x) == pytest.approx(np.linalg.norm(x))
+
+
+def test_norm_does_not_leave_the_range_of_floats():
+    for size in (1e200, 1e-200):
+        x = size * np.array([3.0, 4.0])
+        np.testing.assert_allclose(L.norm(x), 5.0 * size, rtol=1e-15)
+        np.testing.assert_allclose(ad.grad(L.norm)(x), [0.6, 0.8], rtol=1e-15)
+
+
+# ---- det at singular matrices: exact at both orders
+
+SINGULAR = {"rank n-1": np.diag([1.0, 2.0, 0.0]), "rank n-2": np.diag([3.0, 0.0, 0.0]),
+            "zero": np.zeros((3, 3)), "a full one": np.arange(9.0).reshape(3, 3),
+            "ones": np.ones((3, 3)), "regular": np.diag([1.0, 2.0, 3.0]) + 0.1}
+
+
+def leibniz(x):
+    return (x[0, 0] * (x[1, 1] * x[2, 2] - x[1, 2] * x[2, 1])
+            - x[0, 1] * (x[1, 0] * x[2, 2] - x[1, 2] * x[2, 0])
+            + x[0, 2] * (x[1, 0] * x[2, 1] - x[1, 1] * x[2, 0]))
+
+
+@pytest.mark.parametrize("case", SINGULAR)
+def test_det_is_a_polynomial(case):
+    x, e = SINGULAR[case], draw(3, 3)
+    np.testing.assert_allclose(ad.grad(L.det)(x), ad.grad(leibniz)(x), atol=1e-13)
+    np.testing.assert_allclose(ad.jvp(L.det, (x,), (e,))[1], ad.jvp(leibniz, (x,), (e,))[1],
+                               atol=1e-12)
+    expected = ad.hessian(leibniz)(x)
+    np.testing.assert_allclose(ad.hessian(L.det)(x), expected, atol=1e-12)
+    np.testing.assert_allclose(ad.jacobian(ad.grad(L.det))(x), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        ad.grad(lambda x: ad.jvp(L.det, (x,), (e,))[1])(x), np.tensordot(expected, e, 2),
+        atol=1e-12)
+
+
+def test_third_derivative_of_det():
+    x, e = SINGULAR["regular"], draw(3, 3)
+
+    def third(f):
+        def along(f):
+            return lambda x: ad.jvp(f, (x,), (e,))[1]
+        return ad.grad(along(along(f)))(x)
+    np.testing.assert_allclose(third(L.det), third(leibniz), rtol=1e-10)
+
+
+def test_det_of_one_singular_matrix_in_a_stack():
+    x = np.stack([SINGULAR["rank n-1"], SINGULAR["regular"]])
+    expected = np.stack([ad.grad(leibniz)(m) for m in x])
+    np.testing.assert_allclose(ad.grad(lambda x: L.det(x).sum())(x), expected, atol=1e-13)
+    np.testing.assert_allclose(ad.vmap(ad.grad(L.det))(x), expected, atol=1e-13)
+
+
+# ---- what is refused
+
+NEGATIVE = np.array([[1.0, 2.0], [2.0, 1.0]])
+ONES = np.ones((2, 2))
+REFUSED = [
+    (lambda: L.det(np.ones(3)), ShapeError, r"det: a matrix has two axes, and the shape is \(3,\)"),
+    (lambda: L.inv(np.ones((2, 3))), ShapeError, r"inv: a square matrix .* \(2, 3\) \(2 rows, 3"),
+    (lambda: np.linalg.det(ad.tensor(np.ones((2, 3)))), ShapeError, "det: a square matrix"),
+    (lambda: L.inv(ONES), MatrixError,
+     r"inv: .* of shape \(2, 2\) is singular \(its rank is 1\).*np.eye\(2\)"),
+    (lambda: L.inv(np.stack([np.eye(2), ONES])), MatrixError, r"the matrix at index \(1,\)"),
+    (lambda: np.linalg.solve(ad.tensor(ONES), np.ones(2)), MatrixError, "solve: .* singular"),
+    (lambda: L.solve(np.eye(3), np.ones((2, 3))), ShapeError, r"solve: 3 equations .*\(2, 3\)"),
+    (lambda: L.solve(np.eye(3), np.ones(2)), ShapeError, "solve: 3 equations"),
+    (lambda: L.solve(np.ones((2, 3, 3)), np.ones((3, 3, 1))), ShapeError, "batch axes"),
+    (lambda: ad.grad(lambda a: L.slogdet(a).logabsdet)(ONES), MatrixError,
+     "the derivative of slogdet .*singular"),
+    (lambda: ad.jvp(lambda a: L.slogdet(a)[1], (ONES,), (ONES,)), MatrixError, "slogdet"),
+    (lambda: L.cholesky(NEGATIVE), MatrixError,
+     r"cholesky: .* not positive definite: its leading minor of order 2 has the eigenvalue -1"),
+    (lambda: L.cholesky(np.stack([np.eye(2), NEGATIVE])), MatrixError, r"at index \(1,\)"),
+    (lambda: L.cholesky(np.diag([-1.0, 1.0])), MatrixError, "leading minor of order 1"),
+    (lambda: ad.grad(lambda a: L.qr(a).Q.sum())(np.ones((3, 2))), MatrixError, "full rank"),
+    (lambda: L.qr(np.eye(2), mode="complete"), UnsupportedError, "mode='reduced'"),
+    (lambda: L.svd(np.ones((3, 2)), full_matrices=True), UnsupportedError, "full_matrices=False"),
+    (lambda: ad.grad(lambda a: L.pinv(a).sum())(ONES), MatrixError, "full rank"),
+    (lambda: ad.grad(lambda a: L.lstsq(a, np.ones(2))[0].sum())(ONES), MatrixError, "full rank"),
+    (lambda: L.lstsq(np.ones((3, 2)), np.ones(2)), ShapeError, "3 equations"),
+    (lambda: ad.grad(lambda a: L.eigvals(a).real[0])(np.eye(2)), MatrixError,
+     "eigenvalues 0 and 1 are equal"),
+    (lambda: ad.grad(lambda a: L.eig(a).eigenvectors[0, 0].imag)(
+        np.array([[1.0, 2.0, 1.0], [-2.0, 1.0, 0.5], [0.1, 0.7, 2.0]])), MatrixError, "phases"),
+    (lambda: L.eigh(np.eye(2), UPLO="X"), ArgumentError, "UPLO is 'L' or 'U'"),
+    (lambda: L.svdvals(np.full((2, 2), np.nan)), MatrixError, "svdvals: .*NaN"),
+    (lambda: L.inv(np.eye(2, dtype=np.float16)), DTypeError, r"no float16; write x.astype"),
+    (lambda: L.matrix_power(np.eye(2), 0.5), ArgumentError, "n is an integer"),
+    (lambda: L.matrix_power(ONES, -1), MatrixError, "singular"),
+    (lambda: L.norm(np.ones(3), "fro"), ArgumentError, "not one of vectors"),
+    (lambda: L.norm(ONES, 3), ArgumentError, "not one of matrices"),
+    (lambda: L.norm(np.ones((2, 2, 2)), 2), ShapeError, "one axis"),
+    (lambda: L.norm(ONES, axis=2), ShapeError, "axis 2 does not exist"),
+    (lambda: L.multi_dot([ONES]), ShapeError, "two or more"),
+    (lambda: L.multi_dot([ONES, np.ones((3, 2))]), ShapeError, "do not fit"),
+    (lambda: L.tensorsolve(np.ones((2, 3)), np.ones(2)), ShapeError, "tensorsolve"),
+    (lambda: L.tensorinv(np.ones((2, 3)), 1), ShapeError, "tensorinv"),
+    (lambda: L.tensorinv(np.eye(2), 0), ArgumentError, "positive"),
+    (lambda: L.solve_triangular(np.eye(2), np.ones(2), trans=3), ArgumentError, "trans"),
+    (lambda: L.logm(np.diag([-1.0, 1.0])), MatrixError, r"astype\(complex\)"),
+    (lambda: L.sqrtm(np.diag([-1.0, 1.0])), MatrixError, r"astype\(complex\)"),
+    (lambda: L.funm(np.eye(2)), AttributeError, "ad.linalg has no 'funm'"),
+]
+
+
+@pytest.mark.parametrize("call, error, message", REFUSED)
+def test_refused(call, error, message):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(error, match=message) as caught:
+            call()
+    if error is MatrixError:
+        assert isinstance(caught.value, np.linalg.LinAlgError)
+        assert isinstance(caught.value, AdjointError)
+
+
+def test_empty_matrices():
+    x = np.zeros((0, 0))
+    assert L.det(x) == 1.0
+    for name in ("inv", "cholesky", "eigvalsh", "svdvals", "expm", "adjugate"):
+        y = getattr(L, name)(x)
+        assert y.shape[0] == 0
+        assert ad.grad(lambda x, name=name: getattr(L, name)(x).sum())(x).shape == (0, 0)
+
+
+def test_integers_become_floats():
+    x = np.array([[2, 1], [1, 3]])
+    for name in ("det", "inv", "cholesky", "qr", "eigh", "svd", "pinv", "norm", "cond"):
+        for y, e in zip(parts(getattr(L, name)(x)), parts(getattr(np.linalg, name)(x)),
+                        strict=True):
+            np.testing.assert_allclose(y, e, rtol=1e-12, atol=1e-14)
+            assert np.asarray(y).dtype == np.float64
+
+
+@pytest.mark.parametrize("name", L.__all__)
+def test_documented_with_an_example_that_runs(name):
+    function = getattr(L, name)
+    text = function.__doc__
+    assert text and function.__name__ in (name, "norm")
+    examples = doctest.DocTestParser().get_doctest(text, {"ad": ad, "np": np}, name, None, 0)
+    assert examples.examples
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    out: list[str] = []
+    runner.run(examples, out=out.append)
+    assert runner.failures == 0, "".join(out)
+
+
+def test_scipy_is_not_needed_but_for_functions_of_a_matrix():
+    import subprocess
+    import sys
+    code = ("import sys, numpy as np, adjoint as ad\n"
+            "ad.grad(lambda a: ad.linalg.svd(a).S.sum() + ad.linalg.det(a))(np.eye(2) + 0.1)\n"
+            "assert 'scipy' not in sys.modules\nad.linalg.expm(np.eye(2))\n"
+            "assert 'scipy' in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True)
