@@ -302,7 +302,7 @@ def describe(console: Console, args: Any, examples: Examples, net: nn.Module) ->
         "training": f"{OPTIMIZERS[args.optimizer].__name__}, learning rate {args.lr:g}, batch "
                     f"size {args.batch_size}, {args.epochs} epochs, cross-entropy"}
     for name, text in rows.items():
-        console.print(f"{name:<9} {text}", highlight=False)
+        console.print(f"{name:<9} {text}", highlight=False, soft_wrap=True)
     console.print()
 
 

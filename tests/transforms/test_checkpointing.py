@@ -140,3 +140,17 @@ def test_an_exception_leaves_no_level_and_no_mode():
         ad.checkpoint(lambda x: 1 / 0)(2.0)
     assert live == before
     assert switch.armed == 0
+
+
+def test_results_without_a_derivative_have_the_kind_of_the_others():
+    f = ad.checkpoint(lambda x: (x * 2.0, np.argmax(x), x.detach(), x > 1.5))
+    for x, kind in [(ad.tensor([1.0, 2.0], requires_grad=True), ad.Tensor),
+                    (ad.tensor([1.0, 2.0]), ad.Tensor), (np.array([1.0, 2.0]), np.ndarray)]:
+        y, largest, copy, mask = f(x)
+        assert isinstance(copy, kind) and isinstance(mask, kind) and isinstance(y, kind)
+        assert isinstance(largest, (kind, np.integer)) and int(largest) == 1
+        assert isinstance(largest, ad.Tensor) == isinstance(x, ad.Tensor)
+        assert copy.tolist() == [1.0, 2.0] and mask.tolist() == [False, True]
+        if kind is np.ndarray:
+            copy[0] = 9.0
+            assert x.tolist() == [1.0, 2.0]

@@ -112,11 +112,11 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         given, structure = flatten((args, kwargs))
         at = [n for n, x in enumerate(given) if is_variable(x)]
         values = [given[n] if isinstance(given[n], Box) else lift(given[n]) for n in at]
-        results, s, graph = record(f, given, structure, at, values)
+        kind = kind_of_all([given[n] for n in at])
+        results, s, graph = record(f, given, structure, at, values, kind)
         if not graph.outputs:
             return unflatten(s, results)
         y = bind(CHECKPOINT, [*values, *graph.closed], {"graph": graph})
-        kind = kind_of_all([given[n] for n in at])
         fresh = iter([kind(item(y, index=k) if isinstance(y, Box) else y[k])
                       for k in range(len(graph.outputs))])
         return unflatten(s, [next(fresh) if r is None else r for r in results])
@@ -128,10 +128,10 @@ def is_variable(x: Any) -> bool:
     return isinstance(x, (Box, np.ndarray, np.generic)) and aval_of(x).inexact
 
 
-def record(f: Any, given: Any, structure: Any, at: Any, values: Any) -> Any:
+def record(f: Any, given: Any, structure: Any, at: Any, values: Any, kind: Any) -> Any:
     """Run ``f`` once and write down its steps without their values.
 
-    None among the results is an output of the Graph.
+    None among the results is an output of the Graph; those without a derivative get their ``kind``.
     """
     concrete = all(map(is_concrete, values))
     leaves = [leaf(bottom(v) if concrete else v) for v in values]
@@ -149,7 +149,7 @@ def record(f: Any, given: Any, structure: Any, at: Any, values: Any) -> Any:
     ready = [bottom(r.value) for r in outputs]
     graph.ready = tuple(ready) if concrete and all(map(is_concrete, outputs)) else None
     results = [None if any(r is o for o in outputs) else
-               r.value if any(r is m for m in made) else r for r in results]
+               kind(r.value) if any(r is m for m in made) else r for r in results]
     close(graph, leaves)
     return results, s, graph
 
