@@ -17,7 +17,7 @@ from adjoint.errors import ArgumentError, DTypeError, ShapeError
 
 from .arithmetic import astype
 from .cases import CONTRACTED, Case, Cases, draw, layouts
-from .declare import arrayed, function, general
+from .declare import arrayed, check_axis, function, general
 from .index import Slot, _scatter
 from .reduce import sum
 from .select import not_equal
@@ -81,7 +81,8 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
         raise ShapeError(f"searchsorted: a is one sorted axis; its shape is {a.shape}")
     if side not in ("left", "right"):
         raise ArgumentError(f"searchsorted: side is 'left' or 'right', not {side!r}")
-    return _searchsorted(a if sorter is None else a[sorter], v, side=side)
+    a = a if sorter is None else PUBLIC["getitem"](a, arrayed(sorter))
+    return _searchsorted(a, v, side=side)
 
 
 @function(np.digitize)
@@ -97,11 +98,11 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     edges = values(bins)
     if edges.ndim != 1:
         raise ShapeError(f"digitize: bins is one axis of edges; its shape is {edges.shape}")
-    step = np.diff(edges)
+    step, side = np.diff(edges), "left" if right else "right"
     if (step >= 0).all():
-        return searchsorted(edges, x, "left" if right else "right")
+        return searchsorted(edges, x, side)
     if (step <= 0).all():
-        return len(edges) - searchsorted(edges[::-1].copy(), x, "right" if right else "left")
+        return len(edges) - searchsorted(edges[::-1].copy(), x, side)
     raise ArgumentError(f"digitize: bins must increase or decrease, not {edges!r}")
 
 
@@ -142,6 +143,8 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
         raise ShapeError(f"bincount: x is one axis of integers; its shape is {places.shape}")
     if places.size and places.min() < 0:
         raise ArgumentError(f"bincount: x holds the negative number {places.min()}")
+    if not isinstance(minlength, (int, np.integer)) or minlength < 0:
+        raise ArgumentError(f"bincount: minlength is an integer of at least 0, not {minlength!r}")
     if weights is None:
         return np.bincount(places.astype(np.intp), minlength=minlength)
     weights = arrayed(weights)
@@ -230,14 +233,13 @@ def unique(x: Any, return_index: bool = False, return_inverse: bool = False,
     array([1., 2.])
     """
     x = arrayed(x)
-    if axis is not None and not -len(x.shape) <= axis < len(x.shape):
-        raise ShapeError(f"unique: axis {axis} does not exist; the shape is {x.shape}")
+    axis = None if axis is None else check_axis("unique", axis, len(x.shape))
     found = np.unique(values(x), True, True, True, axis=axis)
     _, first, inverse, counts = found
     if axis is None:
         y = ravel(x)[first]
     else:
-        y = PUBLIC["getitem"](x, ((slice(None),) * (axis % len(x.shape)) + (first,)))
+        y = PUBLIC["getitem"](x, ((slice(None),) * axis + (first,)))
     wanted = ((first, return_index), (inverse, return_inverse), (counts, return_counts))
     more = tuple(part for part, want in wanted if want)
     return (y, *more) if more else y

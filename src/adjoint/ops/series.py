@@ -9,7 +9,7 @@ import numpy as np
 from adjoint.core.box import bind
 from adjoint.core.node import aval
 from adjoint.core.primitive import PUBLIC, REGISTRY, Label
-from adjoint.errors import ArgumentError, EscapeError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, EscapeError, ShapeError
 
 from . import loops
 from .arithmetic import astype, sqrt
@@ -56,7 +56,7 @@ def _variables(name: str, x: Any, y: Any, rowvar: bool) -> Any:
 def _as_rows(x: Any, rowvar: bool) -> Any:
     if len(x.shape) < 2:
         return reshape(x, (1, -1))
-    return x if rowvar or x.shape[0] == 1 else x.T
+    return x if rowvar else x.T
 
 
 def _frequencies(name: str, kind: str, given: Any, n: int) -> Any:
@@ -307,6 +307,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     np.float64(1.0)
     """
     x = doubled(x)
+    if x.dtype.kind == "c":
+        raise DTypeError("interp: x is complex, and complex numbers have no order; fp may be")
     if period is not None:
         if period == 0:
             raise ArgumentError("interp: the period is 0")

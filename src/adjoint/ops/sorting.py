@@ -171,7 +171,7 @@ def _check_rank(name: str, x: Any, kth: Any, axis: Any) -> Any:
     n = x.shape[check_axis(name, -1 if axis is None else axis, len(x.shape))]
     for k in np.ravel(kth):
         if not isinstance(k, np.integer) or not -n <= k < n:
-            raise ShapeError(f"{name}: there is no rank {k!r} along an axis of size {n}")
+            raise ShapeError(f"{name}: there is no rank {k} along an axis of size {n}")
     return x
 
 
@@ -351,7 +351,7 @@ def _probability(name: str, x: Any, q: Any, whole: int) -> Any:
         raise ArgumentError(
             f"{name}: q says which elements are read, so it is a constant; write a number or an "
             "array (q.detach().numpy()), not a tensor")
-    p = np.asarray(q, x.dtype if isinstance(q, (int, float)) and x.dtype.kind == "f" else None)
+    p = np.asarray(q, x.dtype if type(q) in (int, float) else None)
     if p.dtype.kind not in "iuf" or (p.size and not (p.min() >= 0 and p.max() <= whole)):
         raise ArgumentError(f"{name}: q is a number (or numbers) from 0 to {whole}, not {q!r}")
     return p / p.dtype.type(whole) if p.dtype.kind == "f" else p / float(whole)

@@ -288,16 +288,16 @@ def average(x: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     x = arrayed(x)
     if weights is None:
         y = mean(x, axis, keepdims=keepdims)
-        total = broadcast_to(y.dtype.type(x.aval.size if isinstance(x, Box) else x.size)
-                             / y.dtype.type(prod(y.shape) or 1), y.shape)
-        return (y, total) if returned else y
+        count = prod(x.shape) / (prod(y.shape) or 1)
+        return (y, np.full(y.shape, count, y.dtype)[()]) if returned else y
     axes = None if axis is None else axes_of("average", axis, len(x.shape))
     w = _fitted_weights(x, arrayed(weights), axes, axis)
+    kind = np.result_type(x.dtype, w.dtype, *([np.float64] if x.dtype.kind in "iub" else []))
+    x, w = astype(x, kind), astype(w, kind)
     total = sum(w, axis, keepdims=keepdims)
     if not isinstance(total, Box) and np.any(np.equal(total, 0)):
         raise ArgumentError(f"average: the weights sum to 0; they are {weights!r}")
-    kind = np.result_type(x.dtype, w.dtype, *([np.float64] if x.dtype.kind in "iub" else []))
-    y = sum(astype(x, kind) * w, axis, keepdims=keepdims) / total
+    y = sum(x * w, axis, keepdims=keepdims) / total
     return (y, total) if returned else y
 
 
