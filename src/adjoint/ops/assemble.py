@@ -16,7 +16,7 @@ from adjoint.errors import ArgumentError, IndexingError, MutationError, ShapeErr
 from .arithmetic import astype, power, remainder
 from .arrange import along, broadcast_arrays, deep, whole
 from .complexes import conjugate
-from .declare import arrayed, broadcast_shape, check_axis, function
+from .declare import arrayed, broadcast_shape, check_axis, function, shape_of
 from .index import getitem, parse
 from .linalg import dot
 from .select import clip, where
@@ -24,6 +24,12 @@ from .shape import broadcast_to, concatenate, moveaxis, ravel, reshape, sizes, s
 from .write import setitem
 
 MODES = ("raise", "wrap", "clip")
+
+
+def promotion(*xs: Any) -> Any:
+    """The dtype that arrays, dtypes and (weak) Python numbers have in common."""
+    return np.result_type(*[x if type(x) in (int, float) else
+                            x if isinstance(x, np.dtype) else arrayed(x).dtype for x in xs])
 
 
 # ---- by number
@@ -284,9 +290,11 @@ def choose(indices: Any, choices: Any, mode: str = "raise") -> Any:
     >>> ad.choose([0, 1, 0], [[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])
     array([ 1., 20.,  3.])
     """
-    xs = [arrayed(c) for c in choices]
+    xs = list(choices)
     if not xs:
         raise ArgumentError("choose: at least one choice is needed")
+    common = promotion(*xs)
+    xs = [np.asarray(c, common) if type(c) in (int, float) else arrayed(c) for c in xs]
     found = in_mode("choose", indices_of("choose", indices), len(xs), mode)
     found, *xs = broadcast_arrays(found, *xs)
     if mode == "raise" and not isinstance(found, Box) and found.size and (
@@ -329,9 +337,9 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -
     array([0., 2.])
     """
     x = arrayed(x)
-    given = np.ndim(condlist[0]) if isinstance(condlist, (list, tuple)) and condlist else 1
-    masks = [broadcast_to(_mask("piecewise", c), x.shape) for c in (
-        condlist if given or not x.shape else [condlist])]
+    one = x.shape and not shape_of(condlist[0])  # one condition alone
+    masks = [broadcast_to(_mask("piecewise", c), x.shape)
+             for c in ([condlist] if one else condlist)]
     if len(funclist) == len(masks) + 1:
         masks = [*masks, ~np.any(masks, axis=0)]
     if len(funclist) != len(masks):
@@ -487,9 +495,10 @@ def _linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retst
     count = whole("linspace", num, "num")
     if count < 0:
         raise ArgumentError(f"linspace: num is not negative: {count}")
-    start, stop = (v if v.dtype.kind in "fc" else astype(v, float)
-                   for v in broadcast_arrays(start, stop))
-    t = np.linspace(0.0, 1.0, count, endpoint).reshape((-1,) + (1,) * len(start.shape))
+    computed = promotion(start, stop, 1.0)
+    start, stop = (astype(v, computed) for v in broadcast_arrays(start, stop))
+    t = np.linspace(0.0, 1.0, count, endpoint, dtype=computed)
+    t = t.reshape((-1,) + (1,) * len(start.shape))
     y = moveaxis(start * (1.0 - t) + stop * t, 0, axis)
     y = y if dtype is None else astype(y, dtype)
     if not retstep:
