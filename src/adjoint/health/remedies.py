@@ -181,7 +181,7 @@ REMEDIES = (
            "vectors np.arctan2(sine, cosine) has no such ends",
            lambda case: abs(case.x(0)) >= 1),
     Remedy((frozenset({"std", "var"}),), "a variance divides by n - ddof, and n is not larger than "
-           "ddof here: take more elements, or ddof=0", ahead),
+           "ddof here: take more elements, or ddof=0"),
     Remedy(("arccosh",), "defined from 1 upwards, with an infinite derivative there: "
            "np.maximum(x, 1 + 1e-12)", lambda case: case.x(0) <= 1),
 )
