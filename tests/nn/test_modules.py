@@ -315,3 +315,16 @@ def test_sizes_may_be_numpys_integers():
 def test_sequential_of_a_dict_says_what_to_write():
     with pytest.raises(ArgumentError, match=r"Sequential\(\*parts\.values\(\)\)"):
         nn.Sequential({"a": nn.Linear(1, 1)})
+
+
+def test_a_saved_state_can_be_changed_in_place():
+    net = nn.Linear(2, 1, rng=0)
+    before, average = net.weight.tolist(), net.state_dict()
+    average["weight"].mul_(0.5)
+    average["weight"][0, 0] = 7.0
+    average["bias"].fill_(3.0)
+    assert net.weight.tolist() == before and net.bias.item() != 3.0
+    assert average["weight"].tolist() == [[7.0, pytest.approx(before[0][1] / 2.0)]]
+    net.load_state_dict(average)
+    average["weight"].fill_(0.0)
+    assert net.weight.tolist()[0][0] == 7.0

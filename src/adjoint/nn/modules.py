@@ -115,10 +115,15 @@ class Module:
     def state_dict(self) -> dict[str, Tensor]:
         """All tensors by name, outside the graph: a snapshot that later training does not change.
 
+        Nor does a change of the snapshot reach the module.
+
         >>> list(ad.nn.Linear(2, 1).state_dict())
         ['weight', 'bias']
         """
-        return {name: value.detach() for name, value, _ in self._named_tensors()}
+        state = {name: value.detach() for name, value, _ in self._named_tensors()}
+        for value in state.values():
+            value.forget_base()  # it may be written to: memory that two tensors hold is copied then
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Take the values of ``state`` (arrays or tensors by name), cast to the dtypes here.
