@@ -193,7 +193,8 @@ def atleast_3d(*xs: Any) -> Any:
 def _several(name: str, arrays: Any) -> list[Any]:
     if isinstance(arrays, (Box, np.ndarray)) and not shape_of(arrays):
         raise ArgumentError(f"{name}: a list of arrays is needed, not one 0-d array")
-    xs = [arrayed(x) for x in arrays]
+    given: Any = arrays
+    xs = [arrayed(x) for x in given]
     if not xs:
         raise ArgumentError(f"{name}: at least one array is needed")
     return xs
@@ -542,7 +543,7 @@ def diagflat(x: Any, k: int = 0) -> Any:
 def _triangle(name: str, x: Any, k: int, lower: bool) -> Any:
     x = deep(name, x, 1)
     rows, columns = (x.shape * 2)[-2:] if len(x.shape) == 1 else x.shape[-2:]
-    kept = np.tri(rows, columns, whole(name, k, "k") if lower else whole(name, k, "k") - 1, bool)
+    kept = np.tri(rows, columns, whole(name, k, "k") if lower else whole(name, k, "k") - 1, dtype=bool)
     return where(kept if lower else ~kept, x, x.dtype.type(0))
 
 

@@ -133,7 +133,8 @@ logaddexp2 = elementwise(
 def _times_log(name: str, ours: Any, inner: Any, edge: float, label: Label, doc: str) -> Any:
     """The product x log(z): 0 where x is 0, and flat where log(z) is infinite there too."""
     def value(x: Any, z: Any) -> Any:
-        flat = logical_and(real_only(name, x) == 0, real_only(name, z) == z)
+        x, z = (real_only(name, arrayed(v) if isinstance(v, (list, tuple)) else v) for v in (x, z))
+        flat = logical_and(x == 0, z == z)
         return where(flat, 0.0, x * ours(where(flat, edge + 1.0, z)))
 
     def first(y: Any, x: Any, z: Any) -> Any:
