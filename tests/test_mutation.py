@@ -4,6 +4,7 @@ Each case runs twice: with CPython's reference counts, and on the path that alwa
 """
 
 import contextlib
+import operator as python_operator
 import weakref
 
 import numpy as np
@@ -11,7 +12,16 @@ import pytest
 
 import adjoint as ad
 from adjoint import methods, tensors
-from adjoint.errors import DTypeError, EscapeError, GraphError, MutationError, ShapeError
+from adjoint.core.node import aval_of
+from adjoint.core.symbol import trace
+from adjoint.errors import (
+    AdjointError,
+    DTypeError,
+    EscapeError,
+    GraphError,
+    MutationError,
+    ShapeError,
+)
 
 
 @pytest.fixture(autouse=True, params=["counts", "copies"])
@@ -514,3 +524,380 @@ def test_numpy_functions_that_write_name_the_tensors_way():
     with pytest.raises(MutationError, match=r"Write x\[\.\.\.\] = v"):
         np.fill_diagonal(t, 1.0)
     assert t.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+# ---- every spelling, every kind of key, every role: the value against NumPy, the gradient exactly
+
+START = np.arange(1.0, 7.0).reshape(2, 3)
+WEIGHTS = np.arange(6.0).reshape(2, 3) * 0.5 - 1.0
+KEYS = {
+    "int": 0, "negative": -1, "pair": (1, 2), "slice": slice(1),
+    "step": (slice(None), slice(0, 3, 2)),
+    "reversed": (slice(None, None, -1), slice(None, None, -1)), "ellipsis": ..., "all": slice(None),
+    "ellipsis int": (..., 1), "new axis": (None, 0), "empty": slice(0, 0), "list": [1, 0],
+    "array": np.array([1, 0]), "list pair": ([0, 1], [2, 0]), "mixed": (0, [0, 2]),
+    "slice list": (slice(None), [2, 0]), "mask": START > 2.5, "row mask": np.array([True, False]),
+    "no mask": START > 99.0, "mask int": (np.array([True, False]), 1), "tensor": ad.tensor([1, 0]),
+    "tensor mask": ad.tensor(START > 2.5), "numpy int": np.int64(1)}
+
+
+def read_key(key, a):
+    """The key as NumPy takes it."""
+    return key.numpy() if isinstance(key, ad.Tensor) and isinstance(a, np.ndarray) else key
+
+
+def picked(a, key):
+    return a[read_key(key, a)]
+
+
+ELEMENT_WRITES = {
+    "= number": lambda y, x, k: y.__setitem__(k, 7.0),
+    "= row": lambda y, x, k: y.__setitem__(k, picked(x, k) * 3.0),
+    "= 0-d": lambda y, x, k: y.__setitem__(k, x[0, 1] * 3.0),
+    "= own": lambda y, x, k: y.__setitem__(k, picked(y, k) * 0.5),
+    "+=": lambda y, x, k: y.__setitem__(k, python_operator.iadd(picked(y, k), x[1, 1])),
+    "*= number": lambda y, x, k: y.__setitem__(k, python_operator.imul(picked(y, k), -2.0)),
+    "-= row": lambda y, x, k: y.__setitem__(k, picked(y, k) - picked(x, k))}
+WHOLE_WRITES = {
+    "+=": lambda y, x: y.__iadd__(x), "-=": lambda y, x: y.__isub__(x[0]),
+    "*=": lambda y, x: y.__imul__(3.0), "/=": lambda y, x: y.__itruediv__(4.0),
+    "*= array": lambda y, x: y.__imul__(WEIGHTS), "+= own": lambda y, x: y.__iadd__(y),
+    "+= view": lambda y, x: y.__iadd__(y[::-1]), "out": lambda y, x: np.add(y, x, out=y),
+    "out of another": lambda y, x: np.subtract(x, 1.0, out=y),
+    "out sum": lambda y, x: np.sum(np.stack([x, x + 1.0]), axis=0, out=y),
+    "out matmul": lambda y, x: np.matmul(np.eye(2) * 2.0, x, out=y),
+    "[...] =": lambda y, x: y.__setitem__(..., x[::-1])}
+
+
+def exact(program):
+    """The gradient of a linear program of NumPy arrays, by differences: no rounding, no step."""
+    zero = program(START)
+    return np.array([program(START + e.reshape(2, 3)) - zero for e in np.eye(6)]).reshape(2, 3)
+
+
+def through_trace(program, x):
+    graph, out = trace(program, aval_of(x))
+    graph.outputs = [out.node]
+    return ad.value_and_grad(lambda v: graph(v, *graph.closed)[0])(x)
+
+
+def through_backward(program, x):
+    t = ad.tensor(x, requires_grad=True)
+    y = program(t)
+    y.backward()
+    assert np.array_equal(t.numpy() if not t.requires_grad else t.detach().numpy(), x)
+    return y.item(), t.grad.numpy()
+
+
+CONTEXTS = {
+    "backward": through_backward,
+    "grad": lambda f, x: ad.value_and_grad(f)(x),
+    "grad of grad": lambda f, x: ad.grad(lambda v: ad.value_and_grad(f)(v)[0])(x),
+    "jvp": lambda f, x: np.array([ad.jvp(f, (x,), (e.reshape(2, 3),))[1] for e in np.eye(6)]),
+    "vmap": lambda f, x: ad.vmap(ad.grad(f))(np.stack([x, x]))[1],
+    "checkpoint": lambda f, x: ad.value_and_grad(ad.checkpoint(f))(x),
+    "trace": through_trace}
+
+
+def agrees(program, context):
+    value, gradient = program(START), exact(program)
+    got = CONTEXTS[context](program, START)
+    if isinstance(got, tuple):
+        np.testing.assert_allclose(got[0], value)
+        got = got[1]
+    np.testing.assert_allclose(np.reshape(got, (2, 3)), gradient, atol=1e-12)
+
+
+def finished(y):
+    return (y * WEIGHTS).sum()
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("write", ELEMENT_WRITES)
+def test_writing_elements_as_numpy(write, context):
+    for name, key in KEYS.items():
+        def program(x, key=key):
+            y = x * 2.0
+            ELEMENT_WRITES[write](y, x, read_key(key, x))
+            return finished(y)
+        try:
+            agrees(program, context)
+        except (AssertionError, AdjointError) as e:
+            raise AssertionError(f"y[{name}] {write}: {e}") from e
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("write", WHOLE_WRITES)
+def test_writing_whole_values_as_numpy(write, context):
+    def program(x):
+        y = x * 2.0
+        WHOLE_WRITES[write](y, x)
+        return finished(y)
+    agrees(program, context)
+
+
+@pytest.mark.parametrize("write", [*WHOLE_WRITES, "zero_", "fill_", "copy_", "add_", "data"])
+def test_a_constant_is_written_as_by_numpy(write):
+    """Untracked tensors are arrays: the same values, and no gradient."""
+    tensor = {"zero_": lambda y, x: y.zero_(), "fill_": lambda y, x: y.fill_(2.0),
+              "copy_": ad.Tensor.copy_, "add_": ad.Tensor.add_,
+              "data": lambda y, x: setattr(y, "data", x)}
+    array = {"zero_": lambda y, x: y.fill(0.0), "fill_": lambda y, x: y.fill(2.0),
+             "copy_": np.copyto, "add_": lambda y, x: y.__iadd__(x),
+             "data": np.copyto}
+    t, a = ad.tensor(START), START.copy()
+    other = t.detach() * 1.0
+    (tensor | WHOLE_WRITES)[write](t, other)
+    (array | WHOLE_WRITES)[write](a, START.copy())
+    np.testing.assert_array_equal(t.numpy(), a)
+    np.testing.assert_array_equal(other.numpy(), START)
+    assert not t.requires_grad
+
+
+@pytest.mark.parametrize("write", WHOLE_WRITES)
+def test_writes_in_no_grad_move_the_value_alone(write):
+    """The value is NumPy's; the gradient is that of the same program without the write."""
+    def program(x):
+        y = x * 2.0
+        with ad.no_grad():
+            WHOLE_WRITES[write](y, x)
+        return finished(y * y)
+    a = START * 2.0
+    WHOLE_WRITES[write](a, START)
+    for context in ("backward", "grad", "checkpoint"):
+        value, gradient = CONTEXTS[context](program, START)
+        np.testing.assert_allclose(value, finished(a * a))
+        np.testing.assert_allclose(gradient, 2.0 * 2.0 * a * WEIGHTS)
+
+
+@pytest.mark.parametrize("write", WHOLE_WRITES)
+def test_a_leaf_is_written_in_no_grad_alone(write):
+    t, a = ad.tensor(START, requires_grad=True), START.copy()
+    before = (t * t).sum()
+    with pytest.raises(GraphError, match="on a leaf that requires a gradient"):
+        WHOLE_WRITES[write](t, ad.tensor(START))
+    assert t.tolist() == START.tolist()
+    with ad.no_grad():
+        WHOLE_WRITES[write](t, ad.tensor(START))
+    WHOLE_WRITES[write](a, START)
+    np.testing.assert_array_equal(t.detach().numpy(), a)
+    before.backward()
+    np.testing.assert_array_equal(t.grad.numpy(), 2.0 * START)
+    t.grad = None
+    (t * t).sum().backward()
+    np.testing.assert_array_equal(t.grad.numpy(), 2.0 * a)
+
+
+@pytest.mark.parametrize("operator, operand", [
+    ("iadd", 2), ("isub", 2), ("imul", 2), ("itruediv", 2), ("ipow", 2), ("ifloordiv", 2),
+    ("imod", 2), ("iand", 2), ("ior", 2), ("ixor", 2),
+    ("imatmul", np.eye(3, dtype=int) * 2)])
+@pytest.mark.parametrize("dtype", [float, int])
+def test_in_place_operators_as_numpy_or_its_error(operator, operand, dtype):
+    a = np.arange(1, 10).reshape(3, 3).astype(dtype)
+    t, expected = ad.tensor(a), a.copy()
+    operand = operand.astype(dtype) if isinstance(operand, np.ndarray) else operand
+    apply = getattr(python_operator, operator)
+    try:
+        apply(expected, operand)
+    except TypeError:
+        expected = None
+    if expected is None:
+        with pytest.raises((TypeError, DTypeError)):
+            apply(t, operand)
+        assert t.tolist() == a.tolist()
+    else:
+        same = apply(t, operand)
+        assert same is t or operator in ("iand", "ior", "ixor")
+        np.testing.assert_array_equal(same.numpy(), expected)
+        assert same.dtype == expected.dtype
+
+
+def test_a_chain_of_views_is_read_as_it_was():
+    """A view that was read before its base was written keeps the values that were used."""
+    x = ad.tensor(START, requires_grad=True)
+    y = x * 2.0
+    views = [y[0], y.T, y.reshape(3, 2), y.reshape(6)[1:], y[::-1, ::-1], np.diagonal(y[:, 1:]),
+             np.broadcast_to(y, (2, 2, 3)), np.ravel(y)]
+    values = [v.tolist() for v in views]
+    y[...] = 0.0
+    y += 5.0
+    assert [v.tolist() for v in views] == values
+    sum((v * v).sum() for v in views).backward()
+    counts = np.full((2, 3), 1.0 + 1.0 + 1.0 + 2.0 + 1.0)  # T, reshape, reversed, broadcast, ravel
+    counts[0] += 1.0
+    counts.ravel()[1:] += 1.0
+    counts[[0, 1], [1, 2]] += 1.0
+    np.testing.assert_allclose(x.grad.numpy(), counts * 8.0 * START)
+
+
+def test_integers_take_no_tracked_value():
+    x, t = leaf(1.5), ad.tensor([1, 2])
+    for write in (lambda: t.__setitem__(0, x[0]), lambda: np.multiply(x, 2.0, out=t[:1].clone())):
+        with pytest.raises(DTypeError, match="int64"):
+            write()
+    t[0] = 1.5  # a constant is cut as by NumPy
+    assert t.tolist() == [1, 2]
+    with pytest.raises(DTypeError, match="does not fit into int64"):
+        np.multiply(ad.tensor([1.5, 2.5]), 1.0, out=t)
+
+
+def test_data_keeps_the_dtype_of_what_has_a_gradient():
+    x = leaf(1.0, 2.0)
+    x.data = np.array([3, 4])
+    assert x.dtype == np.float64
+    (x * 0.5).sum().backward()
+    assert x.grad.tolist() == [0.5, 0.5]
+    with pytest.raises(DTypeError, match=r"x\.data = v: v is complex128"):
+        x.data = np.array([1j, 2.0])
+    x.data += 1.0  # reads, adds, and assigns
+    assert x.tolist() == [4.0, 5.0]
+    x.data = x.data * 2.0
+    assert x.tolist() == [8.0, 10.0]
+    for write in (lambda: x.data.__setitem__(0, 9.0), lambda: x.data.fill_(9.0),
+                  lambda: x.detach().add_(1.0), lambda: np.add(1.0, x.data, out=x.detach())):
+        with pytest.raises(MutationError, match="slices are values"):  # it would be lost
+            write()
+    assert x.tolist() == [8.0, 10.0]
+
+
+def test_a_write_to_a_part_of_a_complex_tensor_is_not_lost():
+    z = ad.tensor([1.0 + 2.0j, 3.0])
+    for part in (z.real, z.imag):
+        with pytest.raises(MutationError):
+            part[0] = 9.0
+        part += 1.0
+        part[0] = 9.0  # its memory is its own now
+    assert z.tolist() == [1.0 + 2.0j, 3.0]
+
+
+def test_an_element_of_an_array_refuses_a_tracked_value():
+    """NumPy puts its own message over ours; ours is the cause, shown above it."""
+    x, a = leaf(1.0, 2.0), np.zeros(2)
+    with pytest.raises((ValueError, EscapeError)) as caught:
+        a[0] = x[0]
+    error = caught.value
+    assert "ad.setitem(arr, i, x)" in str(error if isinstance(error, EscapeError)
+                                          else error.__cause__)
+    with pytest.raises((ValueError, EscapeError)):
+        a[:] = x
+    assert a.tolist() == [0.0, 0.0]
+
+
+# ---- gradients, hooks and the user's own operations
+
+def test_retain_grad_twice_counts_once():
+    x = leaf(1.0, 2.0)
+    y = x * 1.0
+    y.retain_grad()
+    y.retain_grad()
+    y.sum().backward()
+    assert y.grad.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("pause", [ad.no_grad, contextlib.nullcontext])
+def test_retain_grad_follows_a_change_in_place(pause):
+    """The gradient is that of the value it stands beside; hooks stay with the old one."""
+    x, seen = leaf(1.0, 2.0), []
+    y = x * 1.0
+    y.retain_grad()
+    y.register_hook(lambda g: seen.append(g.tolist()))
+    with pause():
+        y *= 3.0
+    y[0] = 5.0
+    (y * 2.0).sum().backward()
+    factor = 2.0 if pause is ad.no_grad else 6.0
+    assert y.grad.tolist() == [2.0, 2.0]
+    assert seen == [[0.0, factor]]
+    assert x.grad.tolist() == [0.0, factor]
+
+
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize("change", [
+    lambda g: g.__imul__(5.0), lambda g: g.__setitem__(..., 5.0), lambda g: g.fill_(5.0)])
+def test_a_hook_that_changes_its_gradient_changes_that_one_alone(change, create):
+    for get in (lambda x: x * 1.0, lambda x: x + 0.0, lambda x: x):
+        x, z = leaf(1.0, 2.0), leaf(1.0, 1.0)
+        y = get(x)
+        y.register_hook(lambda g: (change(g), None)[1])
+        (y + z).backward(np.ones(2), create_graph=create)
+        assert x.grad.tolist() == [5.0, 5.0]
+        assert z.grad.tolist() == [1.0, 1.0]
+
+
+class Changing(ad.Function):
+    """Changes everything that it can reach, in place, after saving it."""
+
+    @staticmethod
+    def forward(ctx, x, z):
+        ctx.save_for_backward(x, z)
+        y = x * z
+        with contextlib.suppress(AttributeError):
+            x += 100.0
+        z *= 0.0
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, z = ctx.saved_tensors
+        parts = dy * z, dy * x
+        dy *= 0.0
+        with ad.no_grad():  # a recorded backward sees leaves
+            x *= 0.0
+            z += 3.0
+        return parts
+
+
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize("make", [leaf, lambda *v: np.array(v)], ids=["tensor", "array"])
+def test_a_function_that_changes_what_it_sees(make, create):
+    x, z, w = leaf(1.0, 2.0), make(3.0, 4.0), leaf(1.0, 1.0)
+    y = Changing.apply(x, z)
+    total = (y + w).sum()
+    if isinstance(z, np.ndarray):
+        assert z.tolist() == [3.0, 4.0]
+        z[:] = 0.0
+    for _ in range(2):
+        x.grad = w.grad = None
+        total.backward(retain_graph=True, create_graph=create)
+        assert (y.tolist(), x.grad.tolist(), w.grad.tolist()) == (
+            [3.0, 8.0], [3.0, 4.0], [1.0, 1.0])
+    assert x.tolist() == [1.0, 2.0]
+
+
+class SavesLate(ad.Function):
+    @staticmethod
+    def forward(ctx, x):
+        x *= 2.0
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        return dy * 4.0 * x
+
+
+def test_a_saved_value_that_was_changed_is_no_input():
+    x = leaf(1.0, 2.0)
+    SavesLate.apply(x).sum().backward()
+    assert x.grad.tolist() == [8.0, 16.0]
+    with pytest.raises(GraphError, match="changed in place in forward"):
+        SavesLate.apply(x).sum().backward(create_graph=True)
+
+
+def test_a_gradient_that_a_function_returns_is_its_own():
+    array, tensor = np.array([3.0, 4.0]), ad.tensor([3.0, 4.0])
+    for mine in (array, tensor):
+        class Given(ad.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 1.0
+
+            @staticmethod
+            def backward(ctx, dy, mine=mine):
+                return mine
+        x = leaf(1.0, 2.0)
+        Given.apply(x).sum().backward()
+        mine *= 0.0
+        assert x.grad.tolist() == [3.0, 4.0]

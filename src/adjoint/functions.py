@@ -70,7 +70,7 @@ class Context:
         for boxes, given, arrays in zip(self._boxes or ((), ()), sides, self._arrays, strict=True):
             for box, known, array in zip(boxes, given, arrays, strict=True):
                 if value is known and holds(kept, array):
-                    return handle(box) if isinstance(box, Box) else box
+                    return handle(box) if isinstance(box, Box) else untracked(box)
         if value is None or not isinstance(value, (Tensor, np.ndarray)):
             return value
         raise GraphError(

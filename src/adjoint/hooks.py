@@ -17,7 +17,7 @@ import numpy as np
 
 from adjoint.core.box import Box
 from adjoint.core.node import Leaf, Node, aval, ndarray, new
-from adjoint.core.primitive import Label, Primitive
+from adjoint.core.primitive import PUBLIC, Label, Primitive
 from adjoint.core.reverse import Tracked, tracked
 from adjoint.errors import ArgumentError, RuleError
 
@@ -45,6 +45,19 @@ HOOK = Primitive(
     aval=lambda x, functions: aval(x.shape, x.dtype),
     batch=lambda size, axes, x, functions: (x, axes[0]), lower=lambda b, x, functions: x,
     label=Label("{0}", "{0}", ("1",), "hook"), effects="callback")
+
+
+def _batch_written(size: int, axes: Any, x: Any, v: Any) -> tuple[Any, int]:
+    return (v, axes[1]) if axes[1] is not None else (
+        PUBLIC["broadcast_to"](v, (size, *v.shape)), 0)
+
+
+# A write under no_grad: the value is another, the derivative stays. Run again it writes again.
+WRITTEN = Primitive(
+    "written", lambda x, v: v, vjp=lambda dy, y, x, v, needs: (dy, None),
+    jvp=lambda dxs, y, x, v: dxs[0], aval=lambda x, v: aval(x.shape, x.dtype),
+    batch=_batch_written, lower=lambda b, x, v: v,
+    label=Label("set({0}, {1})", "{0} := {1}", ("1", "0"), "write"))
 
 
 class Handle:
@@ -87,6 +100,7 @@ def step_aside(n: Node) -> None:
     before = new(Node)
     for slot in Node.__slots__:
         setattr(before, slot, getattr(n, slot))
+    n.__class__ = Node  # which has parameters of its own, other than `ops.flat.Step`
     n.prim, n.inputs, n.params = HOOK, (before,), {"functions": {}}
     n.index = before.index + 0.5
 

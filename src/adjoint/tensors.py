@@ -15,8 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box, live
-from adjoint.core.node import MODES, Leaf, aval_of, leaf, ndarray, new, node, private
-from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY
+from adjoint.core.node import (
+    MODES,
+    NO_PARAMS,
+    Leaf,
+    aval_of,
+    constant,
+    leaf,
+    ndarray,
+    new,
+    node,
+    private,
+)
+from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.core.reverse import Tracked
 from adjoint.core.symbol import Symbol
 from adjoint.errors import (
@@ -350,8 +361,9 @@ class Tensor(Tracked):
             self.node = leaf(value, before.owner)
             self.node.hooks = before.hooks
         else:
-            params = {"dtype": known.dtype}
-            self.node = node(REGISTRY["cast"], (before,), params, None, known)
+            modes = MODES.get()
+            written = constant(value, modes.whole or bool(modes.tapes))
+            self.node = node(hooks.WRITTEN, (before, written), NO_PARAMS, None, known)
             hooks.follow(self, before)
 
     def shares(self, base: Any) -> None:
