@@ -277,3 +277,80 @@ def test_division_by_pythons_zero():
     (x / 0.0).sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), [inf, inf])
     np.testing.assert_array_equal(ad.jvp(lambda x: x / -0.0, (1.0,), (1.0,))[1], -inf)
+
+
+# ---- linear algebra
+
+def rebuilt_by_eigh(x):
+    w, v = np.linalg.eigh(x)
+    return (v * w) @ v.T
+
+
+def rebuilt_by_svd(x):
+    u, s, vh = np.linalg.svd(x)
+    return (u * s) @ vh
+
+
+MATRICES = {  # function, matrix, gradient; then whether forward mode gives it for every element
+    "det at rank n-1": (np.linalg.det, np.diag([1.0, 2.0, 0.0]), np.diag([0.0, 0.0, 2.0]), True),
+    "det at rank n-2": (np.linalg.det, np.diag([1.0, 0.0, 0.0]), np.zeros((3, 3)), True),
+    "det of the 3x3 zero matrix": (np.linalg.det, np.zeros((3, 3)), np.zeros((3, 3)), True),
+    "norm at 0": (np.linalg.norm, np.zeros((2, 2)), np.zeros((2, 2)), True),
+    "Frobenius at 0": (
+        lambda x: np.linalg.norm(x, "fro"), np.zeros((2, 2)), np.zeros((2, 2)), True),
+    "1-norm at 0": (lambda x: np.linalg.norm(x, 1), np.zeros((2, 2)), np.zeros((2, 2)), True),
+    "1-norm of a vector at 0": (
+        lambda x: np.linalg.norm(x.ravel(), 1), np.zeros((2, 2)), np.zeros((2, 2)), True),
+    "inf-norm of a vector shares": (
+        lambda x: np.linalg.norm(x.ravel(), np.inf), np.ones((2, 2)), np.full((2, 2), 0.25), True),
+    "sum of singular values of I": (
+        lambda x: np.linalg.svdvals(x).sum(), np.eye(3), np.eye(3), True),
+    "nuclear norm of I": (lambda x: np.linalg.norm(x, "nuc"), np.eye(3), np.eye(3), True),
+    "sum of singular values of 0": (
+        lambda x: np.linalg.svd(x, compute_uv=False).sum(), np.zeros((3, 3)), np.eye(3), True),
+    "2-norm of I shares": (lambda x: np.linalg.norm(x, 2), np.eye(2), np.eye(2) / 2, True),
+    "sum of eigenvalues of I": (
+        lambda x: np.linalg.eigvalsh(x).sum(), np.eye(3), np.eye(3), True),
+    "eigh of I rebuilt": (
+        lambda x: rebuilt_by_eigh(x).sum(), np.eye(3), np.ones((3, 3)), False),
+    "eigh with two equal rebuilt": (
+        lambda x: rebuilt_by_eigh(x).sum(), np.diag([1.0, 1.0, 2.0]), np.ones((3, 3)), False),
+    "svd of I rebuilt": (lambda x: rebuilt_by_svd(x).sum(), np.eye(3), np.ones((3, 3)), False),
+}
+
+
+@pytest.mark.parametrize("case", MATRICES)
+def test_matrices(case):
+    f, x, expected, both = MATRICES[case]
+    np.testing.assert_allclose(ad.grad(f)(x), expected, atol=1e-12)
+    leaf = ad.tensor(x, requires_grad=True)
+    f(leaf).backward()
+    np.testing.assert_allclose(leaf.grad.numpy(), expected, atol=1e-12)
+
+    def moved(i):
+        e = np.zeros_like(x)
+        e[i] = 1.0
+        return ad.jvp(f, (x,), (e,))[1]
+    if both:
+        np.testing.assert_allclose([[moved((i, j)) for j in range(len(x))] for i in range(len(x))],
+                                   expected, atol=1e-12)
+    else:  # a direction that splits equal values is an error, never a wrong tangent
+        with pytest.raises(ad.errors.MatrixError, match="splits"):
+            moved((0, 1))
+
+
+def test_matrices_that_have_no_derivative():
+    one, eye = np.ones((2, 2)), np.eye(2)
+    for f, x in ((lambda x: np.linalg.slogdet(x)[1], one),
+                 (lambda x: np.linalg.eigh(x)[1][0, 0], eye),
+                 (lambda x: np.linalg.svd(x)[0][0, 0], eye)):
+        with pytest.raises(ad.errors.MatrixError, match=r"singular|equal"):
+            ad.grad(f)(x)
+        with pytest.raises(ad.errors.MatrixError, match=r"singular|equal"):
+            ad.jvp(f, (x,), (np.array([[1.0, 2.0], [2.0, 5.0]]),))
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_ignores_a_triangle(upper):
+    g = ad.grad(lambda x: np.linalg.cholesky(x, upper=upper).sum())(np.array([[2.0, 1], [1, 3]]))
+    assert g[(1, 0) if upper else (0, 1)] == 0 != g[(0, 1) if upper else (1, 0)]
