@@ -234,12 +234,9 @@ def unique(x: Any, return_index: bool = False, return_inverse: bool = False,
     """
     x = arrayed(x)
     axis = None if axis is None else check_axis("unique", axis, len(x.shape))
-    found = np.unique(values(x), True, True, True, axis=axis)
-    _, first, inverse, counts = found
-    if axis is None:
-        y = ravel(x)[first]
-    else:
-        y = PUBLIC["getitem"](x, ((slice(None),) * axis + (first,)))
+    _, first, inverse, counts = np.unique(values(x), True, True, True, axis=axis)
+    x = ravel(x) if axis is None else x
+    y = PUBLIC["getitem"](x, (*(slice(None),) * (axis or 0), first))
     wanted = ((first, return_index), (inverse, return_inverse), (counts, return_counts))
     more = tuple(part for part, want in wanted if want)
     return (y, *more) if more else y

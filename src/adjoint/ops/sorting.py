@@ -28,7 +28,7 @@ from .reduce import (
     sum,
 )
 from .scans import along_cases, batched_along
-from .select import floor, isnan, logical_not, where
+from .select import floor, isfinite, isnan, logical_not, where
 from .shape import moveaxis, ravel, reshape
 
 if TYPE_CHECKING:
@@ -359,9 +359,11 @@ def _probability(name: str, x: Any, q: Any, whole: int) -> Any:
 
 def _between(low: Any, high: Any, part: Any) -> Any:
     """Between two neighbours, from the nearer one: exact at both ends."""
-    step = high - low
-    y = where(part >= 0.5, high - step * (1 - part), low + step * part)
-    return where(part == 0, low, y)  # two infinities have no difference
+    with np.errstate(invalid="ignore", over="ignore"):  # two infinities have no difference
+        step = high - low
+        near = where(part >= 0.5, high - step * (1 - part), low + step * part)
+        mixed = low * (1 - part) + high * part
+    return where(part == 0, low, where(isfinite(step), near, mixed))
 
 
 def _in_front(y: Any, q: Any, shape: tuple[int, ...]) -> Any:
