@@ -137,6 +137,29 @@ ARRAYS = {
     "where over an array": (
         lambda x: np.where(x > 0, np.sqrt(x), 0.0).sum(), [0, 4, -1], [0, 0.25, 0]),
     "mean of one": (np.mean, [4], [1]),
+    "std of constants": (np.std, [0.1, 0.1, 0.1], [0, 0, 0]),
+    "var of constants": (np.var, [0.1, 0.1, 0.1], [0, 0, 0]),
+    "std of constants, ddof=1": (lambda x: ad.std(x, correction=1), [2, 2], [0, 0]),
+    "nanstd of constants": (np.nanstd, [0.1, nan, 0.1, 0.1], [0, 0, 0, 0]),
+    "std of one element, ddof=1": (lambda x: np.std(x, ddof=1), [4], [nan]),
+    "var of one element, ddof=1": (lambda x: x.var(unbiased=True), [4], [nan]),
+    "std of one element": (np.std, [4], [0]),
+    "median of an even count": (np.median, [4, 1, 3, 2], [0, 0, 0.5, 0.5]),
+    "median of an odd count": (lambda x: x.median(), [4, 1, 3], [0, 0, 1]),
+    "quantile 0.5 of an even count": (
+        lambda x: np.quantile(x, 0.5), [4, 1, 3, 2], [0, 0, 0.5, 0.5]),
+    "sort with ties": (lambda x: (np.sort(x) * np.arange(3.0)).sum(), [2, 1, 1], [2, 0, 1]),
+    "argsort on the path": (lambda x: (x * ad.argsort(x)).sum(), [3, 1, 2], [1, 2, 0]),
+    "ptp of constants": (np.ptp, [2, 2, 2], [0, 0, 0]),
+    "cumprod of [2, 0, 3], summed": (lambda x: np.cumprod(x).sum(), [2, 0, 3], [1, 8, 0]),
+    "cumprod of two zeros, summed": (
+        lambda x: ad.cumprod(x, axis=0).sum(), [2, 0, 0, 5], [1, 2, 0, 0]),
+    "cummax with ties": (lambda x: np.maximum.accumulate(x).sum(), [1, 1, 0], [2, 1, 0]),
+    "nansum([NaN, 1])": (np.nansum, [nan, 1], [0, 1]),
+    "nanmean([NaN, 1, 2])": (np.nanmean, [nan, 1, 2], [0, 0.5, 0.5]),
+    "nanprod([NaN, 0, 3])": (ad.nanprod, [nan, 0, 3], [0, 3, 0]),
+    "nanmax with ties": (np.nanmax, [nan, 2, 2], [0, 0.5, 0.5]),
+    "nanmedian of an even count": (np.nanmedian, [4, nan, 1], [0.5, 0, 0.5]),
 }
 
 
