@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from adjoint.core.primitive import Primitive
 
 
+class Step(Node):
+    """A Node without parameters and site: they stand in the class, and two slots stay empty."""
+
+    __slots__ = ()
+    params = NO_PARAMS  # pyright: ignore[reportIncompatibleVariableOverride] - read only
+    site = None
+
+
 def paused_below() -> int:
     """The level below which nothing is recorded here; -1 if a mode asks for the general way."""
     modes = MODES.get()
@@ -64,12 +72,12 @@ def unary(row: Primitive) -> Callable[[Any], Any]:
         if source is None or level < paused:
             y.node = None
             return y
-        y.node = n = new(Node)
+        y.node = n = new(Step)
         if keeps_x:
             source.value = value
         n.value = result if keeps_y else None
-        n.prim, n.inputs, n.params = row, (source,), NO_PARAMS
-        n.aval, n.index, n.site = aval, next(clock), None
+        n.prim, n.inputs = row, (source,)
+        n.aval, n.index = aval, next(clock)
         return y
     return apply
 
@@ -155,9 +163,9 @@ def binary(row: Primitive, swapped: bool = False) -> Callable[[Any, Any], Any]:
             second = constant(right, keeps_second, owned=kind is cls or swapped)
         elif keeps_second:
             second.value = right
-        y.node = n = new(Node)
+        y.node = n = new(Step)
         n.value = result if keeps_y else None
-        n.prim, n.inputs, n.params = row, (first, second), NO_PARAMS
-        n.aval, n.index, n.site = aval, next(clock), None
+        n.prim, n.inputs = row, (first, second)
+        n.aval, n.index = aval, next(clock)
         return y
     return apply
