@@ -32,6 +32,19 @@ def forward(f, order):
     return f
 
 
+@pytest.mark.parametrize("f, args, expected", [
+    (ad.hypot, ([3.0], [4.0]), [5.0]), (ad.xlogy, ([0.0, 1.0], [0.0, 1.0]), [0.0, 0.0]),
+    (ad.logit, ([0.5],), [0.0]), (ad.sinc, ([0.0, 1],), [1.0, 0.0]), (ad.erf, ([0],), [0.0]),
+    (ad.fmax, ([1.0], [2.0]), [2.0]), (ad.copysign, ([1.0], [-2.0]), [-1.0]),
+    (ad.heaviside, ([0.0], [0.5]), [0.5]), (ad.relu6, ([7, 1],), [6.0, 1.0]),
+    (ad.gammaln, ([1, 2],), [0.0, 0.0]), (ad.ldexp, ([1.0], [3]), [8.0])])
+def test_lists_are_arrays(f, args, expected):
+    np.testing.assert_allclose(f(*args), expected, atol=1e-15)
+    x = ad.tensor(args[0], requires_grad=True) if type(args[0][0]) is float else None
+    if x is not None:
+        np.testing.assert_allclose(f(x, *args[1:]).detach().numpy(), expected, atol=1e-15)
+
+
 # ---- sinc
 
 def sinc_series(x, order):

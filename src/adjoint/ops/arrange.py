@@ -543,7 +543,8 @@ def diagflat(x: Any, k: int = 0) -> Any:
 def _triangle(name: str, x: Any, k: int, lower: bool) -> Any:
     x = deep(name, x, 1)
     rows, columns = (x.shape * 2)[-2:] if len(x.shape) == 1 else x.shape[-2:]
-    kept = np.tri(rows, columns, whole(name, k, "k") if lower else whole(name, k, "k") - 1, dtype=bool)
+    k = whole(name, k, "k")
+    kept = np.tri(rows, columns, k if lower else k - 1, dtype=bool)
     return where(kept if lower else ~kept, x, x.dtype.type(0))
 
 

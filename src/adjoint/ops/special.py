@@ -19,7 +19,7 @@ from adjoint.core.symbol import trace
 from adjoint.errors import ArgumentError, DTypeError
 
 from . import loops
-from .arithmetic import annihilate, astype, floor_divide, reciprocal, remainder, sign
+from .arithmetic import annihilate, astype, floor_divide, negative, reciprocal, remainder, sign
 from .cases import Case, Cases, array_cases, draw, elementwise_cases, layouts
 from .declare import (
     APPLY,
@@ -166,7 +166,7 @@ xlog1py = _times_log(
 
 
 def _logit_value(x: Any) -> Any:
-    return log(real_only("logit", x)) - log1p(-x)
+    return log(real_only("logit", x)) - log1p(negative(x))
 
 
 logit = elementwise(
