@@ -130,8 +130,8 @@ def test_lists_of_tracked_values_and_names_of_scipy():
     assert abs(ad.grad(scipy_special.expit)(0.0) - 0.25) < 1e-15
     assert np.round(x).tolist() == ad.round(x).tolist() == [1.0, 2.0]
     assert ad.round(np.array([1.26]), 1)[0] == 1.3
-    with pytest.raises(ad.errors.UnsupportedError, match=r"np\.linalg\.norm has no row"):
-        np.linalg.norm(x)
+    with pytest.raises(ad.errors.UnsupportedError, match=r"np\.roots has no row"):
+        np.roots(x)
 
 
 def test_relu_discards_an_infinite_tangent_as_it_discards_a_cotangent():

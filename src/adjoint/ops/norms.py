@@ -81,8 +81,8 @@ def _euclid_vjp(dy: Any, y: Any, x: Any, needs: Any, axis: Any, keepdims: bool) 
 
 
 _euclid = general(
-    "linalg._euclid", _euclid_impl, aval=_euclid_known, jvp=_euclid_jvp, vjp=_euclid_vjp, arity=1,
-    batch=batched("linalg._euclid"), lower=by_call(_euclid_impl, _euclid_known),
+    "linalg.norm", _euclid_impl, aval=_euclid_known, jvp=_euclid_jvp, vjp=_euclid_vjp, arity=1,
+    batch=batched("linalg.norm"), lower=by_call(_euclid_impl, _euclid_known),
     kink=lambda x, axis, keepdims: _euclid_impl(x, axis, keepdims) == 0, keeps=frozenset({0, "y"}),
     label=Label("norm({0})", r"\lVert {0} \rVert", (r"{0} / \lVert {0} \rVert",), "norm"),
     cases=array_cases(

@@ -124,7 +124,7 @@ def _check_unsplit(x: Any, w: Any) -> None:
 
 def _check_phase(x: Any, w: Any) -> None:
     """The diagonal of V^H Vbar is real: else the result depends on the phase of a vector."""
-    loose = np.abs(np.diagonal(x, axis1=-2, axis2=-1).imag).max(initial=0.0)
+    loose = np.abs(np.imag(np.diagonal(x, axis1=-2, axis2=-1))).max(initial=0.0)
     if loose > GAUGE * (np.abs(x).max(initial=0.0) + np.finfo(w.dtype).tiny):
         raise MatrixError(
             "eigh/svd: the result depends on the phases of complex vectors, which are arbitrary, "
@@ -289,7 +289,7 @@ def _within_impl(x: Any, q: Any, w: Any) -> Any:
 def _implied(diagonal: Any, symmetric: Any, loose: float) -> Any:
     """The block with this diagonal that is c * symmetric + k * I, if the diagonal confirms it."""
     count = len(diagonal)
-    s = np.diagonal(symmetric).real
+    s = np.real(np.diagonal(symmetric))
     eye = np.eye(count)
     if np.abs(symmetric).max() <= loose:
         return eye * diagonal.mean() if np.ptp(diagonal) <= loose else None
