@@ -913,3 +913,55 @@ def test_a_list_of_gradients_from_a_backward_operation():
     engine.add_operation([x, w], x * w, [None, None], lambda dy, x, w: [dy * w, dy * x])
     engine.backward(np.ones(2))
     assert engine.gradient_buffer.get_param(x).tolist() == [3.0, 4.0]
+
+
+def test_users_functions_may_write_to_the_gradient_they_get():
+    def doubled(dy, x):
+        dy *= 2.0
+        return dy
+    engine, x, w = Autograd(), np.ones(2), np.ones(2)
+    a, b = x * 2.0, w * 2.0
+    engine.add_operation([x], a, [None], doubled)
+    engine.add_operation([w], b, [None], doubled)
+    engine.add_operation([a, b], a + b, [None, None], lambda dy, a, b: (dy, dy))
+    engine.backward(np.ones(2))
+    for each in (x, w):
+        assert engine.gradient_buffer.get_param(each).tolist() == [2.0, 2.0]
+
+    class Doubled(AutogradValue):
+        def func(self, a):
+            return 2.0 * a
+
+        def vjp(self, grad, a):
+            grad *= 2.0
+            return grad
+    u, v = AutogradValue(np.ones(2)), AutogradValue(np.ones(2))
+    y, z = Doubled(u), Doubled(v)
+    (y + z).backward(np.ones(2))
+    assert [n.grad.tolist() for n in (u, v, y, z)] == [[2.0, 2.0]] * 2 + [[1.0, 1.0]] * 2
+
+
+def test_a_backward_operation_cannot_write_to_what_the_graph_holds():
+    def wrong(dy, x):
+        x *= 0.0
+        return dy
+    engine, x = Autograd(), np.ones(2)
+    engine.add_operation([x], x * 1.0, [None], wrong)
+    with pytest.raises(ValueError, match="read-only"):
+        engine.backward(np.ones(2))
+
+
+def test_the_operation_list_leaves_no_cycles():
+    gc.collect()
+    gc.disable()
+    try:
+        engine, x, dx = Autograd(), np.ones(2), np.zeros(2)
+        y = np.exp(x)
+        engine.add_operation([x], y, [dx], exp_backward)
+        engine.add_operation([y, x], y * x, [None, None], mul_backward)
+        engine.backward(np.ones(2))
+        del engine
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    np.testing.assert_allclose(dx, np.exp(1.0))

@@ -59,7 +59,7 @@ def row_of(cls: type[Any]) -> Primitive:
 
     def vjp(dy: Any, y: Any, *xs_needs: Any, made: Any) -> tuple[Any, ...]:
         made.grad = made.grad + plain(dy)
-        return parts_of(made, plain(dy), xs_needs[-1])
+        return parts_of(made, plain(own(dy)), xs_needs[-1])
     return Primitive(name, impl, jvp=jvp, vjp=vjp, keeps=frozenset({"x", "y"}),
                      elementwise=getattr(cls, "vjp", None) is AutogradValue.vjp,
                      label=Label(f"{name}({{0}}, ...)"))
@@ -106,6 +106,11 @@ def parts_of(made: AutogradValue, dy: Any, needs: Sequence[bool]) -> tuple[Any, 
             part = np.full(source.aval.shape, part)  # a partial that is the same for every element
         out.append(part)
     return tuple(out)
+
+
+def own(dy: Any) -> Any:
+    """A cotangent that a user's function may write to: two paths can share the sweep's own."""
+    return dy.copy() if isinstance(dy, ndarray) else dy
 
 
 def plain(x: Any) -> Any:

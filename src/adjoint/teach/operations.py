@@ -14,7 +14,7 @@ from adjoint.core.node import NO_PARAMS, Node, leaf, node, private
 from adjoint.core.primitive import PUBLIC, REGISTRY, Label, Primitive
 from adjoint.errors import ArgumentError, GraphError, RuleError, ShapeError
 
-from .classes import known_of, swept
+from .classes import known_of, own, swept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,8 +128,8 @@ class Autograd:
                                     "object")
         operation = Operation(inputs, output, gradients_to_update, backward_operation)
         sources = tuple(self.source(x) for x in inputs)
-        operation.node = node(self.row(operation), sources, NO_PARAMS, private(output),
-                              known_of(output))
+        row = row_of(operation, sources, self.gradient_buffer)
+        operation.node = node(row, sources, NO_PARAMS, private(output), known_of(output))
         self.operation_list.append(operation)
         self.nodes[id(output)] = operation.node
 
@@ -140,40 +140,6 @@ class Autograd:
             made = self.nodes[id(x)] = leaf(private(x), lambda: x)
             made.aval = known_of(x)
         return self.nodes[id(x)]
-
-    def row(self, operation: Operation) -> Primitive:
-        """The one-off row of an operation: its vjp calls the backward operation."""
-        name = name_of(operation.backward_operation)
-
-        def impl(*xs: Any) -> Any:
-            raise GraphError(f"{name}: only the way back of this operation is known")
-
-        def vjp(dy: Any, y: Any, *xs_needs: Any) -> tuple[Any, ...]:
-            if self.gradient_buffer.is_in_memory(operation.output):
-                self.gradient_buffer.update_param(operation.output, dy)
-            found = operation.backward_operation(dy, *xs_needs[:-1])
-            found = tuple(found) if isinstance(found, (tuple, list)) else (found,)
-            if len(found) != len(operation.inputs):
-                raise RuleError(f"{name} returned {len(found)} gradients for "
-                                f"{len(operation.inputs)} inputs; return one for each, None where "
-                                "there is none")
-            return tuple([self.placed(name, *each) for each in zip(
-                found, operation.inputs, operation.gradients_to_update, strict=True)])
-        return Primitive(name, impl, vjp=vjp, keeps=frozenset({"x"}),
-                         label=Label(f"{name}({{0}}, ...)"))
-
-    def placed(self, name: str, dx: Any, x: Any, target: Any) -> Any:
-        """Add ``dx`` to ``target``, if there is one; else, or if ``x`` was computed, sweep on."""
-        if dx is None:
-            return None
-        dx = np.asarray(dx)[()]
-        if dx.shape != np.shape(x):
-            raise ShapeError(f"{name}: a gradient of shape {dx.shape} for an input of shape "
-                             f"{np.shape(x)}; undo broadcasting with ad.unbroadcast(grad, shape)")
-        if target is None:
-            return dx
-        target += dx
-        return dx if self.nodes[id(x)].inputs else None
 
     def backward(self, divergence: Any) -> None:
         """Go through the list in reverse; ``divergence`` is the gradient of the last output.
@@ -195,6 +161,54 @@ class Autograd:
         self.gradient_buffer.clear()
         self.operation_list.clear()
         self.nodes.clear()
+
+
+def row_of(operation: Operation, sources: Sequence[Node], buffer: MemoryBuffer) -> Primitive:
+    """The one-off row of an operation: its vjp calls the backward operation.
+
+    It holds neither the engine nor the operation, which hold it: that would be a cycle.
+    """
+    backward_operation, output = operation.backward_operation, operation.output
+    name = name_of(backward_operation)
+    places = [(x, target, bool(source.inputs)) for x, target, source in zip(
+        operation.inputs, operation.gradients_to_update, sources, strict=True)]
+
+    def impl(*xs: Any) -> Any:
+        raise GraphError(f"{name}: only the way back of this operation is known")
+
+    def vjp(dy: Any, y: Any, *xs_needs: Any) -> tuple[Any, ...]:
+        if buffer.is_in_memory(output):
+            buffer.update_param(output, dy)
+        found = backward_operation(own(dy), *map(guarded, xs_needs[:-1]))
+        found = tuple(found) if isinstance(found, (tuple, list)) else (found,)
+        if len(found) != len(places):
+            raise RuleError(f"{name} returned {len(found)} gradients for {len(places)} inputs; "
+                            "return one for each, None where there is none")
+        return tuple([placed(name, dx, *place) for dx, place in zip(found, places, strict=True)])
+    return Primitive(name, impl, vjp=vjp, keeps=frozenset({"x"}),
+                     label=Label(f"{name}({{0}}, ...)"))
+
+
+def placed(name: str, dx: Any, x: Any, target: Any, computed: bool) -> Any:
+    """Add ``dx`` to ``target``, if there is one; else, or if ``x`` was computed, sweep on."""
+    if dx is None:
+        return None
+    dx = np.asarray(dx)[()]
+    if dx.shape != np.shape(x):
+        raise ShapeError(f"{name}: a gradient of shape {dx.shape} for an input of shape "
+                         f"{np.shape(x)}; undo broadcasting with ad.unbroadcast(grad, shape)")
+    if target is None:
+        return dx
+    target += dx
+    return dx if computed else None
+
+
+def guarded(x: Any) -> Any:
+    """A view of what the graph holds that a backward operation cannot write to."""
+    if isinstance(x, np.ndarray):
+        x = x.view()
+        x.flags.writeable = False
+    return x
 
 
 def described(x: Any) -> str:
