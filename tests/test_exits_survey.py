@@ -17,6 +17,7 @@ from adjoint.core.primitive import NUMPY
 
 sys.path.insert(0, str(Path(__file__).parent / "exits"))
 import catalogue
+import extras
 import page
 import survey
 from catalogue import Call, S, V, W
@@ -35,7 +36,7 @@ def test_every_callable_was_called_or_has_a_reason(space):
 
 
 def test_enough_was_called():
-    rows = [row for space in survey.SPACES for row in survey.survey(space)]
+    rows = [row for space in catalogue.SPACES for row in survey.survey(space)]
     called = [row for row in rows if row.findings]
     probes = [f for row in called for f in row.findings]
     assert len(called) > 700
@@ -91,10 +92,17 @@ def calls_of(name):
     return catalogue.found_calls(name, getattr(catalogue.SPACES[space], short))
 
 
-UNCOMPARED = {"np.kaiser": "an outline, not a line"}
+UNCOMPARED = {  # what speaks of more than the arguments
+    "np.arange", "np.asarray", "np.asanyarray", "np.ascontiguousarray", "np.asfortranarray",
+    "np.require", "np.asarray_chkfinite", "np.matrix", "np.asmatrix", "np.poly1d", "np.roots",
+    "np.trim_zeros", "np.ndenumerate", "np.nditer", "scipy.linalg.cho_solve",
+    "scipy.linalg.lu_solve", "scipy.linalg.solve_circulant", "scipy.linalg.solve_toeplitz",
+    "scipy.linalg.polar", "scipy.linalg.sqrtm"}
+RUN = sorted(n for n in instead.INSTEAD.keys() - UNCOMPARED if not n.startswith("rng."))
+DRAWN = sorted(n for n in instead.INSTEAD if n.startswith("rng."))
 
 
-@pytest.mark.parametrize("name", sorted(instead.INSTEAD.keys() - UNCOMPARED.keys()))
+@pytest.mark.parametrize("name", RUN)
 def test_the_line_to_write_gives_what_the_function_gives(name):
     line = instead.INSTEAD[name].removeprefix("x = ")
     compared = 0
@@ -104,13 +112,45 @@ def test_the_line_to_write_gives_what_the_function_gives(name):
         args = catalogue.fresh(call.args)
         try:
             got = eval(line, tracked)
-        except (NameError, ad.errors.ShapeError, ad.errors.IndexingError):  # a line for another way to call it
+        except (NameError, ad.errors.AdjointError):  # a line for another way to call it
             continue
-        wanted = call.function(*args, **call.kwargs)
+        with survey.quiet():
+            wanted = call.function(*args, **call.kwargs)
         wanted = args[0] if wanted is None else wanted
-        constant = "item()" in line or "isclose" in line
+        constant = any(word in line for word in ("item()", "detach()", "isclose"))
         compared += survey.same(got, wanted) and (survey.flows(got) or constant)
     assert compared, f"{name}: {line} agrees with no call of the survey"
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_line_for_a_draw_gives_the_same_numbers(name):
+    letters = {"x", "z"} if "z" in instead.INSTEAD[name] else {"x"}
+    call = next(c for c in extras.draws() if c.name == name and len(c.args) == len(letters))
+    env = {k: watched(v) for k, v in env_of(call).items()} | {"rng": np.random.default_rng(1)}
+    got, wanted = eval(instead.INSTEAD[name], env), catalogue.evaluate(call)
+    assert survey.flows(got)
+    if name not in ("rng.multivariate_normal", "rng.permutation"):  # the same distribution
+        np.testing.assert_allclose(got.detach().numpy(), wanted, rtol=1e-12)
+
+
+RETURNED = {"a.flat = t", "a.real = t"}
+ELEMENTWISE = sorted(n for n, line in extras.LINES.items() if line.startswith(("a = ", "np.")) and
+                     n.startswith("a") and n not in RETURNED)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_the_line_for_a_write_into_an_array_gives_the_same(name):
+    compared = 0
+    for call in extras.array_methods():
+        if call.name == name and call.args[0].ndim < 2:
+            t = watched(call.args[0])
+            env = {"a": V.copy(), "t": t, "ad": ad, "np": np, "mask": catalogue.MASK}
+            if "matmul" in name:
+                continue
+            got = eval(extras.LINES[name].removeprefix("a = "), env)
+            assert survey.same(got, catalogue.evaluate(call)), name
+            compared += 1
+    assert compared or "matmul" in name
 
 
 # ---- the survey can fail
@@ -153,17 +193,27 @@ def test_an_error_without_a_line_is_a_fault(monkeypatch):
     assert "does not say what to write" in faults_of("sin", np.sin, V)
 
 
+@pytest.mark.xfail(strict=True, reason="the rule of pinv takes the whole matrix for the kept part")
+@pytest.mark.parametrize("name, args", [("pinv", (catalogue.M,)),
+                                        ("lstsq", (catalogue.TALL, catalogue.V))])
+def test_a_cut_off_that_drops_large_singular_values(name, args):
+    row = survey.Row("np.linalg", name, "", [], [])
+    survey.add_findings(row, [Call(f"np.linalg.{name}", getattr(np.linalg, name), args,
+                                   {"rcond": 0.61})])
+    assert row.faults == []
+
+
 # ---- the page
 
 def test_the_page_is_current():
     written = page.TARGET.read_text()
-    if f"NumPy {np.__version__}," not in written or f"SciPy {scipy.__version__} " not in written:
+    if f"NumPy {np.__version__}, SciPy {scipy.__version__}, " not in written:
         pytest.skip("docs/exits.md is of other versions of NumPy and SciPy")
     assert written == page.render(), "run: python tests/exits/survey.py"
 
 
 def test_listed_constants_are_constants():
-    rows = {row.key: row for space in survey.SPACES for row in survey.survey(space)}
+    rows = {row.key: row for space in catalogue.SPACES for row in survey.survey(space)}
     for function in exits.CONSTANTS:
         module = function.__module__.replace("numpy", "np")
         key = f"{module}.{function.__name__}"

@@ -30,7 +30,6 @@ INSTEAD: dict[str, str] = {
     "np.linspace": "x + (z - x) * np.linspace(0, 1, n)",
     "np.logspace": "10 ** (x + (z - x) * np.linspace(0, 1, n))",
     "np.geomspace": "x * (z / x) ** np.linspace(0, 1, n)",
-    "np.kaiser": "np.stack([f(x) for f in ...]) of functions that ad has",
     "np.ldexp": "x * 2.0 ** n", "np.modf": "(x - ad.trunc(x), ad.trunc(x))",
     "np.divmod": "(x // z, x % z)", "np.vecdot": "ad.sum(x * z, axis=-1)",
     "np.place": "x = ad.setitem(x, mask, z[:mask.sum()])",
@@ -45,6 +44,21 @@ INSTEAD: dict[str, str] = {
     "np.linalg.outer": "np.outer(x, z)", "np.linalg.matmul": "x @ z",
     "np.linalg.tensordot": "np.tensordot(x, z)", "np.linalg.trace": "np.trace(x)",
     "np.linalg.vecdot": "ad.sum(x * z, axis=-1)",
+    "np.linalg.cross": "np.cross(x, z)", "np.linalg.diagonal": "np.diagonal(x)",
+    "np.asarray": "x itself, or ad.array(xs)", "np.asanyarray": "x itself, or ad.array(xs)",
+    "np.ascontiguousarray": "x itself", "np.asfortranarray": "x itself", "np.copy": "x.clone()",
+    "np.require": "x itself", "np.asarray_chkfinite": "x itself", "np.fromiter": "ad.array(xs)",
+    "np.matrix": "x itself, and @ for the product", "np.asmatrix": "x itself, and @",
+    "np.arange": "x + z * ad.arange(n)",
+    "np.row_stack": "np.vstack(xs)", "np.nextafter": "np.nextafter(x.detach(), z.detach())",
+    "np.spacing": "np.spacing(x.detach())", "np.sort_complex": "np.sort(x).astype(complex)",
+    "np.polyint": "np.append(x / np.arange(x.size, 0, -1), 0.0)",
+    "np.poly1d": "lambda s: sum(c * s ** k for k, c in enumerate(x[::-1]))",
+    "np.polymul": "sum(np.pad(c * z, (k, x.size - 1 - k)) for k, c in enumerate(x))",
+    "np.polyfit": "np.linalg.lstsq(np.vander(x, n + 1), z)[0]",
+    "np.roots": "np.linalg.eigvals(companion matrix of x)",
+    "np.trim_zeros": "x[first:last]", "np.ndenumerate": "((k, x[k]) for k in np.ndindex(x.shape))",
+    "np.nditer": "x.ravel()",
     # math
     "math.degrees": "x * (180 / np.pi)", "math.radians": "x * (np.pi / 180)",
     "math.dist": "ad.sqrt(ad.sum((x - z) ** 2))", "math.ldexp": "x * 2.0 ** n",
@@ -53,6 +67,9 @@ INSTEAD: dict[str, str] = {
     "math.isclose": "np.isclose(x, z, rtol=1e-9, atol=0.0)",
     "math.nextafter": "math.nextafter(x.item(), z.item())", "math.ulp": "math.ulp(x.item())",
     "math.frexp": "math.frexp(x.item())",
+    "cmath.phase": "ad.arctan2(np.imag(x), np.real(x))",
+    "cmath.polar": "(ad.abs(x), ad.arctan2(np.imag(x), np.real(x)))",
+    "cmath.rect": "x * ad.exp(1j * z)", "cmath.isclose": "np.isclose(x, z, rtol=1e-9, atol=0.0)",
     # scipy.special
     "scipy.special.beta": "ad.exp(ad.gammaln(x) + ad.gammaln(z) - ad.gammaln(x + z))",
     "scipy.special.betaln": "ad.gammaln(x) + ad.gammaln(z) - ad.gammaln(x + z)",
@@ -81,21 +98,51 @@ INSTEAD: dict[str, str] = {
     "scipy.special.pseudo_huber": "x ** 2 * (ad.sqrt(1 + (z / x) ** 2) - 1)",
     "scipy.special.softmax": "ad.softmax(x)", "scipy.special.log_softmax": "ad.log_softmax(x)",
     # scipy.linalg
+    "scipy.linalg.cho_solve": "np.linalg.solve(a, z), with a itself for its factor",
+    "scipy.linalg.lu_solve": "np.linalg.solve(a, z), with a itself for its factors",
+    "scipy.linalg.solve_triangular": "np.linalg.solve(x, z)",
+    "scipy.linalg.solve_circulant": "np.linalg.solve(the circulant of x, z)",
+    "scipy.linalg.solve_toeplitz": "np.linalg.solve(the Toeplitz matrix of x, z)",
+    "scipy.linalg.khatri_rao": "(x[:, None] * z).reshape(-1, x.shape[1])",
+    "scipy.linalg.polar": "u @ vh, (vh.T * s) @ vh with u, s, vh = np.linalg.svd(x)",
+    "scipy.linalg.sqrtm": "(v * l ** 0.5) @ v.T with l, v = np.linalg.eigh(x), for symmetric x",
+    # random draws: the same numbers from the same generator
+    "rng.normal": "x + z * rng.standard_normal()", "rng.uniform": "x + (z - x) * rng.random()",
+    "rng.exponential": "x * rng.standard_exponential()", "rng.rayleigh": "x * rng.rayleigh()",
+    "rng.laplace": "x + z * rng.laplace()", "rng.gumbel": "x + z * rng.gumbel()",
+    "rng.logistic": "x + z * rng.logistic()",
+    "rng.lognormal": "ad.exp(x + z * rng.standard_normal())",
+    "rng.weibull": "rng.standard_exponential() ** (1 / x)",
+    "rng.pareto": "ad.expm1(rng.standard_exponential() / x)",
+    "rng.permutation": "x[rng.permutation(x.size)]",
+    "rng.multivariate_normal": "x + np.linalg.cholesky(z) @ rng.standard_normal(x.size)",
     "scipy.linalg.circulant": "x[(np.arange(x.size)[:, None] - np.arange(x.size)) % x.size]",
     "scipy.linalg.toeplitz": "x[abs(np.arange(x.size)[:, None] - np.arange(x.size))]",
 }
+
+METHODS = {  # of ufuncs, along one axis
+    "outer": "f(x[:, None], z)", "at": "x = ad.setitem(x, xs, f(x[xs]))",
+    "reduceat": "np.stack([f.reduce(part) for part in np.split(x, xs[1:])])",
+    "accumulate": "functools.reduce over x[k], joined by np.stack",
+    "reduce": "functools.reduce(f, x)"}
+MODULES = ("np", "np.linalg", "np.fft", "math", "cmath", "scipy.linalg", "scipy.special", "rng",
+           "np.random")
 
 
 def line_for(name: str) -> str:
     """The line to write instead of a function, or "" if none is known."""
     space, _, short = name.rpartition(".")
+    if space == "scipy.linalg" and f"linalg.{short}" in PUBLIC:
+        return f"ad.linalg.{short}(...)"
     if name in INSTEAD:
         return INSTEAD[name]
+    if short in METHODS and space not in MODULES:
+        return METHODS[short].replace("f(", f"{space}(")
     ours = ALGEBRA.get(short, short)
-    if ours in PUBLIC and not (ours == "round" or space.startswith("np.ma")):
+    if ours in PUBLIC and ours != "round" and space in MODULES[:-2]:
         return f"ad.{ours}(...)"
     known = [key for key in NUMPY if getattr(key, "__name__", "") == short]
-    if known and space != "np":
+    if known and space in MODULES[1:-2]:
         module = known[0].__module__ or "numpy"
         return f"{module.replace('numpy', 'np')}.{short}(...)"
     return ""

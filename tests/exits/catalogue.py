@@ -6,6 +6,7 @@ what takes no number at all in `REASONS`, with why.
 
 from __future__ import annotations
 
+import cmath
 import contextlib
 import inspect
 import io
@@ -21,7 +22,7 @@ import scipy.linalg
 import scipy.special
 
 SPACES: dict[str, Any] = {
-    "np": np, "np.linalg": np.linalg, "np.fft": np.fft, "math": math,
+    "np": np, "np.linalg": np.linalg, "np.fft": np.fft, "math": math, "cmath": cmath,
     "scipy.linalg": scipy.linalg, "scipy.special": scipy.special}
 
 S, R, Q, P = (np.array(v) for v in (0.61, 0.34, 0.77, 0.46))
@@ -31,6 +32,7 @@ M = np.array([[2.3, 0.4, 0.7], [0.6, 1.9, 0.2], [0.3, 0.5, 3.1]])
 N = np.array([[1.2, 0.3, 0.8], [0.11, 1.7, 0.5], [0.85, 0.2, 2.6]])
 SPD = (M + M.T) / 2
 TALL = np.array([[1.1, 0.2], [0.4, 1.6], [0.7, 0.3]])
+TINY = np.array(1e-9)
 CUBE = np.linspace(0.11, 1.93, 8).reshape(2, 2, 2) ** 1.3
 MASK = np.array([True, False, True])
 TRIANGLE = np.tril(M)
@@ -267,11 +269,13 @@ SPECIAL: dict[str, list[tuple[Any, ...]]] = {  # (args) or (args..., {kwargs})
     "np.ldexp": [(V, 2)],
     "np.shares_memory": [(V, W)], "np.may_share_memory": [(V, W)], "np.unstack": [(M,)],
     "np.linalg.cholesky": [(SPD,)], "np.linalg.eigh": [(SPD,)], "np.linalg.eigvalsh": [(SPD,)],
-    "np.linalg.lstsq": [(TALL, V), (TALL, M)], "np.linalg.matrix_power": [(M, 2), (M, -1)],
+    "np.linalg.lstsq": [
+        (TALL, V), (TALL, M), (TALL, V, {"rcond": TINY})],
+    "np.linalg.matrix_power": [(M, 2), (M, -1)],
     "np.linalg.multi_dot": [([M, N, V],), ([V, M, N, W],)], "np.linalg.norm": [
         (V,), (M,), (V, 1), (M, "nuc"), (M, 2), (M, None, 0)],
     "np.linalg.qr": [(M,), (TALL,)], "np.linalg.svd": [(M,), (TALL,)],
-    "np.linalg.solve": [(M, V), (M, N)], "np.linalg.pinv": [(M,), (TALL,)],
+    "np.linalg.solve": [(M, V), (M, N)], "np.linalg.pinv": [(M,), (TALL,), (M, {"rcond": TINY})],
     "np.linalg.tensorinv": [(M, 1)], "np.linalg.tensorsolve": [(M, V)],
     "np.linalg.inv": [(M,), (np.stack([M, N]),)], "np.linalg.det": [(M,), ([[S, R], [Q, P]],)],
     "np.fft.fftfreq": [(4, S)], "np.fft.rfftfreq": [(4, S)], "np.fft.fft": [(SIX,), (SIX, 8)],
@@ -371,7 +375,8 @@ def found_calls(key: str, function: Any) -> list[Call]:
             found.append(next((c for c in working if is_finite(c)), working[0]))
     if not found and key not in SPECIAL:  # orders and counts among the arguments
         found = [c for c in (call_of(key, function, args) for args in COUNTED) if works(c)][:2]
-    return found + [c for base in found[:1] for c in with_options(base)]
+    special = found and any(TINY is v for c in found for v in c.kwargs.values())
+    return found + [c for base in found[:not special] for c in with_options(base)]
 
 
 def call_of(key: str, function: Any, args: tuple[Any, ...]) -> Call:
@@ -444,7 +449,7 @@ NO_NUMBER = {
     "edge_order", "k", "max_ev", "select_range", "type", "permute", "scale", "workers",
     "blocksize", "disp", "variable", "ldict", "gdict", "deg", "separate", "equal_nan",
     "assume_unique", "return_inverse", "return_counts", "precision", "suppress_small",
-    "max_line_width", "array"}
+    "max_line_width"}
 
 
 def with_options(base: Call) -> Iterator[Call]:

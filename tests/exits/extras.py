@@ -148,7 +148,8 @@ DRAWS: dict[str, list[tuple[Any, ...]]] = {
     "randint": [(np.array(1.0), S + 9)], "random_integers": [(np.array(1.0), S + 9)]}
 NOT_DRAWS = {"bytes", "seed", "get_state", "set_state", "bit_generator", "spawn", "rand", "randn",
              "random", "random_sample", "ranf", "sample", "standard_normal", "standard_exponential",
-             "standard_cauchy", "hypergeometric", "multivariate_hypergeometric", "tomaxint"}
+             "standard_cauchy", "power", "hypergeometric", "multivariate_hypergeometric",
+             "tomaxint"}
 
 
 def draws() -> Iterator[Call]:
@@ -245,4 +246,36 @@ SECTIONS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], set[str]]] = {
     "np.poly1d(c)(t)": (np.poly1d([1.0, 2.0, 3.0]), (V,), {GRADIENT, ERROR}),
     "str.join": (lambda x: ",".join(f"{float(v) if isinstance(v, np.ndarray) else v.item():.2f}"
                                     for v in x), (V,), {CONSTANT}),
+}
+
+LINES: dict[str, str] = {  # what to write instead, where the call has no function of its own
+    "a[0] = t": "a = ad.setitem(a, 0, t)", "a[:] = t": "a = ad.setitem(a, slice(None), t)",
+    "a[:] = [t, u]": "a = ad.setitem(a, slice(0, 2), ad.array([t, t]))",
+    "a[mask] = t": "a = ad.setitem(a, mask, t)", "a.fill(t)": "a = ad.full(a.shape, t)",
+    "a.put(i, t)": "a = ad.setitem(a, 0, t)", "a.flat = t": "a = np.reshape(t, a.shape)",
+    "a.flat[0] = t": "a = ad.setitem(a, 0, t)", "a.real = t": "a = t",
+    "a.dot(t)": "np.dot(a, t)", "a.clip(t, u)": "np.clip(a, t, 0.9)",
+    "a.searchsorted(t)": "np.searchsorted(a, t)",
+    "a.choose([t, u])": "np.choose([0, 1, 0], [t, t])",
+    "a.sum(initial=t)": "np.sum(a) + t", "a.max(initial=t)": "np.maximum(np.max(a), t)",
+    "a.compress(t)": "np.compress(t != 0, a)",
+    **{f"a {name} t": f"a = a {sign} t" for name, sign in (
+        ("iadd", "+"), ("isub", "-"), ("imul", "*"), ("itruediv", "/"), ("ipow", "**"),
+        ("imod", "%"), ("imatmul", "@"))},
+    "float(t)": "t.item()", "int(t)": "int(t.item())", "complex(t)": "t.astype(complex)",
+    "math.trunc(t)": "ad.trunc(t)", "math.floor(t)": "ad.floor(t)", "math.fsum([t, u])": "sum(ts)",
+    "'%f' % t": "f'{t:f}'", "'%d' % t": "f'{t:.0f}'", "range(t)": "range(int(t.item()))",
+    "[1, 2][t]": "[1, 2][int(t.item())]", "copy.copy(t)": "t.clone()",
+    "copy.deepcopy(t)": "t.clone()", "pickle.dumps(t)": "pickle.dumps(t.detach())",
+    "json.dumps(t)": "json.dumps(t.tolist())",
+    "fractions.Fraction(t)": "fractions.Fraction(t.item())",
+    "decimal.Decimal(t)": "decimal.Decimal(t.item())", "statistics.mean([t, u])": "ad.mean(ts)",
+    "statistics.fmean([t, u])": "ad.mean(ts)", "statistics.stdev([t, u])": "ad.std(ts, ddof=1)",
+    "np.vectorize(f)(t)": "f(t), or ad.vmap(f)(t)", "np.frompyfunc(f)(t)": "f(t), or ad.vmap(f)(t)",
+    "np.array([t, u], dtype=object)": "[t, u]", "np.fromiter([t, u])": "ad.array(ts)",
+    "np.r_[t, u]": "np.concatenate([t, u])", "np.c_[t, u]": "np.stack([t, u], axis=-1)",
+    "np.ma.array(t)": "np.where(mask, 0.0, t)",
+    "np.ma.masked_array * t": "np.where(mask, 0.0, a * t)",
+    "np.multiply(masked, t)": "np.where(mask, 0.0, a * t)",
+    "np.matrix * t": "np.asarray(m) @ t", "np.nditer([t, u])": "zip(t.ravel(), u.ravel())",
 }

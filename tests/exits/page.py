@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import scipy
 from catalogue import SPACES, parameter
-from survey import CONSTANT, ERROR, EXTRAS, GRADIENT, PYTHON, Row, survey
+from extras import LINES
+from survey import CONSTANT, DECIDING, ERROR, EXTRAS, GRADIENT, PYTHON, Row, survey
 
-from adjoint.instead import line_for
+from adjoint.instead import METHODS, line_for
 
 TARGET = Path(__file__).parents[2] / "docs" / "exits.md"
 HEAD = """# What NumPy, SciPy and Python do with a tracked value
@@ -19,9 +20,9 @@ HEAD = """# What NumPy, SciPy and Python do with a tracked value
 <!-- Written by `python tests/exits/survey.py`, which also tests every line; do not edit. -->
 
 A tracked value (a Tensor in a graph, or a value inside `ad.grad`, `ad.jvp`, `ad.vmap`) never leaves
-the graph silently. Every public callable of NumPy {numpy}, `math` and SciPy {scipy} was called with
-a tracked value in each position where it takes a number: as an array, as a list and a tuple of
-tracked values, as a keyword, under all of these transformations. One of three things happens:
+the graph silently. Every public callable of NumPy {numpy}, SciPy {scipy}, `math` and `cmath` was
+called with a tracked value in each position where it takes a number: as an array, as a list and a
+tuple of tracked values, as a keyword, under all of these transformations. One of three things happens:
 
 - the value is NumPy's and the **derivative is right** (compared with finite differences),
 - the result is a **constant** that is documented to be one: truth values, integers, shapes,
@@ -33,7 +34,7 @@ the integers, `mask` the booleans, `xs` a list, `f` a function. Where no line is
 function from others, or write an `ad.Function` with its derivative; `x.detach().numpy()` takes a
 value out of the graph on purpose.
 
-Three things to know:
+Four things to know:
 
 - NumPy hands us arrays, not lists: `np.sin([x, z])` of tracked values is an error that says
   `ad.array([x, z])`. Functions that join (`np.stack`, `np.concatenate`, ...) take lists.
@@ -41,6 +42,9 @@ Three things to know:
   and ours is its cause: the line to write stands above it in the traceback.
 - `np.array_equal` and `np.array_equiv` turn any error into False. Of lists of tracked values they
   compare the values; under `vmap`, where a list element has many values, they are False.
+- Python code that asks `isinstance(x, np.ndarray)` takes a tracked array for a number. In the
+  modules below nothing does so unnoticed; `np.polynomial.polynomial.polyvalfromroots(x, r)` does:
+  write `np.prod(x - r[:, None], axis=0)`.
 """
 
 
@@ -53,17 +57,20 @@ def render() -> str:
 
 def section(space: str) -> str:
     """One module, or one kind of call."""
+    if space.startswith("ufunc"):
+        return variants(space)
     rows = survey(space)
     by_outcome: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         by_outcome[verdict(row)].append(row.name)
     lines = [f"## {space}", ""]
-    for outcome, title in ((GRADIENT, "Right derivative"), (CONSTANT, "Constant"),
-                           (PYTHON, "Python's own TypeError")):
+    for outcome, title in ((GRADIENT, "Right derivative"), (CONSTANT, "Constant")):
         if by_outcome[outcome]:
             lines += [f"**{title}**: {listed(by_outcome[outcome])}.", ""]
     lines += partly([r for r in rows if verdict(r) == GRADIENT])
     lines += refused(space, by_outcome[ERROR])
+    if by_outcome[PYTHON]:
+        lines += ["With Python's own TypeError:", "", *refused(space, by_outcome[PYTHON])]
     reasons: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         if row.why_not:
@@ -73,13 +80,50 @@ def section(space: str) -> str:
     return "\n".join(lines)
 
 
+def variants(space: str) -> str:
+    """Methods and keywords of all ufuncs, by the method or the keyword."""
+    found: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for row in survey(space):
+        for f in row.findings:
+            if (f.mode, f.spelling) == ("tensor", "array"):
+                name, variant = split(row.name)
+                out = f.position == (1, "out")
+                tracked = "`out=t`" if out else "an operand"
+                found[variant, tracked, f.outcome].add(name)
+    lines = [f"## {space}", "", "| call | tracked | what happens | functions | write |",
+             "|---|---|---|---|---|"]
+    for (variant, tracked, outcome), functions in sorted(found.items()):
+        line = WRITE.get(variant, "") if outcome == ERROR else ""
+        shown = f"`{line}`" if line else ""
+        lines.append(f"| `{variant}` | {tracked} | {TITLES[outcome]} | {listed(sorted(functions))} "
+                     f"| {shown} |")
+    return "\n".join([*lines, ""])
+
+
+def split(name: str) -> tuple[str, str]:
+    """The function, and the way that it was called."""
+    if "(..." in name:
+        short, _, rest = name.partition("(...")
+        return short.removeprefix("np."), f"f(x{rest}"
+    _, short, method = name.split(".")
+    return short, f"f.{method}"
+
+
+TITLES = {GRADIENT: "right derivative", CONSTANT: "constant", ERROR: "error"}
+WRITE = {"f(x, out)": "y = f(x)", "f(x, dtype)": "f(x).astype(dtype)",
+         "f(x, out, where)": "np.where(mask, f(x), out)",
+         **{f"f.{method}": line for method, line in METHODS.items()}}
+
+
 def listed(found: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in found)
 
 
 def verdict(row: Row) -> str:
-    """What a callable does, in the best of its positions."""
-    seen = {f.outcome for f in row.findings if f.mode == "tensor" and f.spelling == "array"}
+    """What a callable does, in the best of its positions; tolerances count where all are."""
+    plain = [f for f in row.findings if f.mode == "tensor" and f.spelling == "array"]
+    seen = {f.outcome for f in plain if parameter(f.call, f.position) not in DECIDING} or {
+        f.outcome for f in plain}
     return next((o for o in (GRADIENT, CONSTANT, PYTHON, ERROR) if o in seen), "")
 
 
@@ -104,7 +148,9 @@ def place(finding: object) -> str:
 
 def refused(space: str, found: list[str]) -> list[str]:
     """The table of errors with lines to write, and the list of those without."""
-    table = {name: line_for(f"{space}.{name}" if space in SPACES else name) for name in found}
+    table = {name: LINES.get(name) or line_for(
+        f"{space}.{name}" if space in SPACES else name.replace("np.random", "rng"))
+        for name in found}
     known = {name: line for name, line in table.items() if line}
     rest = [name for name in found if name not in known]
     lines = ["| error from | write |", "|---|---|"] if known else []
