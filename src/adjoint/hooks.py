@@ -101,7 +101,7 @@ def step_aside(n: Node) -> None:
     for slot in Node.__slots__:
         setattr(before, slot, getattr(n, slot))
     n.__class__ = Node  # which has parameters of its own, other than `ops.flat.Step`
-    n.prim, n.inputs, n.params = HOOK, (before,), {"functions": {}}
+    n.prim, n.inputs, n.params, n.site = HOOK, (before,), {"functions": {}}, before.site
     n.index = before.index + 0.5
 
 
