@@ -111,6 +111,18 @@ def test_forward_mode_names_values_too():
     assert (found.phase, found.operation) == ("forward", "log")
 
 
+def test_linearize():
+    start = line_here()
+
+    def f(x):
+        return np.sqrt(x * 1.0)
+    _, push = ad.linearize(f, np.array([4.0, 0.0]))
+    found = raised(lambda: push(np.array([1.0, 2.0])))
+    assert (found.phase, found.operation, found.index) == ("tangent", "sqrt", (1,))
+    assert found.line == start + 3
+    assert found.operands == ("0.0, tangent 2.0",)
+
+
 def test_overflow_backward_of_several_paths():
     big = np.finfo(float).max
     found = first(lambda x: x * big + x * big, 0.0)

@@ -82,7 +82,7 @@ def written(text: str, operands: Sequence[str], y: str, params: dict[str, Any]) 
 
 
 def forward_finding(row: Primitive, args: Sequence[Any], operands: Sequence[list[Part]],
-                    there: Place, params: dict[str, Any], infinity: bool) -> tuple[Finding, Case]:
+                    there: Place, params: dict[str, Any], where: Any) -> tuple[Finding, Case]:
     """A value (or tangent) that this operation made wrong."""
     told = [described(x, held, there if row.elementwise else None)
             for x, held in zip(args, operands, strict=True)]
@@ -96,7 +96,7 @@ def forward_finding(row: Primitive, args: Sequence[Any], operands: Sequence[list
         happened = f"{there.part.label} {happened}"
     else:
         happened = f"{row.name}(...) {happened}"
-    file, line, source = located(site())
+    file, line, source = located(where)
     finding = Finding(phase, kind_of(y), row.name, file, line, source, there.at,
                       tuple(there.batch.values()), there.shape, tuple(texts), happened)
     return finding, Case(phase, xs, y, not any(map(any_bad, args)))

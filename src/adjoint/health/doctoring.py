@@ -30,7 +30,7 @@ from adjoint.transforms.trees import flatten, lift, unflatten
 from .describing import backward_finding, forward_finding, incoming
 from .parts import any_bad, bad, concrete, origin, parts, place
 from .remedies import consumers, remedy_for
-from .report import Report
+from .report import TANGENT, Report
 from .watching import Block, Looker
 from .ways import Derived, name_of, owner_of, printed, users_frames, variable_of, way
 
@@ -73,8 +73,7 @@ class Doctor(Looker):
                           self.infinity) & wrong
             if np.any(here):
                 there = place(part, here)
-                self.found(*forward_finding(row, args, operands, there, params, self.infinity),
-                           made)
+                self.found(*forward_finding(row, args, operands, there, params, site()), made)
                 break
             if not self.report.findings:
                 came = incoming(row, operands, self.infinity)
@@ -120,6 +119,17 @@ class Doctor(Looker):
                 self.names.clear()
             self.names[n.index] = variable_of(
                 lambda value: value is x, islice(users_frames(), 1))
+
+    def moved(self, n: Any, dxs: Sequence[Any], dy: Any) -> None:
+        """Look at a tangent that went through a recorded step."""
+        if not any_bad(dy, self.infinity) or any(map(any_bad, dxs)):
+            return
+        operands = [[*parts(i.value), *parts(dx, TANGENT)]
+                    for i, dx in zip(n.inputs, dxs, strict=True)]
+        part = next(p for p in parts(dy, TANGENT) if np.any(bad(p.array, self.infinity)))
+        there = place(part, bad(part.array, self.infinity))
+        self.found(*forward_finding(n.prim, [i.value for i in n.inputs], operands, there, n.params,
+                                    n.site), n)
 
     # ---- sweeps
 

@@ -36,6 +36,9 @@ class Looker:
     def truth(self, x: Any) -> None:
         """See that Python asks whether ``x`` is true."""
 
+    def moved(self, n: Any, dxs: Sequence[Any], dy: Any) -> None:
+        """See the tangents of a recorded step: `linearize` pushes them through its graph."""
+
     def sweep(self, seeds: Mapping[Any, Any], retain: bool, record: Any) -> dict[Any, Any]:
         """See one sweep; returns its result."""
         return sweep(seeds, retain, record)
@@ -66,6 +69,12 @@ class Watch:
         with aside():
             for looker in self.lookers:
                 looker.truth(x)
+
+    def moved(self, n: Any, dxs: Sequence[Any], dy: Any) -> None:
+        """A tangent went through the recorded step ``n``."""
+        with aside():
+            for looker in self.lookers:
+                looker.moved(n, dxs, dy)
 
     def sweep(self, seeds: Mapping[Any, Any], retain: bool, record: Any) -> dict[Any, Any]:
         """A sweep begins; who has something to see in it runs it."""

@@ -10,7 +10,7 @@ import numpy as np
 from adjoint import hooks
 from adjoint.core.box import Box, Level
 from adjoint.core.forward import Dual, dual, push, spread
-from adjoint.core.node import Leaf, aval_of, leaf, private
+from adjoint.core.node import MODES, Leaf, aval_of, leaf, private, switch
 from adjoint.core.reverse import order, tracked
 from adjoint.errors import ArgumentError, DTypeError, RuleError, ShapeError, UnusedInputError
 from adjoint.modes import sweep, tape
@@ -297,8 +297,10 @@ def moved(n: Any, found: dict[Any, Any]) -> Any:
     """The tangent of one step, from those of its inputs."""
     if n.prim.jvp is None:
         raise RuleError(f"{n.prim} has no jvp rule, so forward mode cannot pass it; use ad.vjp")
-    dy = push(n.prim, [found.get(i) for i in n.inputs], n.value,
-              [i.value for i in n.inputs], n.params)
+    dxs = [found.get(i) for i in n.inputs]
+    dy = push(n.prim, dxs, n.value, [i.value for i in n.inputs], n.params)
+    if switch.armed and (watch := MODES.get().watch) is not None:
+        watch.moved(n, dxs, dy)
     return None if dy is None else spread(dy, n.aval, n.prim)
 
 
