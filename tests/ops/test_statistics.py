@@ -372,6 +372,24 @@ def test_cumprod_is_exact_at_zeros(x):
         ad.jacobian(ad.grad(lambda x: np.cumprod(x).sum()), mode="reverse")(x), second)
 
 
+@pytest.mark.parametrize("bad", [inf, nan])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_zero_downstream_cancels_in_a_recurrence(place, bad):
+    """What is not used has no part in the gradient, whatever it is: in both modes."""
+    x = np.array([2.0, 3.0, 5.0])
+    x[place] = bad
+    for f in (np.cumprod, lambda x: ad.linear_recurrence(x, x),
+              lambda x: ad.linear_recurrence(x, x, reverse=True), np.cumsum, ad.cummax,
+              lambda x: np.convolve(x, x), np.std, np.cov, lambda x: np.quantile(x, [0.3])):
+        def unused(x, f=f):
+            return np.where(False, f(x), 0.0).sum()
+        np.testing.assert_array_equal(ad.grad(unused)(x), np.zeros(3))
+        np.testing.assert_array_equal(ad.grad(lambda x, u=unused: u(x) + x[0])(x), [1.0, 0.0, 0.0])
+        assert ad.jvp(unused, (x,), (np.ones(3),))[1] == 0.0
+    np.testing.assert_array_equal(ad.grad(lambda x: np.cumprod(x)[0])(x), [1.0, 0.0, 0.0])
+    assert [ad.jvp(lambda x: np.cumprod(x)[0], (x,), (e,))[1] for e in np.eye(3)] == [1.0, 0.0, 0.0]
+
+
 def test_cumulative_extremes_share_ties():
     """Each result is a maximum of what came before, and has its gradient."""
     x = np.array([1.0, 1.0, 0.0, 1.0, 3.0, 3.0, 2.0])

@@ -18,12 +18,12 @@ from adjoint.core.symbol import trace
 from adjoint.errors import ArgumentError, ShapeError
 
 from . import loops
-from .arithmetic import astype
+from .arithmetic import annihilate, astype
 from .cases import Case, Cases, array_cases, draw, integers, layouts
 from .declare import arrayed, check_axis, composed, function, general, linear, promoted, total
 from .reduce import _summed, sum
 from .select import equal, isnan, not_equal, where
-from .shape import _pad, broadcast_to, concatenate, ravel, reshape
+from .shape import _pad, broadcast_to, concatenate, ravel, reshape, stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -175,6 +175,18 @@ def _recurrence_vjp(dy: Any, y: Any, a: Any, b: Any, needs: Any, axis: int, reve
     return (back * shifted(y, axis, reverse) if needs[0] else None, back if needs[1] else None)
 
 
+def _recurrence_where_zero_wins(downstream: Any, a: Any, b: Any, axis: int, reverse: bool) -> Any:
+    """Step by step, each product with the factor downstream first: only where a NaN came out."""
+    n, y, parts = b.shape[axis], None, []
+    for k in reversed(range(n)) if reverse else range(n):
+        key = (*(slice(None),) * axis, k)
+        if y is not None:
+            y = annihilate(y, a[key]) if downstream[1] else annihilate(a[key], y)
+        y = b[key] if y is None else y + b[key]
+        parts.append(y)
+    return stack(parts[::-1] if reverse else parts, axis) if parts else b
+
+
 def _batch_recurrence(size: int, axes: Any, a: Any, b: Any, axis: int, reverse: bool) -> Any:
     a, b = (broadcast_to(x, (size, *x.shape)) if lead is None else x
             for x, lead in zip((a, b), axes, strict=True))
@@ -214,7 +226,7 @@ def _recurrence_cases(rng: np.random.Generator) -> Iterator[Case]:
 _recurrence = general(
     "linear_recurrence", _recurrence_impl, jvp=_recurrence_jvp, vjp=_recurrence_vjp,
     aval=lambda a, b, axis, reverse: aval(b.shape, promoted(a, b)), keeps=frozenset({0, "y"}),
-    batch=_batch_recurrence, lower=_lower_recurrence,
+    batch=_batch_recurrence, lower=_lower_recurrence, zero_wins=_recurrence_where_zero_wins,
     label=Label("linear_recurrence({0}, {1})", "{0}_i y_{{i-1}} + {1}_i",
                 ("y_{{i-1}}", "1"), "recurrence"),
     cases=Cases(_recurrence_cases, ALONG | {
