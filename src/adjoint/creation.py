@@ -47,8 +47,10 @@ EXAMPLES = {
 
 def _made(f: Any) -> Any:
     def make(*args: Any, requires_grad: bool = False, **kwargs: Any) -> Tensor:
-        y = f(*args, **kwargs)  # of tracked ends np.linspace gives a Box
-        y = y if isinstance(y, Box) else untracked(y)
+        value: Any = f(*args, **kwargs)
+        if isinstance(value, Box):  # np.linspace of tracked ends
+            return value  # pyright: ignore[reportReturnType]
+        y = untracked(value)
         return y.requires_grad_() if requires_grad else y
     name = make.__name__ = make.__qualname__ = f.__name__
     call, shown = EXAMPLES[name]

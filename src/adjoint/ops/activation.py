@@ -230,7 +230,7 @@ hardswish.__doc__ = """x times the hard sigmoid of x; the slope at -3 is -1/2, a
     Below it is flat, above it is x itself. Source: Howard et al. 2019, MobileNetV3.
 
     >>> ad.hardswish([-4.0, 1.0, 4.0])
-    array([-0.        ,  0.66666667,  4.        ])
+    array([0.        , 0.66666667, 4.        ])
     """
 
 

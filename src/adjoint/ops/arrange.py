@@ -505,7 +505,8 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, *, dim1: i
     x = deep("diagonal", x, 2)
     pair = (axis1 if dim1 is None else dim1, axis2 if dim2 is None else dim2)
     x = moveaxis(x, axes_once("diagonal", pair, len(x.shape)), (-2, -1))
-    return x[(..., *_band(*x.shape[-2:], whole("diagonal", offset, "offset")))]
+    rows, columns = x.shape[-2:]
+    return x[(..., *_band(rows, columns, whole("diagonal", offset, "offset")))]
 
 
 @function(np.diag)
