@@ -276,3 +276,10 @@ def test_adaptive_steps_of_complex_parameters_are_refused(method):
     (z.abs() ** 2).sum().backward()
     opt.step()
     assert z.tolist() == [0.5 + 0.5j]
+
+
+def test_a_state_of_another_form_is_refused():
+    opt = optim.SGD([ad.tensor(1.0, requires_grad=True)])
+    for wrong in ({}, {"weight": 1.0}):
+        with pytest.raises(ArgumentError, match="has the keys state and param_groups, this has"):
+            opt.load_state_dict(wrong)

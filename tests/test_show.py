@@ -193,3 +193,8 @@ def test_several_results_and_indices_are_spelled():
     texts = [step.text for step in read_of(
         lambda x: x[1:, ::2].sum() + x[..., None, 0].sum(), np.ones((3, 4)))[2].steps]
     assert "v1[1:, ::2]" in texts and "v1[..., None, 0]" in texts
+
+
+def test_a_partial_without_a_text_is_written_as_one():
+    _, _, trace = read_of(ad.checkpoint(lambda v: v * v), 3.0)
+    assert trace.contributions[-1].partial == "\u2202v2/\u2202v1"

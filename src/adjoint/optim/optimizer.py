@@ -140,8 +140,16 @@ class Optimizer:
                              for group in self.param_groups]}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Take the settings and state that `state_dict` gave, for parameters of the same shapes."""
-        groups, name = saved["param_groups"], type(self).__name__
+        """Take the settings and state that `state_dict` gave, for parameters of the same shapes.
+
+        Raises ArgumentError for another structure, ShapeError for other shapes; nothing is changed
+        then.
+        """
+        name = type(self).__name__
+        if not {"state", "param_groups"} <= saved.keys():
+            raise ArgumentError(f"load_state_dict of {name}: state_dict() has the keys state and "
+                                f"param_groups, this has {', '.join(map(str, saved)) or 'none'}")
+        groups = saved["param_groups"]
         sizes = [len(g["params"]) for g in self.param_groups]
         if [len(g["params"]) for g in groups] != sizes:
             raise ArgumentError(f"load_state_dict of {name}: the groups have {sizes} parameters "

@@ -175,7 +175,7 @@ def indexed(key: Any) -> str:
 def partial(n: Node, position: int, names: Mapping[Node, str]) -> str:
     """The partial derivative of a step by one argument, as plain text."""
     texts = n.prim.label.partials
-    if position < len(texts):
+    if position < len(texts) and texts[position]:
         return plain(written(n, texts[position], names))
     return f"\u2202{names[n]}/\u2202{names[n.inputs[position]]}"
 

@@ -47,8 +47,9 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, layout: st
     ``layout="array"`` has shape(result) + shape(argument). ``"numerator"`` is two-dimensional as on
     slides, a vector being a column: (1, D) for a scalar by a vector, (K, D) for a vector by a
     vector, (C, B) for a scalar by a (B, C) matrix; ``"denominator"`` is its transpose. ``mode`` is
-    "reverse" (a pass per result), "forward" (a pass per variable), or "auto", the shorter. Trees of
-    results hold trees of arguments. For complex arguments f is taken to be holomorphic, J = df/dz;
+    "reverse" (a pass per result), "forward" (a pass per variable), or "auto", the shorter: f runs
+    once to count its results, and once more if that is forward. Trees of results hold trees of
+    arguments. For complex arguments f is taken to be holomorphic, J = df/dz;
     a real result of them has the row df/dRe z - i df/dIm z, the conjugate of its gradient. Raises
     ShapeError where a layout has no place for the axes.
 
