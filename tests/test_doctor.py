@@ -416,6 +416,30 @@ def test_remedies_in_forward_mode(case):
     assert text in found.remedy
 
 
+BETTER = {
+    "norm": (np.linalg.norm, Z), "hypot": (np.hypot, 0.0, 0.0), "abs": (np.abs, 0.0),
+    "std": (np.std, np.ones(3)), "log_sigmoid": (ad.log_sigmoid, -1000.0),
+    "log_softmax": (lambda x: ad.log_softmax(x, 0)[0], BIG), "logsumexp": (ad.logsumexp, BIG),
+    "softplus": (ad.softplus, 1000.0), "logaddexp": (np.logaddexp, 1000.0, 0.0),
+    "expm1": (lambda x: np.log(np.expm1(x)), 1e-20), "slogdet": (
+        lambda a: np.linalg.slogdet(a)[1], np.diag([1e-200, 1e-200])),
+    "sum of logs": (lambda x: np.sum(np.log(x)), np.full(400, 0.1)),
+    "xlogy": (lambda x: ad.xlogy(x, x), 0.0), "sigmoid": (ad.sigmoid, -1000.0),
+    "softmax": (lambda x: ad.softmax(x, 0)[0], BIG), "sinc": (lambda x: np.sinc(x / np.pi), 0.0),
+    "safe log": (lambda x: np.where(x > 0, np.log(np.where(x > 0, x, 1.0)), 0.0), 0.0),
+    "safe divisor": (lambda x: np.where(x == 0, 1.0, np.expm1(x) / np.where(x == 0, 1.0, x)), 0.0),
+    "safe log1p": (lambda x: np.log1p(np.where(x > -1, x, 0.0)), -1.0),
+    "stop_gradient": (lambda x, z: x ** ad.stop_gradient(z), -2.0, 2.0),
+    "clip": (lambda x: np.arcsin(np.clip(x, -1 + 1e-12, 1 - 1e-12)), 1.0)}
+
+
+@pytest.mark.parametrize("name", BETTER)
+def test_what_the_remedies_say_is_finite(name):
+    report = ad.diagnose(*BETTER[name])
+    assert report, str(report)
+    assert report.finite
+
+
 def test_every_remedy_has_a_test():
     texts = [entry.text for entry in REMEDIES if "slogdet" not in entry.text]
     missing = [text for text in texts if not any(key in text for key in REMEDY)]
