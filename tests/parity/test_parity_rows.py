@@ -320,7 +320,8 @@ def disagreement(mine, other, dtype):
 def test_every_row_is_compared_or_has_a_reason():
     listed = set(TORCH) | set(WITHOUT)
     assert not set(TORCH) & set(WITHOUT)
-    assert set(rows()) == listed, set(rows()) ^ listed
+    own = {name for name in rows() if name.startswith("linalg.")}  # test_parity_linalg.py
+    assert set(rows()) - own == listed, (set(rows()) - own) ^ listed
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
