@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import adjoint as ad
+from adjoint.compiler.numpy_builder import run
 from adjoint.core.node import aval_of
+from adjoint.core.symbol import trace
 from adjoint.errors import (
     ArgumentError,
     EscapeError,
@@ -223,6 +225,19 @@ def test_batch_is_a_loop(case):
     xs = np.stack([x, x * 0.5, x + 0.25])
     got = ad.vmap(ad.grad(f))(xs)
     np.testing.assert_allclose(got, np.stack([ad.grad(f)(v) for v in xs]), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c not in BY_VALUE])
+def test_traced_and_lowered_is_eager(case):
+    f, x = weighted(case)
+
+    def both(x):
+        return f(x), ad.grad(f)(x)
+    graph, out = trace(both, aval_of(x))
+    graph.outputs = [y.node for y in out]
+    got = run(graph, x, *graph.closed)
+    for g, e in zip(got, both(x), strict=True):
+        np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("case", BY_VALUE)

@@ -275,6 +275,27 @@ def test_values_of_the_family(name):
     assert g[-1] in (0.0, 1.0, 1.0507009873554805)
 
 
+@pytest.mark.parametrize("name", FAMILY)
+def test_halves_stay_halves(name):
+    x = ad.tensor(np.array([-2.0, 0.75, 3.5], np.float16), requires_grad=True)
+    y = getattr(ad, name)(x)
+    y.sum().backward()
+    assert y.dtype == x.grad.dtype == np.float16
+    np.testing.assert_allclose(y.detach().numpy(), FAMILY[name](np.array([-2.0, 0.75, 3.5])),
+                               rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["relu6", "leaky_relu", "hardtanh", "hardsigmoid", "hardswish",
+                                  "softshrink", "hardshrink", "elu", "selu", "celu"])
+def test_infinities_pass_quietly(name):
+    x = np.array([-inf, inf])
+    with np.errstate(all="raise"):
+        y, pull = ad.vjp(getattr(ad, name), x)
+        (slope,) = pull(np.ones(2))
+    assert not np.isnan(y).any()
+    assert np.isfinite(slope).all()
+
+
 def test_gelu_by_tanh_is_near_gelu_and_its_tail_exact():
     x = np.linspace(-4, 4, 33)
     np.testing.assert_allclose(ad.gelu(x, "tanh"), ad.gelu(x), atol=2e-3)

@@ -219,7 +219,8 @@ hardsigmoid.__doc__ = """The sigmoid as three straight pieces, with slope 0 at -
     """
 hardswish = _activation(
     "hardswish",
-    lambda x: where(x < -3.0, x.dtype.type(0.0), x * (_clipped(x + 3.0, 0.0, 6.0) / 6.0)),
+    lambda x: where(x < -3.0, x.dtype.type(0.0),
+                    maximum(x, -3.0) * (_clipped(x + 3.0, 0.0, 6.0) / 6.0)),
     lambda x: _steps(x, 0.0, x / 3.0 + 0.5, 1.0, (-3.0, 3.0), closed=True),
     _label("hardswish", r"\frac{{{0}}}{{3}} + \frac{{1}}{{2}}"), at=(-3.0, 3.0),
     kink=_at(-3.0, 3.0))
@@ -343,13 +344,19 @@ tanhshrink.__doc__ = """x less its hyperbolic tangent.
     """
 
 
+def _distribution(x: Any) -> Any:
+    """Phi(x), exact in both tails; SciPy computes halves in float32."""
+    y = 0.5 * erfc(x * -sqrt(0.5))
+    return y if y.dtype == x.dtype else astype(y, x.dtype)
+
+
 def _gelu_value(x: Any) -> Any:
-    return x * (0.5 * erfc(x * -sqrt(0.5)))
+    return x * _distribution(x)
 
 
 def _gelu_slope(x: Any) -> Any:
     near = _clipped(x, -50.0, 50.0)  # the density beyond is 0, and x * x may overflow
-    return 0.5 * erfc(x * -sqrt(0.5)) + near * exp(near * near * -0.5) * (1.0 / sqrt(2.0 * pi))
+    return _distribution(x) + near * exp(near * near * -0.5) * (1.0 / sqrt(2.0 * pi))
 
 
 _gelu = _activation("gelu", _gelu_value, _gelu_slope,
