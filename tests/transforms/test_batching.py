@@ -8,7 +8,7 @@ import pytest
 import adjoint as ad
 from adjoint.core.box import bind, live
 from adjoint.core.primitive import Primitive
-from adjoint.errors import ArgumentError, ShapeError
+from adjoint.errors import ArgumentError, EscapeError, ShapeError
 
 X = np.arange(6.0).reshape(2, 3) + 1.0
 
@@ -144,3 +144,10 @@ def test_axes_and_results_that_are_none():
 def test_keyword_arguments_are_shared():
     z = np.array([1.0, 2.0, 3.0])
     assert ad.vmap(lambda x, z=None: x * z)(np.ones((2, 3)), z=z).tolist() == [z.tolist()] * 2
+
+
+def test_an_index_that_is_another_for_each_element():
+    table, at = np.array([1.0, 2.0, 4.0]), np.array([2, 0])
+    with pytest.raises(EscapeError, match=r"ad\.tensor\(a\)\[i\] to index an array"):
+        ad.vmap(lambda i: table[i])(at)
+    assert ad.vmap(lambda i: ad.tensor(table)[i])(at).tolist() == [4.0, 1.0]
