@@ -55,8 +55,8 @@ class Batch(Box):
         """Always an error: there are as many values as the batch is long."""
         raise EscapeError(
             f"this value ({self.aval}) stands for {length(self.value)} at once (vmap), so Python "
-            "cannot branch on it, index an array with it or print it. Use ad.where(condition, x, y) "
-            "to choose by element, ad.tensor(a)[i] to index an array.")
+            "cannot branch on it, index an array with it or print it. Use ad.where(condition, x, "
+            "y) to choose by element, ad.tensor(a)[i] to index an array.")
 
 
 def length(value: Any) -> int:
