@@ -74,9 +74,9 @@ def test_where_python_speaks_alone_it_raises_too(kind):
 @pytest.mark.parametrize("call, remedy", [
     (lambda x: np.full(3, x), "np.full computes outside the graph.*Write ad.full"),
     (lambda x: scipy.linalg.solve(np.eye(2), ad.array([x, x])),
-     r"scipy.linalg.solve computes outside the graph.*Write np.linalg.solve\(...\)"),
-    (lambda x: scipy.linalg.logm(ad.array([[x, x], [x, x]])),
-     "scipy.linalg.logm computes outside the graph.*Compose it from functions"),
+     r"scipy.linalg.solve computes outside the graph.*Write ad.linalg.solve\(...\)"),
+    (lambda x: scipy.linalg.hessenberg(ad.array([[x, x], [x, x]])),
+     "scipy.linalg.hessenberg computes outside the graph.*Compose it from functions"),
     (lambda x: np.array([x, x]), "Write np.stack\\(\\[x, z\\]\\) or ad.array"),
     (math.sin, "Write ad.sin\\(x\\) for math.sin\\(x\\)"),
     (lambda x: x.numpy(), "Write x.detach\\(\\).numpy\\(\\)"),

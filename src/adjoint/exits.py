@@ -70,8 +70,11 @@ def asking() -> str:
     while frame is not None:
         root, *parts = frame.f_globals.get("__name__", "").split(".")
         if root in ("numpy", "scipy"):
-            space = space_of(root, parts)
             name = frame.f_code.co_name
+            if name == "wrapper" and (wrapped := frame.f_locals.get("f")) is not None:
+                root, *parts = wrapped.__module__.split(".")  # SciPy's decorator for batches
+                name = wrapped.__name__
+            space = space_of(root, parts)
             if hasattr(sys.modules.get(space.replace("np", "numpy", 1)), name):
                 found = f"{space}.{name}"
         elif root != "adjoint":
@@ -223,6 +226,12 @@ CONSTANTS: Sequence[Any] = (  # what reads no values, or gives truth values and 
     np.tril_indices_from, np.triu_indices_from, np.argsort, np.argpartition, np.lexsort,
     np.argwhere, np.nonzero, np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize,
     np.isin, np.nanargmax, np.nanargmin, np.linalg.matrix_rank, np.einsum_path)
+ALIASES: dict[Any, str] = {  # other names of functions with a row; strings are names in SciPy
+    np.linalg.matmul: "matmul", np.linalg.outer: "outer", np.linalg.tensordot: "tensordot",
+    np.fix: "trunc", "cbrt": "cbrt", "exp2": "exp2", "expm1": "expm1", "log1p": "log1p",
+    "log_expit": "log_sigmoid"}
+for _key, _name in ALIASES.items():
+    NUMPY.setdefault(_key, PUBLIC[_name])
 BY_NAME = {function.__name__ for function in CONSTANTS} | {"shape", "ndim", "size"}
 for _function in CONSTANTS:
     NUMPY.setdefault(_function, on_values(_function))

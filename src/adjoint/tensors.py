@@ -230,7 +230,7 @@ class Tensor(Tracked):
             return NUMPY[ufunc](*args)
         key, function = (ufunc, ufunc) if method == "__call__" else (
             (ufunc, method), getattr(ufunc, method))
-        if key not in NUMPY and ufunc.__name__ in NUMPY:  # scipy.special, known by name
+        if key is ufunc and key not in NUMPY and ufunc.__name__ in NUMPY:  # SciPy's, by name
             key = ufunc.__name__
         return exits.through(key, function, args, kwargs, Tensor)
 

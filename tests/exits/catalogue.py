@@ -274,7 +274,7 @@ SPECIAL: dict[str, list[tuple[Any, ...]]] = {  # (args) or (args..., {kwargs})
     "np.linalg.matrix_power": [(M, 2), (M, -1)],
     "np.linalg.multi_dot": [([M, N, V],), ([V, M, N, W],)], "np.linalg.norm": [
         (V,), (M,), (V, 1), (M, "nuc"), (M, 2), (M, None, 0)],
-    "np.linalg.qr": [(M,), (TALL,)], "np.linalg.svd": [(M,), (TALL,)],
+    "np.linalg.qr": [(M,), (TALL,)], "np.linalg.svd": [(M,), (TALL, False)],
     "np.linalg.solve": [(M, V), (M, N)], "np.linalg.pinv": [(M,), (TALL,), (M, {"rcond": TINY})],
     "np.linalg.tensorinv": [(M, 1)], "np.linalg.tensorsolve": [(M, V)],
     "np.linalg.inv": [(M,), (np.stack([M, N]),)], "np.linalg.det": [(M,), ([[S, R], [Q, P]],)],

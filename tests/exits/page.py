@@ -22,7 +22,8 @@ HEAD = """# What NumPy, SciPy and Python do with a tracked value
 A tracked value (a Tensor in a graph, or a value inside `ad.grad`, `ad.jvp`, `ad.vmap`) never leaves
 the graph silently. Every public callable of NumPy {numpy}, SciPy {scipy}, `math` and `cmath` was
 called with a tracked value in each position where it takes a number: as an array, as a list and a
-tuple of tracked values, as a keyword, under all of these transformations. One of three things happens:
+tuple of tracked values, as a keyword, under all of these transformations. One of three things
+happens:
 
 - the value is NumPy's and the **derivative is right** (compared with finite differences),
 - the result is a **constant** that is documented to be one: truth values, integers, shapes,
@@ -34,7 +35,7 @@ the integers, `mask` the booleans, `xs` a list, `f` a function. Where no line is
 function from others, or write an `ad.Function` with its derivative; `x.detach().numpy()` takes a
 value out of the graph on purpose.
 
-Four things to know:
+Five things to know:
 
 - NumPy hands us arrays, not lists: `np.sin([x, z])` of tracked values is an error that says
   `ad.array([x, z])`. Functions that join (`np.stack`, `np.concatenate`, ...) take lists.
@@ -42,6 +43,8 @@ Four things to know:
   and ours is its cause: the line to write stands above it in the traceback.
 - `np.array_equal` and `np.array_equiv` turn any error into False. Of lists of tracked values they
   compare the values; under `vmap`, where a list element has many values, they are False.
+- `np.linalg.svd(x)` of a tracked matrix that is not square gives the reduced form: the further
+  columns of `full_matrices=True` are arbitrary, and asking for them is an error.
 - Python code that asks `isinstance(x, np.ndarray)` takes a tracked array for a number. In the
   modules below nothing does so unnoticed; `np.polynomial.polynomial.polyvalfromroots(x, r)` does:
   write `np.prod(x - r[:, None], axis=0)`.

@@ -22,7 +22,7 @@ TEXTS: dict[str, Any] = {}  # exits enters how a function is named, and what to 
 def apply_ufunc(self: Box, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
     """``np.sin(x)``, ``np.add.reduce(x)``: what NumPy's ufuncs do with a Box."""
     key = ufunc if method == "__call__" else (ufunc, method)
-    if key not in NUMPY and ufunc.__name__ in NUMPY:  # scipy.special, known by name
+    if key is ufunc and key not in NUMPY and ufunc.__name__ in NUMPY:  # SciPy's, by name
         key = ufunc.__name__
     if key in NUMPY and not kwargs:
         return NUMPY[key](*args)
