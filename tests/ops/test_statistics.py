@@ -111,6 +111,17 @@ def test_values_along_an_axis(name, axis):
          getattr(np, name)(X, axis=axis))
 
 
+@pytest.mark.skipif(not hasattr(np, "cumulative_sum"), reason="NumPy 2.0 does not have them")
+@pytest.mark.parametrize("name", ["cumulative_sum", "cumulative_prod"])
+def test_names_of_the_array_api(name):
+    for include in (False, True):
+        like_numpy(name, X, axis=1, include_initial=include)
+        like_numpy(name, WHOLE[0].astype(np.int8), include_initial=include)
+    exact(lambda x: getattr(np, name)(x, axis=0, include_initial=True), X)
+    with pytest.raises(ArgumentError, match=r"\(3, 4, 2\)"):
+        getattr(ad, name)(X)
+
+
 @pytest.mark.parametrize("dtype", [bool, np.int8, int, np.float32])
 @pytest.mark.parametrize("name", [*OVER_AXES, *ALONG, "diff", "trapezoid", "cov", "unique"])
 def test_dtypes(name, dtype):

@@ -392,6 +392,53 @@ for _ufunc, _f in ((np.add, cumsum), (np.multiply, cumprod), (np.maximum, cummax
     NUMPY[_ufunc, "accumulate"] = _accumulate(_f)
 
 
+# ---- the names of the array API standard
+
+def _numpys(name: str) -> list[Any]:
+    """NumPy's function of that name: 2.0 lacks these."""
+    return [getattr(np, name)] if hasattr(np, name) else []
+
+
+def _standard(name: str, f: Any, x: Any, axis: Any, dtype: Any, include_initial: bool, initial: int
+              ) -> Any:
+    x = arrayed(x)
+    if axis is None and len(x.shape) != 1:
+        raise ArgumentError(f"{name}: axis is needed where there is not exactly one; the shape is "
+                            f"{x.shape}")
+    axis = check_axis(name, 0 if axis is None else axis, len(x.shape))
+    y = f(x, axis, dtype)
+    if not include_initial:
+        return y
+    shape = [1 if d == axis else n for d, n in enumerate(y.shape)]
+    return concatenate([np.full(shape, initial, y.dtype), y], axis)
+
+
+@function(*_numpys("cumulative_sum"))
+def cumulative_sum(x: Any, axis: Any = None, dtype: Any = None, include_initial: bool = False
+                   ) -> Any:
+    """`ad.cumsum` along an axis, with a 0 in front if ``include_initial`` (array API standard).
+
+    Raises ArgumentError if no axis is named and there is more than one.
+
+    >>> ad.cumulative_sum([1.0, 2.0, 3.0], include_initial=True)
+    array([0., 1., 3., 6.])
+    """
+    return _standard("cumulative_sum", cumsum, x, axis, dtype, include_initial, 0)
+
+
+@function(*_numpys("cumulative_prod"))
+def cumulative_prod(x: Any, axis: Any = None, dtype: Any = None, include_initial: bool = False
+                    ) -> Any:
+    """`ad.cumprod` along an axis, with a 1 in front if ``include_initial`` (array API standard).
+
+    Raises ArgumentError if no axis is named and there is more than one.
+
+    >>> ad.cumulative_prod([2.0, 3.0], include_initial=True)
+    array([1., 2., 6.])
+    """
+    return _standard("cumulative_prod", cumprod, x, axis, dtype, include_initial, 1)
+
+
 # ---- differences and integrals
 
 def _bordered(name: str, x: Any, axis: int, more: Any) -> Any:
