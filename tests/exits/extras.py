@@ -109,9 +109,11 @@ METHODS = {
     "a.max(initial=t)": (lambda z: V.max(initial=z), S),
     "a.compress(t)": (V.compress, W),
     "a.take(t)": (lambda z: np.ones(3).take(z), S), "a[t > 0]": (lambda z: V[z > 0.3], W)}
-OPERATORS = ["add", "sub", "mul", "truediv", "pow", "floordiv", "mod", "matmul", "lt", "le", "gt",
-             "ge", "eq", "ne"]
-IN_PLACE = ["iadd", "isub", "imul", "itruediv", "ipow", "ifloordiv", "imod", "imatmul"]
+OPERATORS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "floordiv": "//", "mod": "%",
+    "matmul": "@", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+IN_PLACE = {f"i{name}": f"{OPERATORS[name]}=" for name in (
+    "add", "sub", "mul", "truediv", "pow", "floordiv", "mod", "matmul")}
 
 
 def array_methods() -> Iterator[Call]:
@@ -123,18 +125,18 @@ def array_methods() -> Iterator[Call]:
         call = Call(name, method, (z,), {}, frozenset([CONSTANT, ERROR]) if chosen else None)
         if works(call):
             yield call
-    for name in OPERATORS:
+    for name, sign in OPERATORS.items():
         f = getattr(operator, name)
         for a, z in ((V, W), (M, N), (V, S)):
-            for call in (Call(f"a {name} t", lambda z, f=f, a=a: f(a.copy(), z), (z,)),
-                         Call(f"t {name} a", lambda z, f=f, a=a: f(z, a.copy()), (z,))):
+            for call in (Call(f"a {sign} t", lambda z, f=f, a=a: f(a.copy(), z), (z,)),
+                         Call(f"t {sign} a", lambda z, f=f, a=a: f(z, a.copy()), (z,))):
                 if works(call):
                     yield call
-    for name in IN_PLACE:
+    for name, sign in IN_PLACE.items():
         f = getattr(operator, name)
         allowed = frozenset([CONSTANT, ERROR]) if name == "ifloordiv" else None
         for a, z in ((V, W), (M, N), (V, S)):
-            call = Call(f"a {name} t", lambda z, f=f, a=a: f(a.copy(), z), (z,), {}, allowed)
+            call = Call(f"a {sign} t", lambda z, f=f, a=a: f(a.copy(), z), (z,), {}, allowed)
             if works(call):
                 yield call
 
@@ -259,9 +261,7 @@ LINES: dict[str, str] = {  # what to write instead, where the call has no functi
     "a.choose([t, u])": "np.choose([0, 1, 0], [t, t])",
     "a.sum(initial=t)": "np.sum(a) + t", "a.max(initial=t)": "np.maximum(np.max(a), t)",
     "a.compress(t)": "np.compress(t != 0, a)",
-    **{f"a {name} t": f"a = a {sign} t" for name, sign in (
-        ("iadd", "+"), ("isub", "-"), ("imul", "*"), ("itruediv", "/"), ("ipow", "**"),
-        ("imod", "%"), ("imatmul", "@"))},
+    **{f"a {sign} t": f"a = a {sign[:-1]} t" for sign in IN_PLACE.values()},
     "float(t)": "t.item()", "int(t)": "int(t.item())", "complex(t)": "t.astype(complex)",
     "math.trunc(t)": "ad.trunc(t)", "math.floor(t)": "ad.floor(t)", "math.fsum([t, u])": "sum(ts)",
     "'%f' % t": "f'{t:f}'", "'%d' % t": "f'{t:.0f}'", "range(t)": "range(int(t.item()))",
