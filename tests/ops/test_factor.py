@@ -383,3 +383,11 @@ def test_scipy_is_not_needed_but_for_functions_of_a_matrix():
             "assert 'scipy' not in sys.modules\nad.linalg.expm(np.eye(2))\n"
             "assert 'scipy' in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_lstsq_in_a_batch():
+    a, b = draw(4, 5, 2), draw(4, 5)
+    got = ad.vmap(lambda a, b: L.lstsq(a, b)[:2])(a, b)
+    for k in range(4):
+        for g, e in zip(got, np.linalg.lstsq(a[k], b[k], None)[:2], strict=True):
+            np.testing.assert_allclose(g[k], e, rtol=1e-9)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.core.box import Box
 from adjoint.core.node import aval
 from adjoint.core.primitive import Label
-from adjoint.errors import ArgumentError, MatrixError, ShapeError
+from adjoint.errors import ArgumentError, EscapeError, MatrixError, ShapeError
 
 from .arithmetic import astype
 from .cases import Case, Cases, array_cases, draw
@@ -448,12 +449,16 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     rank, s = matrix_rank(a, rtol=rcond), svdvals(a)
     m, n = a.shape
     square_of = _euclid(b - a @ x, axis=(0,), keepdims=len(b.shape) == 1) ** 2
-    whole = m > n and np.min(_concrete(rank)) == n
+    whole = m > n and _is_full(rank, n)
     return x, square_of if whole else np.zeros(0, square_of.dtype), rank, s
 
 
-def _concrete(rank: Any) -> Any:
-    return rank.concrete() if hasattr(rank, "concrete") else rank
+def _is_full(rank: Any, n: int) -> bool:
+    """Whether the rank is n; taken for granted where it is not known (vmap, traces)."""
+    try:
+        return int(rank.concrete() if isinstance(rank, Box) else rank) == n
+    except EscapeError:
+        return True
 
 
 # ---- functions of a matrix: f of a block matrix holds the derivative
@@ -481,7 +486,7 @@ def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str) -> Any:
 
     def derivative(x: Any, e: Any) -> Any:
         n = x.shape[-1]
-        zero = x * 0
+        zero = np.zeros(x.shape, x.dtype)
         upper, lower = concatenate([x, e], axis=-1), concatenate([zero, x], axis=-1)
         return apply(concatenate([upper, lower], axis=-2))[..., :n, n:]
 
@@ -489,18 +494,13 @@ def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str) -> Any:
         name, impl, known,
         Label(name + "({0})", latex, (r"L(A^\top, \cdot)",), "Frechet derivative"),
         square_cases(make=example),
-        jvp=lambda dxs, y, x: None if dxs[0] is None else derivative(x, dxs[0] + zero_of(y)),
+        jvp=lambda dxs, y, x: None if dxs[0] is None else derivative(x, dxs[0]),
         vjp=lambda dy, y, x, needs: (derivative(flip(x), dy),), keeps=frozenset({0}))
 
     def public(x: Any) -> Any:
         return apply(square(name, x))
     public.__doc__ = doc
     return offered(name)(public)
-
-
-def zero_of(y: Any) -> Any:
-    """0 in the dtype of y."""
-    return y.dtype.type(0)
 
 
 def _scipy(name: str) -> Any:

@@ -30,7 +30,7 @@ from .declare import (
 from .linalg import matmul
 from .reduce import sum as summed
 from .select import where
-from .shape import broadcast_to, moveaxis, reshape, stack, swapaxes, unbroadcast
+from .shape import moveaxis, reshape, stack, swapaxes, unbroadcast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -612,7 +612,7 @@ def matrix_power(a: Any, n: int) -> Any:
                             "powers of symmetric matrices")
     a = square("matrix_power", a)
     if n == 0:
-        return broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape) + a * 0
+        return where(np.True_, np.eye(a.shape[-1], dtype=a.dtype), a)
     base, n = (inv(a), -n) if n < 0 else (a, n)
     power = None
     while n:
