@@ -174,7 +174,8 @@ def test_untracked_tensors_go_out(exit_, expected):
 
 @pytest.mark.parametrize("function", [
     np.nanmedian, np.unwrap, np.packbits, np.trim_zeros, np.spacing,
-    np.add.accumulate, lambda a: np.multiply.outer(a, a), np.ediff1d, np.digitize], ids=str)
+    np.add.accumulate, lambda a: np.multiply.outer(a, a), np.ediff1d, np.digitize],
+    ids=lambda f: f.__name__)
 def test_numpy_functions_without_a_row_run_on_untracked_values(function):
     a = np.array([[4.0, 1.0], [2.0, 3.0]])
     args = {np.packbits: (a.astype(int).ravel(),), np.trim_zeros: (a[0],),
