@@ -391,3 +391,17 @@ def test_lstsq_in_a_batch():
     for k in range(4):
         for g, e in zip(got, np.linalg.lstsq(a[k], b[k], None)[:2], strict=True):
             np.testing.assert_allclose(g[k], e, rtol=1e-9)
+
+
+@pytest.mark.parametrize("call", [
+    lambda f, x: f.trace(x), lambda f, x: f.trace(x, offset=1), lambda f, x: f.diagonal(x),
+    lambda f, x: f.diagonal(x, offset=-1), lambda f, x: f.cross(x, x[::-1]),
+    lambda f, x: f.cross(x, x[:, ::-1], axis=1), lambda f, x: f.vecdot(x, x[0]),
+    lambda f, x: f.vecdot(x, x[:, ::-1], axis=0), lambda f, x: f.outer(x[0, 0], x[0, 1]),
+    lambda f, x: f.tensordot(x, x, axes=((1, 2), (1, 2))), lambda f, x: f.matmul(x, x)], ids=str)
+def test_second_names(call):
+    x = draw(3, 3, 3, dtype=complex)
+    np.testing.assert_allclose(call(np.linalg, ad.tensor(x)).numpy(), call(np.linalg, x),
+                               rtol=1e-12)
+    w = draw(*call(np.linalg, x).shape, dtype=complex)
+    against_differences(lambda x: (call(np.linalg, x) * w).real.sum(), x, general, complex)

@@ -8,7 +8,7 @@ import numpy as np
 
 from adjoint.core.box import Box
 from adjoint.core.node import aval
-from adjoint.core.primitive import Label
+from adjoint.core.primitive import PUBLIC, Label
 from adjoint.errors import ArgumentError, EscapeError, MatrixError, ShapeError
 
 from .arithmetic import astype
@@ -545,3 +545,59 @@ sqrtm = _of_matrices("sqrtm", _scipy("sqrtm"), """The principal square root of a
     array([[2., 0.],
            [0., 3.]])
     """, _positive, r"{0}^{{1/2}}")
+
+
+# ---- NumPy's second names, which work on the last two axes
+
+@offered("trace", np.linalg.trace)
+def trace(x: Any, *, offset: int = 0) -> Any:
+    """The sum of a diagonal of each matrix: `adjoint.trace` over the last two axes.
+
+    >>> ad.linalg.trace(np.ones((2, 3, 3)))
+    array([3., 3.])
+    """
+    return PUBLIC["trace"](x, offset, -2, -1)
+
+
+@offered("diagonal", np.linalg.diagonal)
+def diagonal(x: Any, *, offset: int = 0) -> Any:
+    """A diagonal of each matrix: `adjoint.diagonal` over the last two axes.
+
+    >>> ad.linalg.diagonal(np.eye(2))
+    array([1., 1.])
+    """
+    return PUBLIC["diagonal"](x, offset, -2, -1)
+
+
+@offered("cross", np.linalg.cross)
+def cross(x: Any, z: Any, *, axis: int = -1) -> Any:
+    """The cross product of vectors with three elements: `adjoint.cross`.
+
+    Raises ShapeError if there are not three.
+
+    >>> ad.linalg.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    array([0., 0., 1.])
+    """
+    x, z = arrayed(x), arrayed(z)
+    for v in (x, z):
+        if v.shape[check_axis("cross", axis, len(v.shape))] != 3:
+            raise ShapeError(f"cross: vectors have three elements, and the shapes are {x.shape} "
+                             f"and {z.shape} (axis {axis})")
+    return PUBLIC["cross"](x, z, axis=axis)
+
+
+@offered("vecdot", np.linalg.vecdot)
+def vecdot(x: Any, z: Any, *, axis: int = -1) -> Any:
+    """The inner product x^H z along an axis; leading axes broadcast.
+
+    Raises ShapeError if the shapes do not fit. Source: the array API standard.
+
+    >>> ad.linalg.vecdot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    array([3., 7.])
+    """
+    x, z = arrayed(x), arrayed(z)
+    if x.shape[check_axis("vecdot", axis, len(x.shape))] != z.shape[
+            check_axis("vecdot", axis, len(z.shape))]:
+        raise ShapeError(f"vecdot: shapes {x.shape} and {z.shape} have vectors of different length "
+                         f"along axis {axis}")
+    return summed(conj(x) * z, axis=axis)
