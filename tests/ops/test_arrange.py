@@ -329,6 +329,8 @@ def test_methods_of_tensors():
             (x.roll(1, dims=1), np.roll(M, 1, 1)), (v.tile(2), np.tile(V, 2)),
             (v.tile(2, 1), np.tile(V, (2, 1))),
             (v.repeat_interleave(2), V.repeat(2)), (v.compress(MASK), V.compress(MASK)),
+            (x.repeat_interleave(2, dim=1), M.repeat(2, 1)), (divmod(v, 0.7)[1], V % 0.7),
+            (divmod(3.0, v)[0], 3.0 // V),
             (v.outer(v), np.outer(V, V)), (x.kron(v), np.kron(M, V)), (x.rot90(), np.rot90(M)),
             (x.unbind(1)[2], M[:, 2]), (x.fliplr(), np.fliplr(M)), (v.hypot(1.0), np.hypot(V, 1.0)),
             (v.nan_to_num(), V), (ad.tensor([1, 0, 1, 1]).choose([v, 0.0]), [0, V[1], 0, 0]),

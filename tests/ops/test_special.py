@@ -13,7 +13,7 @@ import scipy.special
 
 import adjoint as ad
 from adjoint.core.primitive import REGISTRY
-from adjoint.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
+from adjoint.errors import ArgumentError, DTypeError, KinkError, ShapeError, UnsupportedError
 
 inf, nan = np.inf, np.nan
 
@@ -337,6 +337,17 @@ def test_arguments_of_the_family():
 def test_kinks_are_named(name, args, params, expected):
     mask = REGISTRY[name].kink(*map(np.asarray, args), **params)
     assert np.asarray(mask).tolist() == expected
+
+
+@pytest.mark.parametrize("f, x", [
+    (ad.relu6, 6.0), (ad.hardtanh, 1.0), (lambda x: ad.fmax(x, 0.0), 0.0), (np.floor, 2.0),
+    (lambda x: ad.clip(x, 0, 1), 1.0), (lambda x: ad.frexp(x)[0], 4.0), (ad.softshrink, 0.5)])
+def test_kinks_are_reported(f, x):
+    with ad.kinks("raise"):
+        with pytest.raises(KinkError, match="on a kink"):
+            ad.grad(f)(x)
+        for smooth in (ad.silu, ad.gelu, ad.celu, ad.mish, ad.sinc, ad.elu, ad.tanhshrink):
+            derivative(smooth, 2)(0.0)
 
 
 def test_comparisons_are_no_kinks():

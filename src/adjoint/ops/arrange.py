@@ -399,7 +399,7 @@ def matrix_transpose(x: Any) -> Any:
 # ---- repeating
 
 @function(np.repeat)
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+def repeat(x: Any, repeats: Any, axis: int | None = None, *, dim: int | None = None) -> Any:
     """Each element several times in a row, along an axis or flattened.
 
     ``repeats`` is an integer or one for each element along the axis. Raises ShapeError for another
@@ -408,7 +408,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     >>> ad.repeat([1.0, 2.0], 2)
     array([1., 1., 2., 2.])
     """
-    x = arrayed(x)
+    x, axis = arrayed(x), axis if dim is None else dim
     x, axis = (ravel(x), 0) if axis is None else (x, check_axis("repeat", axis, len(x.shape)))
     counts = np.asarray(sizes(repeats))
     if counts.size not in (1, x.shape[axis]):

@@ -429,6 +429,7 @@ def _exponent_impl(x: Any) -> Any:
 _exponent = constant(
     "frexp_exponent", _exponent_impl, 1, label=Label("exponent({0})", r"\mathrm{{exponent}}({0})"),
     lower=lowered_call(_exponent_impl, lambda x: aval(x.shape, np.intc)),
+    kink=lambda x: np.equal(np.abs(np.frexp(x)[0]), 0.5),
     aval=lambda x: aval(x.shape, np.intc))
 
 
