@@ -298,6 +298,8 @@ REFUSED = [
     (lambda: ad.grad(lambda a: L.slogdet(a).logabsdet)(ONES), MatrixError,
      "the derivative of slogdet .*singular"),
     (lambda: ad.jvp(lambda a: L.slogdet(a)[1], (ONES,), (ONES,)), MatrixError, "slogdet"),
+    (lambda: ad.grad(lambda a: L.slogdet(a)[1])(np.arange(1.0, 10.0).reshape(3, 3)), MatrixError,
+     r"slogdet .*singular \(its rank is 2\)"),
     (lambda: L.cholesky(NEGATIVE), MatrixError,
      r"cholesky: .* not positive definite: its leading minor of order 2 has the eigenvalue -1"),
     (lambda: L.cholesky(np.stack([np.eye(2), NEGATIVE])), MatrixError, r"at index \(1,\)"),
@@ -405,3 +407,10 @@ def test_second_names(call):
                                rtol=1e-12)
     w = draw(*call(np.linalg, x).shape, dtype=complex)
     against_differences(lambda x: (call(np.linalg, x) * w).real.sum(), x, general, complex)
+
+
+@pytest.mark.parametrize("x", [np.diag([1.0, 1e-20]), np.array([[1.0, 1e-20], [1.0, 2e-20]]),
+                               np.array([[1.0, 1.0], [1e-20, 2e-20]])], ids=range(3))
+def test_slogdet_of_a_badly_scaled_matrix(x):
+    """Small is not singular: the derivative is as exact as the inverse."""
+    np.testing.assert_allclose(ad.grad(lambda a: L.slogdet(a)[1])(x), np.linalg.inv(x).T)

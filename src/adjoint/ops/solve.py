@@ -337,10 +337,24 @@ def det(x: Any) -> Any:
 
 def _inverse_impl(x: Any, of: str) -> Any:
     try:
-        return np.linalg.inv(x)
+        y = np.linalg.inv(x)
     except np.linalg.LinAlgError:
         is_square(of, x)
         raise singular(of, x) from None
+    if of == OF_SLOGDET and _is_rounding(x, y):
+        raise singular(of, x)
+    return y
+
+
+def _is_rounding(x: Any, y: Any) -> bool:
+    """Whether an inverse y of x has no digit that is right, by Skeel's condition number.
+
+    Scaling rows leaves |y||x| as it is, scaling columns |x||y|; a diagonal matrix passes.
+    """
+    with np.errstate(all="ignore"):
+        sizes = [(a @ b).sum(-1).max(-1, initial=0.0)
+                 for a, b in ((abs(y), abs(x)), (abs(x), abs(y)))]
+    return bool((np.minimum(*sizes) > 1.0 / np.finfo(y.dtype).eps).any())
 
 
 _inverse = row(
