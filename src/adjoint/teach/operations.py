@@ -153,7 +153,9 @@ class Autograd:
         if seed.shape != np.shape(last.output):
             raise ShapeError(f"backward(divergence): shape {seed.shape}, but the last output has "
                              f"shape {np.shape(last.output)}; they are equal")
-        for x, dx in swept({last.node: seed[()]}).items():
+        with np.errstate(all="ignore"):  # an infinite partial is meant
+            leaves = swept({last.node: seed[()]})
+        for x, dx in leaves.items():
             self.gradient_buffer.update_param(x.owner(), dx)
 
     def zero_grad(self) -> None:

@@ -88,7 +88,8 @@ def asked(row: Primitive) -> Callable[..., Parts]:
         if not dy:  # a zero downstream cancels inf and NaN
             return tuple([dy if need else None for need in xs_needs[-1]])
         xs = [float64(x[DATA]) for x in xs_needs[:-1]]
-        parts = inner(float64(dy), float64(y[DATA]), *xs, xs_needs[-1])
+        with np.errstate(all="ignore"):  # an infinite partial is meant
+            parts = inner(float64(dy), float64(y[DATA]), *xs, xs_needs[-1])
         return tuple([None if p is None else float(p) for p in parts])
     return vjp
 
