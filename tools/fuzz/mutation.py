@@ -126,11 +126,14 @@ def caught(mutation, seed, programs=400):
     for n in range(programs * 40):
         if mutation.row not in names_of((seed, n)):
             continue
-        programs -= 1
         program = draw([seed, n]).program
+        if examine(program).mismatches:
+            continue  # it would count as found whatever the rule
+        programs -= 1
+        before = mutation.ran
         with mutated(mutation):
             outcome = examine(program)
-        if outcome.mismatches:
+        if outcome.mismatches and mutation.ran > before:
             return n, outcome
         if programs == 0:
             return None
