@@ -269,6 +269,18 @@ def test_eig_as_numpy():
     np.testing.assert_allclose(h, ad.hessian(lambda a: ad.trace(a @ a))(rotation), atol=1e-10)
 
 
+def test_equal_values_in_float32():
+    a = with_values(1, 1, 2, 3).astype(np.float32)
+    g = ad.grad(lambda a: function_of(same)(a).sum())(a)
+    np.testing.assert_allclose(g, np.ones((4, 4)), atol=1e-4)
+    with pytest.raises(MatrixError, match="are equal"):
+        ad.grad(lambda a: L.eigh(a).eigenvectors[0, 0])(np.eye(2, dtype=np.float32))
+    z = (RNG.normal(size=(3, 3)) + 1j * RNG.normal(size=(3, 3))).astype(np.complex64)
+    z = z + z.conj().T
+    g = ad.grad(lambda a: function_of(same)(a).real.sum())(z)
+    np.testing.assert_allclose(g, np.ones((3, 3)), atol=1e-4)
+
+
 def test_float32_stays_float32():
     x = np.array([[2.0, 0.5], [0.5, 1.0]], np.float32)
     for name in ("eigh", "eig", "svd"):

@@ -309,8 +309,7 @@ def _det_known(x: Any) -> Any:
 _det = row(
     "det", _det_impl, _det_known,
     Label("det({0})", r"\det {0}", (r"\mathrm{{adj}}({0})^\top",), "Jacobi's formula"),
-    square_cases(extra=[Case((np.diag([1.0, 2.0, 0.0]),)), Case((np.zeros((3, 3)),)),
-                        Case((np.ones((2, 2)),))]),
+    square_cases(extra=[Case((np.diag([1.0, 2.0, 0.0]),)), Case((np.ones((2, 2)),))]),
     jvp=lambda dxs, y, x: None if dxs[0] is None else trace_of(adjugate(x), dxs[0]),
     vjp=lambda dy, y, x, needs: (matrix(dy) * flip(adjugate(x)),), keeps=frozenset({0}))
 
