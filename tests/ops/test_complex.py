@@ -18,7 +18,12 @@ from adjoint.errors import DTypeError
 
 # They need an order of their argument, which complex numbers do not have.
 REAL_ONLY = {"arctan2", "cbrt", "logaddexp", "remainder", "relu", "maximum", "minimum", "max",
-             "min", "sigmoid", "softplus", "log_sigmoid"}
+             "min", "sigmoid", "softplus", "log_sigmoid",
+             "copysign", "fmax", "fmin", "fmod", "heaviside", "hypot", "ldexp", "logaddexp2",
+             "logit", "xlogy", "xlog1py", "sinc", "sinc_derivative", "erf", "erfc", "gammaln",
+             "digamma", "polygamma", "modified_bessel", "elu", "gelu", "hardshrink", "hardsigmoid",
+             "hardswish", "hardtanh", "leaky_relu", "mish", "silu", "softshrink", "tanhshrink",
+             "threshold"}
 ROWS = sorted(row.name for row in REGISTRY.values() if row.cases is not None and not row.nondiff
               and row.name not in {*REAL_ONLY, "item", "cast", "imag"})
 

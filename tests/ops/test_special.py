@@ -216,7 +216,7 @@ def test_scipy_is_imported_on_first_use_only():
 
 @pytest.mark.parametrize("f", [
     ad.erf, ad.gammaln, ad.sinc, ad.logit, ad.i0, ad.gelu, ad.relu6, ad.nan_to_num, ad.modf,
-    ad.frexp, lambda z: ad.xlogy(z, z), ad.unwrap])
+    ad.frexp, lambda z: ad.xlogy(z, z), ad.unwrap, lambda z: ad.ldexp(z, 1)])
 def test_complex_numbers_are_refused(f):
     with pytest.raises(DTypeError, match="real numbers"):
         f(np.array([1 + 2j]))

@@ -401,6 +401,7 @@ def _known_ldexp(x: Any, i: Any) -> Any:
 
 
 def _ldexp_impl(x: Any, i: Any) -> Any:
+    x = real_only("ldexp", x)
     return np.ldexp(x if np.asarray(x).dtype.kind == "f" else np.asarray(x, float), i)
 
 
