@@ -157,8 +157,15 @@ def _power_impl(x: Any, z: Any) -> Any:
     return operator.pow(x, z)
 
 
+def _power_slope(y: Any, x: Any, z: Any) -> Any:
+    """The partial z x^(z - 1); 0 where z is."""
+    if z.__class__ in (float, int) and z != 0:
+        return z * x ** (z - 1)
+    return annihilate(z, x ** (z - 1))
+
+
 power = elementwise(
-    "power", _power_impl, lambda y, x, z: annihilate(z, x ** (z - 1)),
+    "power", _power_impl, _power_slope,
     lambda y, x, z: y * _log_of_base(x, y.dtype), numpy=[np.power],
     label=Label("{0} ^ {1}", "{{{0}}}^{{{1}}}", (r"{1}\,{{{0}}}^{{{1} - 1}}", r"{y}\ln {0}"),
                 "power rule"),
@@ -293,7 +300,8 @@ remainder = elementwise(
 # ---- 0 * inf = 0, if the 0 stands downstream (DESIGN 6)
 
 def _annihilate_impl(first: Any, second: Any) -> Any:
-    y = np.multiply(first, second)
+    with np.errstate(invalid="ignore"):
+        y = np.multiply(first, second)
     if not has_nan(y):
         return y
     return np.where(np.equal(first, 0) & ~np.isfinite(second), y.dtype.type(0), y)[()]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from adjoint.core.box import Box
+from adjoint.core.careful import has_nan
 from adjoint.core.node import aval
-from adjoint.core.primitive import PUBLIC, Label
+from adjoint.core.primitive import Label
 from adjoint.errors import ArgumentError
 
 from . import loops
@@ -255,10 +256,16 @@ def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: 
 
 # ---- the relu family
 
+def _kept(dy: Any, chosen: Any) -> Any:
+    """``dy`` where chosen, else 0; a product is faster than `where`, and right for finite ``dy``."""
+    dx = dy * chosen
+    return where(chosen, dy, 0.0) if has_nan(dx) else dx
+
+
 relu = elementwise(
     "relu", lambda x: np.maximum(x, 0),
     lambda y, x: where(y > 0.0, y.dtype.type(1.0), y.dtype.type(0.0)),
-    vjp=lambda dy, y, x, needs: (PUBLIC["annihilate"](y > 0.0, dy),), kinks=[(0.0,)],
+    vjp=lambda dy, y, x, needs: (_kept(dy, y > 0.0),), kinks=[(0.0,)],
     kink=lambda x: np.equal(x, 0),
     jvp=lambda dxs, y, x: None if dxs[0] is None else where(y > 0.0, dxs[0], 0.0),
     lower=lambda b, x: b.elementwise("relu", x),
