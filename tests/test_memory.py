@@ -480,7 +480,8 @@ def test_ten_thousand_steps_of_training_hold_their_memory():
     assert resident() - before < 512 * 1024
 
 
-@pytest.mark.parametrize("kind", ["training", *(k for k in KINDS if k != "check")])  # a slow one
+# `check` runs for seconds; `pickle` fills free lists of its own for hundreds of steps.
+@pytest.mark.parametrize("kind", ["training", *(k for k in KINDS if k not in ("check", "pickle"))])
 def test_steps_leave_no_bytes_behind(kind):
     """By tracemalloc: a round of 30 steps leaves less than 30 of our smallest objects (a Tensor).
 

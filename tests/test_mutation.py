@@ -957,3 +957,51 @@ def test_parameters_that_change_before_backward_have_no_effect(name):
         (y * np.arange(1.0, y.aval.size + 1.0).reshape(y.shape)).sum().backward()
         gradients.append(x.grad.numpy())
     np.testing.assert_array_equal(*gradients)
+
+
+# ---- writes under no_grad below several transformations
+
+QUIET_WRITES = {**WHOLE_WRITES, "[0] =": lambda y, x: y.__setitem__(0, x[1] * 2.0), "zero_": None}
+
+
+@pytest.mark.parametrize("write", QUIET_WRITES)
+@pytest.mark.parametrize("wrap", [lambda f: f, ad.checkpoint], ids=["plain", "checkpoint"])
+def test_a_write_in_no_grad_keeps_the_derivatives_of_every_level(write, wrap):
+    """y = 2 x, then another value a without derivative: y y' = 2 a and (y y')' = 4, times w."""
+    change = QUIET_WRITES[write] or (lambda y, x: y.fill(0.0) if isinstance(
+        y, np.ndarray) else y.__setitem__(..., 0.0))
+    a = START * 2.0
+    change(a, START)
+
+    def program(x):
+        y = x * 2.0
+        with ad.no_grad():
+            change(y, x)
+        return finished(y * y)
+    f, first, second = wrap(program), 4.0 * a * WEIGHTS, 8.0 * WEIGHTS
+    both = np.stack([START, START])
+    np.testing.assert_allclose(ad.grad(f)(START), first)
+    np.testing.assert_allclose(ad.vmap(ad.grad(f))(both)[1], first)
+    np.testing.assert_allclose(ad.grad(lambda v: ad.vmap(f)(v).sum())(both)[0], first)
+    np.testing.assert_allclose(ad.vmap(lambda v: ad.jvp(f, (v,), (START,))[1])(both)[0],
+                               (first * START).sum())
+    for nested in (ad.grad(lambda v: ad.grad(f)(v).sum()),
+                   ad.grad(lambda v: ad.jvp(f, (v,), (np.ones((2, 3)),))[1]),
+                   lambda v: ad.jvp(ad.grad(f), (v,), (np.ones((2, 3)),))[1],
+                   lambda v: ad.hvp(f, (v,), (np.ones((2, 3)),))):
+        np.testing.assert_allclose(nested(START), second)
+
+
+def test_a_buffer_outside_takes_a_value_in_no_grad():
+    """A running mean, kept by a function under a transformation: a number, after it and in it."""
+    mean = ad.tensor([0.0, 0.0])
+
+    def f(x):
+        with ad.no_grad():
+            mean.__iadd__(0.5 * (x - mean))
+        return (x * mean).sum()
+    assert ad.grad(f)(np.array([2.0, 4.0])).tolist() == [1.0, 2.0]
+    assert ad.grad(lambda x: ad.grad(f)(x).sum())(np.array([2.0, 4.0])).tolist() == [0.0, 0.0]
+    assert mean.tolist() == [1.5, 3.0]
+    with pytest.raises(MutationError):
+        ad.vmap(f)(np.ones((3, 2)))

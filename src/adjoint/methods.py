@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box, live
-from adjoint.core.node import MODES, aval_of, ndarray
+from adjoint.core.forward import Dual
+from adjoint.core.node import MODES, ndarray
 from adjoint.core.primitive import PUBLIC
+from adjoint.core.reverse import Tracked
 from adjoint.core.symbol import Symbol
 from adjoint.errors import DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
 
 from .exits import handed, is_concrete, is_tracked, refuse
-from .hooks import follow
+from .hooks import follow, handle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,8 +130,8 @@ def refused(x: Box) -> Any:
 
 def rebind(x: Any, y: Any, what: str) -> None:
     """Make ``x`` hold what ``y`` holds: the object stays, value and place in the graph are new."""
-    if not isinstance(y, Box) and x.level < MODES.get().paused:
-        x.value, x.aval = y, aval_of(y)  # under no_grad() the write moves the value alone
+    if x.level < MODES.get().paused and not isinstance(x, Symbol):
+        move(x, y, what)
         return
     if y.__class__ is not x.__class__:
         raise MutationError(
@@ -143,6 +145,26 @@ def rebind(x: Any, y: Any, what: str) -> None:
     if hasattr(x, "forget_base"):
         x.forget_base()
         follow(x, before)
+
+
+def move(x: Any, y: Any, what: str) -> None:
+    """Under no_grad() a write moves the value alone: derivatives stay, those of every level."""
+    while isinstance(y, Tracked) and y.level > x.level:  # a constant of a transformation inside
+        y = y.value
+    mine = isinstance(y, Box) and y.level == x.level
+    if (isinstance(y, Box) and y.level > x.level) or not (
+            mine or isinstance(x, (Tracked, Dual))):  # one value for a whole batch
+        raise MutationError(f"{what} in place would turn a {type(x).__name__} into a "
+                            f"{type(y).__name__}; write it without changing in place")
+    y = y.value if mine else y
+    if isinstance(x.value, Box) and not isinstance(x.value, Symbol):
+        inner = handle(x.value)
+        move(inner, y, what)
+        y = inner
+    if isinstance(x, Tracked):
+        getattr(x, "replace")(y)  # noqa: B009 - of Tensor, which stands above
+    else:
+        x.value = y
 
 
 def fitted(x: Box, y: Any, what: str) -> Any:

@@ -145,7 +145,7 @@ class Tensor(Tracked):
                 raise DTypeError(f"x.data = v: v is {value.dtype}, and x, which has a gradient, is "
                                  f"{self.dtype}; make a new tensor of the other dtype")
             value = value.astype(self.dtype)
-        self.replace(value)
+        methods.move(self, value, "x.data = v")
 
     def detach(self) -> Tensor:
         """The same value outside the graph, at every level."""
@@ -410,7 +410,8 @@ class Tensor(Tracked):
         self.check_leaf("zero_()")
         if self.owns_buffer():
             self.value.fill(0)
-        elif self.node is None or self.level < MODES.get().paused:
+        elif not isinstance(self.value, Box) and (
+                self.node is None or self.level < MODES.get().paused):
             self.replace(np.zeros(self.shape, self.dtype)[()])
         else:
             self[...] = 0
