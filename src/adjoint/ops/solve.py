@@ -227,7 +227,9 @@ def _slope_impl(x: Any, d: Any) -> Any:
 
 
 def _third(x: Any, e: Any, d: Any) -> Any:
-    """The second derivative of the adjugate along e and d, for regular x."""
+    """The second derivative of the adjugate along e and d, for regular x; 0 if it is linear."""
+    if x.shape[-1] <= 2:
+        return np.zeros(np.broadcast_shapes(x.shape, e.shape, d.shape), e.dtype)
     b, j, s = _inverse(x, of="the third derivative of det"), adjugate(x), _slope(x, e)
     be = b @ e
     return (s * matrix(trace_of(b, d)) - j * matrix(trace_of(be @ b, d))

@@ -181,13 +181,14 @@ CHECKS = {"separate": _check_separate, "unsplit": _check_unsplit, "phase": _chec
 
 def _guard_impl(x: Any, w: Any, check: str) -> Any:
     lead = np.broadcast_shapes(x.shape[:-2], w.shape[:-2])
-    y = np.array(np.broadcast_to(x, (*lead, *x.shape[-2:])))
+    y = np.array(np.broadcast_to(x, (*lead, *x.shape[-2:])), wide(x.dtype))
     CHECKS[check](y, np.broadcast_to(w, (*lead, *w.shape[-2:])))
     return y
 
 
 def _guard_known(x: Any, w: Any, check: str) -> Any:
-    return aval((*np.broadcast_shapes(x.shape[:-2], w.shape[:-2]), *x.shape[-2:]), x.dtype)
+    return aval((*np.broadcast_shapes(x.shape[:-2], w.shape[:-2]), *x.shape[-2:]),
+                wide(x.dtype))
 
 
 def _guard_jvp(dxs: Any, y: Any, x: Any, w: Any, check: str) -> Any:
