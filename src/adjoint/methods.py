@@ -142,8 +142,9 @@ def rebind(x: Any, y: Any, what: str) -> None:
         for slot in getattr(cls, "__slots__", ()):
             if not slot.startswith("_"):
                 setattr(x, slot, getattr(y, slot))
-    if hasattr(x, "forget_base"):
-        x.forget_base()
+    forget: Any = getattr(x, "forget_base", None)
+    if forget is not None:
+        forget()
         follow(x, before)
 
 

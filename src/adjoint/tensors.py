@@ -130,7 +130,11 @@ class Tensor(Tracked):
 
     @property
     def data(self) -> Tensor:
-        """The value as an untracked Tensor; assigning rebinds the tensor to a new value."""
+        """The value as an untracked Tensor; assigning rebinds the tensor to a new value.
+
+        ``x.data += v`` reads, adds and assigns. A write into what was read, ``x.data[0] = v``,
+        would be lost, and raises MutationError: write ``x[0] = v`` inside ``with ad.no_grad():``.
+        """
         return self.detach()
 
     @data.setter
