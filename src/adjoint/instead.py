@@ -121,7 +121,7 @@ INSTEAD: dict[str, str] = {
 }
 
 METHODS = {  # of ufuncs, along one axis
-    "outer": "f(x[:, None], z)", "at": "x = ad.setitem(x, xs, f(x[xs]))",
+    "outer": "f(x[:, None], z)", "at": "x = ad.setitem(x, xs, f(x[xs], ...))",
     "reduceat": "np.stack([f.reduce(part) for part in np.split(x, xs[1:])])",
     "accumulate": "functools.reduce over x[k], joined by np.stack",
     "reduce": "functools.reduce(f, x)"}
