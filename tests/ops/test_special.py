@@ -150,7 +150,7 @@ def test_parts_of_numbers():
 
 
 def test_ldexp_refuses_what_is_no_exponent():
-    with pytest.raises(TypeError):
+    with pytest.raises(DTypeError, match=r"an integer, not float64; write x \* 2\.0 \*\* i"):
         ad.ldexp(1.5, 2.5)
 
 

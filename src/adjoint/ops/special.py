@@ -401,7 +401,10 @@ def _known_ldexp(x: Any, i: Any) -> Any:
 
 
 def _ldexp_impl(x: Any, i: Any) -> Any:
-    x = real_only("ldexp", x)
+    x, i = real_only("ldexp", np.asarray(x)[()]), np.asarray(i)[()]
+    if i.dtype.kind not in "iub":
+        broadcast_shape("ldexp", x, i)
+        raise DTypeError(f"ldexp: the exponent is an integer, not {i.dtype}; write x * 2.0 ** i")
     return np.ldexp(x if np.asarray(x).dtype.kind == "f" else np.asarray(x, float), i)
 
 
