@@ -257,7 +257,7 @@ def clip(x: Any, min: Any = None, max: Any = None, *, a_min: Any = None, a_max: 
 # ---- the relu family
 
 def _kept(dy: Any, chosen: Any) -> Any:
-    """``dy`` where chosen, else 0; a product is faster than `where`, and right for finite ``dy``."""
+    """``dy`` where chosen, else 0; a product is faster than `where`, and right if finite."""
     dx = dy * chosen
     return where(chosen, dy, 0.0) if has_nan(dx) else dx
 
