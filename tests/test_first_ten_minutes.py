@@ -154,7 +154,7 @@ CASES = [
      "tensor([0.84147098, 0.90929743, 0.14112001], grad_fn=<setitem>"),
     ("np.save('/dev/null', x)", "UnsupportedError: np.save " + NO_ROW),
     ("np.add.at(x, 0, 1.0)",
-     "UnsupportedError: np.add.at has no row here, so it cannot be differentiated. Write x = ad.se"),
+     "UnsupportedError: np.add.at has no row here, so it cannot be differentiated. Write x = ad."),
     ("np.shape(x), np.ndim(x), np.size(x)", "((3,), 1, 3)"),
     ("np.allclose(x, x), np.array_equal(x, x)", "(True, True)"),
     ("np.zeros_like(x)", "tensor([0., 0., 0.])"),
