@@ -23,6 +23,8 @@ from tools.fuzz.programs import function, made, operations, run
 pytestmark = pytest.mark.filterwarnings("ignore")
 PROGRAMS = {"torch": 100, "jax": 25}
 RTOL = 1e-8
+TRIANGLE = "reads one triangle (as differences do here); peers spread the gradient over both"
+APART = dict.fromkeys(("linalg.cholesky", "linalg.eigh", "linalg.eigvalsh"), TRIANGLE)
 
 
 class Torch:
@@ -151,13 +153,13 @@ def find(places, name):
 def shared(peer):
     """The operations that a peer has by name."""
     names = []
-    for name in operations():
+    for name in set(operations()) - set(APART):
         try:
             find(peer.places, name)
         except Refused:
             continue
         names.append(name)
-    return names
+    return sorted(names)
 
 
 def accept(peer):
@@ -169,7 +171,7 @@ def accept(peer):
             got = [peer.numpy(y) for y in peer.parts(peer.apply(step, args))]
         except Refused:
             raise
-        except Exception as e:  # noqa: BLE001 - whatever it raises says: not these arguments
+        except Exception as e:  # whatever it raises says: not these arguments
             raise Refused(f"the peer raises {type(e).__name__}") from e
         own = run_step(step, values)
         if len(got) != len(own) or any(
@@ -205,7 +207,7 @@ def test_programs_agree(which):
 
 
 def compare(program, peer, where):
-    """Value, gradient and its derivative along a direction; whether there was anything to compare."""
+    """Gradient and its derivative along a direction; whether there was anything to compare."""
     rng = np.random.default_rng(5)
     xs = list(program.leaves.values())
     values = run(program, xs)

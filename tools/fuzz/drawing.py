@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from .programs import OURS, Feed, Given, Group, Pick, Program, Step, WRAPPERS, advance, operations
+from .programs import OURS, WRAPPERS, Feed, Given, Group, Pick, Program, Step, advance, operations
 
 LONGEST = 40
 LARGEST = 200  # elements of a value
@@ -26,7 +26,7 @@ class Drawn:
     shapes: Counter = field(default_factory=Counter)
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - a case that does not fit is no error
     """A case that does not fit: the reason."""
 
 

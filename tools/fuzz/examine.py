@@ -1,8 +1,8 @@
 """What must agree: both modes, both orders, differences, the tape, checkpoint and the trace.
 
-For each step k one number f_k(x) = <w_k, value_k>. Forward mode is held against differences for each
-step by itself; reverse mode, whose cotangents are scaled so that each step counts alike, against
-forward mode; so at order 2.
+For each step k one number f_k(x) = <w_k, value_k>. Forward mode is held against differences for
+each step by itself; reverse mode, whose cotangents are scaled so that each step counts alike,
+against forward mode; so at order 2.
 """
 
 from collections import Counter
@@ -272,10 +272,12 @@ def examine(program, order=2, extras=True):
             try:
                 task()
             except MatrixError as error:  # of a degenerate matrix: there is no such derivative
-                e.out.rejects[task.__name__, f"refused by the rule: {type(error).__name__}"] += 1
+                order = "first" if task == e.first_order else "second"
+                e.out.rejects[order, f"refused by the rule: {type(error).__name__}"] += 1
                 break
             except Exception as error:  # noqa: BLE001 - the program runs, so a rule raised this
-                if program.flavour == "complex" and isinstance(error, (DTypeError, UnsupportedError)):
+                if program.flavour == "complex" and isinstance(
+                        error, (DTypeError, UnsupportedError)):
                     e.out.rejects["first", f"complex: {type(error).__name__}"] += 1
                     break
                 e.out.miss(f"{task.__name__}: {type(error).__name__}",

@@ -10,7 +10,7 @@ operation is reachable from the leaves, whatever its domain, and nothing grows a
 """
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class Operation:
     def effects(self):
         return "none" if self.row is None else self.row.effects
 
-    @lru_cache(maxsize=None)  # noqa: B019 - operations live as long as the process
+    @cache  # noqa: B019 - operations live as long as the process
     def count(self):
         """How many cases there are."""
         return sum(1 for _ in self.cases(np.random.default_rng(0)))

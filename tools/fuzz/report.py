@@ -78,17 +78,17 @@ class Tally:
         rejected = Counter()
         for (name, _), n in self.rejected.items():
             rejected[name] += n
-        lines = [f"{'operation':24}{'occurs':>8}{'order 1':>8}{'order 2':>8}{'rejected':>9}"
-                 f"{'refused':>8}"]
+        titles = ("occurs", "order 1", "order 2", "rejected", "refused")
+        lines = [f"{'operation':24}" + "".join(f"{title:>9}" for title in titles)]
         for name in everything():
             o = operations().get(name)
             note = "  no derivative" if o is not None and o.nondiff else (
                 "  a function of functions: in a block" if o is None else "")
-            lines.append(f"{name:24}{self.occurs[name]:8}{self.first[name]:8}"
-                         f"{self.second[name]:8}{rejected[name]:9}{refused[name]:8}{note}")
-        lines += ["", f"{self.programs} programs, {self.steps} steps; each operation occurs at "
-                      f"least {min(self.occurs[n] for n in everything())} times",
-                  "leaves: " + counted(self.leaves), "dtypes: " + counted(self.flavours),
+            counts = (self.occurs, self.first, self.second, rejected, refused)
+            lines.append(f"{name:24}" + "".join(f"{c[name]:9}" for c in counts) + note)
+        least = min(self.occurs[n] for n in everything())
+        total = f"{self.programs} programs, {self.steps} steps; each operation at least {least} times"
+        lines += ["", total, "leaves: " + counted(self.leaves), "dtypes: " + counted(self.flavours),
                   "also: " + counted(self.extras)]
         lines.append("rejected: " + (counted(Counter(
             {f"order {'1' if o == 'first' else '2'}, {why}": n

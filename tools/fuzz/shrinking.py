@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from .examine import examine
-from .programs import Bare, Feed, Given, Group, Pick, made, OURS, run
+from .programs import OURS, Bare, Feed, Given, Group, Pick, made, run
 
 TRIALS = 300
 
