@@ -217,11 +217,14 @@ def compare(program, peer, where):
     if not len(u):
         return False
     pull = gradient(function(program, weights), u)
-    first, second = ad.jvp(pull, tuple(xs), vs)
+    try:
+        first, second = ad.jvp(pull, tuple(xs), vs)
+    except ad.errors.MatrixError:
+        return False  # a degenerate matrix: it has no derivative
     try:
         theirs = peer.derivatives(function(program, weights, peer), xs, u, vs)
     except (TypeError, NotImplementedError, RuntimeError):
-        return False  # the peer has the value, and no derivative; counted by the caller
+        return False  # the peer has the value, and no derivative; the caller counts
     text = f"{where}: {[s.name for s in program.steps]}"
     for kind, a, b in (("gradient", first, theirs[0]), ("second derivative", second, theirs[1])):
         size = max([float(np.max(np.abs(g), initial=0.0)) for g in b] + [1e-3])
