@@ -120,6 +120,8 @@ SECOND = {
     "perfect fit beside a masked pole": (
         lambda x: (x - 1.0) ** 2 + np.where(x > 1, np.log(x - 1.0), 0.0), 1.0, 2.0),
 }
+SECOND["a partial that is NaN, in a branch not taken"] = (
+    lambda x: np.where(np.isnan(y := np.sin(x) * NAN), 0.0, y), 0.5, 0.0)
 ORDERS = {
     "grad of grad": lambda f: ad.grad(ad.grad(f)),
     "jvp of grad": lambda f: lambda x: ad.jvp(ad.grad(f), (x,), (1.0,))[1],

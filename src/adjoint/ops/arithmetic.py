@@ -318,6 +318,12 @@ def _annihilate_jvp(dxs: Any, y: Any, first: Any, second: Any) -> Any:
                   None if dsecond is None else annihilate(first, dsecond)])
 
 
+def _annihilate_where_zero_wins(downstream: Any, first: Any, second: Any) -> Any:
+    """The zero of a factor further downstream than both wins too."""
+    y = annihilate(first, second)
+    return y if downstream[0] else PUBLIC["where"](second == 0, annihilate(second, first), y)
+
+
 def _annihilate_lower(b: Any, first: Any, second: Any) -> Any:
     dtype = promoted(first, second)
     first, second = loops.aligned(b, [loops.cast(b, x, dtype) for x in (first, second)])
@@ -330,7 +336,7 @@ def _annihilate_lower(b: Any, first: Any, second: Any) -> Any:
 
 annihilate = general(
     "annihilate", _annihilate_impl, jvp=_annihilate_jvp, vjp=_annihilate_vjp, elementwise=True,
-    singular=True, arity=2,
+    singular=True, arity=2, zero_wins=_annihilate_where_zero_wins,
     aval=lambda a, b: aval(broadcast_shape("annihilate", a, b),
                            dtype_of(np.multiply, kind_of(a), kind_of(b))),
     batch=batch_elementwise("annihilate"), lower=_annihilate_lower, keeps=frozenset({0, 1}),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.node import aval
-from adjoint.core.primitive import Label
+from adjoint.core.primitive import NUMPY, Label
 from adjoint.errors import MatrixError, UnsupportedError
 
 from .cases import Case, Cases, draw
@@ -336,13 +336,14 @@ _svdvals = row(
     kink=lambda x: (clusters(np.linalg.svdvals(x)).sum(-1) > 1) | (np.linalg.svdvals(x) == 0))
 
 
-@offered("svd", np.linalg.svd)
-def svd(a: Any, full_matrices: bool | None = None, compute_uv: bool = True,
+@offered("svd")
+def svd(a: Any, full_matrices: bool = False, compute_uv: bool = True,
         hermitian: bool = False) -> Any:
     """The singular value decomposition a = U diag(s) V^H, as a named tuple (U, S, Vh).
 
-    Args: ``a`` (..., m, n). ``full_matrices`` is False here: the further columns of U and V are
-    arbitrary, so that True is an error unless a is square. With ``compute_uv=False`` s alone.
+    Args: ``a`` (..., m, n). The further columns of U and V that ``full_matrices=True`` asks for,
+    the default of np.linalg.svd, are arbitrary: an error unless a is square. With
+    ``compute_uv=False`` s alone.
     Equal singular values are treated as equal eigenvalues are in `eigh`, with the same promises and
     errors; vectors of a singular value 0 have no derivative (MatrixError), `svdvals` has. Source:
     Townsend (2016), "Differentiating the singular value decomposition"; Giles (2008), section
@@ -363,6 +364,8 @@ def svd(a: Any, full_matrices: bool | None = None, compute_uv: bool = True,
 
 
 SVD: Any = type(np.linalg.svd(np.eye(1)))
+NUMPY[np.linalg.svd] = lambda a, full_matrices=True, compute_uv=True, hermitian=False: svd(
+    a, full_matrices, compute_uv, hermitian)  # NumPy's default is the full one
 
 
 @offered("svdvals", np.linalg.svdvals)

@@ -364,22 +364,27 @@ def _pinv_known(x: Any, rcond: Any) -> Any:
     return aval((*x.shape[:-2], x.shape[-1], x.shape[-2]), wide(x.dtype))
 
 
-def _full_rank(y: Any, x: Any) -> Any:
-    return _guard(y, svdvals(x)[..., None, :], check="full")
+def _full_rank(y: Any, x: Any, rcond: Any) -> Any:
+    """``y``, if no singular value counts as 0."""
+    s = svdvals(x)
+    if s.shape[-1]:
+        limit = np.asarray(rcond)[..., None] * largest(s, axis=-1, keepdims=True)
+        s = where(s > limit, s, 0.0)
+    return _guard(y, s[..., None, :], check="full")
 
 
 def _pinv_jvp(dxs: Any, y: Any, x: Any, rcond: Any) -> Any:
     """With P = A^+: -P dA P + P P^H dA^H (I - A P) + (I - P A) dA^H P^H P."""
     if dxs[0] is None:
         return None
-    p, h = _full_rank(y, x), adjoint(dxs[0])
+    p, h = _full_rank(y, x, rcond), adjoint(dxs[0])
     left = p @ adjoint(p) @ h
     right = h @ adjoint(p) @ p
     return -(p @ dxs[0] @ p) + left - left @ x @ p + right - p @ (x @ right)
 
 
 def _pinv_vjp(dy: Any, y: Any, x: Any, needs: Any, rcond: Any) -> Any:
-    p, g = _full_rank(y, x), conj(dy)
+    p, g = _full_rank(y, x, rcond), conj(dy)
     ph, gh = adjoint(p), adjoint(g)
     left = gh @ p @ ph
     right = ph @ p @ gh
@@ -454,14 +459,16 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
 
 def _is_full(rank: Any, n: int) -> bool:
-    """Whether the rank is n; taken for granted where it is not known (vmap, traces)."""
-    try:
-        return int(rank.concrete() if isinstance(rank, Box) else rank) == n
-    except EscapeError:
-        return True
+    """Whether the rank is n, of all systems of a batch or of none; taken for granted in a trace."""
+    while isinstance(rank, Box):
+        rank = rank.value
+    full_rank = rank is None or np.equal(rank, n)
+    if np.all(full_rank) != np.any(full_rank):
+        raise EscapeError("lstsq: some systems of this batch have full rank and residuals, others "
+                          "have none, so the results differ in shape; leave vmap, or write "
+                          "ad.linalg.pinv(a) @ b")
+    return bool(np.all(full_rank))
 
-
-# ---- functions of a matrix: f of a block matrix holds the derivative
 
 def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str) -> Any:
     """A matrix function whose Frechet derivative is a block: f([[A, E], [0, A]])."""

@@ -159,8 +159,9 @@ def _check_full(x: Any, w: Any) -> None:
         index = tuple(map(int, np.argwhere(low)[0]))
         raise MatrixError(
             f"qr/pinv/lstsq: the matrix{at(index[:-1])} has not full rank (its columns or rows "
-            "depend on each other), so a small change makes the result jump and there is no "
-            "derivative. Drop columns, use ad.linalg.svdvals, or solve (a.T a + c I) x = a.T b")
+            "depend on each other, or rcond takes a singular value for 0), so a small change makes "
+            "the result jump and there is no derivative. Drop columns, use ad.linalg.svdvals, or "
+            "solve (a.T a + c I) x = a.T b")
 
 
 def _check_distinct(x: Any, w: Any) -> None:
