@@ -124,7 +124,7 @@ class Maker:
         for complex_too in ((True, False) if self.flavour == "complex" else (False,)):
             for size in RADII:
                 rng.bit_generator.state = state
-                arguments = self.arguments(case.args, size, complex_too)
+                arguments = self.arguments(operation, case.args, size, complex_too)
                 step = Step(number, operation.name, arguments, dict(case.params))
                 why = self.attempt(step)
                 if why is None:
@@ -163,7 +163,7 @@ class Maker:
 
     # ---- arguments
 
-    def arguments(self, args, size, complex_too):
+    def arguments(self, operation, args, size, complex_too):
         """The arguments of a case, made of earlier values; at least one of the movable ones."""
         flat = [a for arg in args for a in (arg if isinstance(arg, tuple) else (arg,))]
         movable = [k for k, a in enumerate(flat) if feedable(a)]
@@ -171,6 +171,8 @@ class Maker:
         if movable and held == set(movable):
             held.discard(movable[int(self.rng.integers(len(movable)))])
         self.last = None
+        # A matrix with equal rows is singular: not for linear algebra.
+        self.repeats = operation.row is not None and operation.row.elementwise
         made = [self.argument(a, k in held, size, complex_too) for k, a in enumerate(flat)]
         fresh = iter(made)
         return tuple(Group(tuple(next(fresh) for _ in arg)) if isinstance(arg, tuple)
@@ -232,7 +234,7 @@ class Maker:
             return [("transpose", axes)], np.transpose(a, np.argsort(axes)).copy()
         if a.ndim and (r < 0.1 or (r < 0.7 and any(s < 0 for s in a.strides))):
             return [("getitem", (slice(None, None, -1),))], a[::-1].copy()
-        if a.ndim and a.shape[0] > 1 and 0.7 < r < 0.8:
+        if a.ndim and a.shape[0] > 1 and 0.7 < r < 0.8 and (self.repeats or a.ndim == 1):
             return [("broadcast_to", a.shape)], a[:1].copy()
         return [], np.array(a)
 

@@ -97,8 +97,8 @@ class Examination:
         if self.program.flavour == "single":
             self.single(d, scale)
         else:
-            if self.program.flavour == "complex":  # refuses what depends on arbitrary phases
-                gradient(self.f, np.ones(len(d)))(*self.xs)
+            # Reverse mode refuses, by MatrixError, what depends on arbitrary phases of vectors.
+            gradient(self.f, np.ones(len(d)))(*self.xs)
             self.compare(d, self.values_along, scale, self.sizes, "first")
         signs = self.rng.choice([-1.0, 1.0], len(d)) * self.rng.uniform(0.5, 1.5, len(d))
         self.u = signs / np.maximum(np.abs(d), 1e-3 * self.sizes)

@@ -87,7 +87,7 @@ class Tally:
             counts = (self.occurs, self.first, self.second, rejected, refused)
             lines.append(f"{name:24}" + "".join(f"{c[name]:9}" for c in counts) + note)
         least = min(self.occurs[n] for n in everything())
-        total = f"{self.programs} programs, {self.steps} steps, each operation {least} times or more"
+        total = f"{self.programs} programs, {self.steps} steps, each operation {least} times and up"
         lines += ["", total, "leaves: " + counted(self.leaves), "dtypes: " + counted(self.flavours),
                   "also: " + counted(self.extras)]
         lines.append("rejected: " + (counted(Counter(
