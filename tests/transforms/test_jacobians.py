@@ -204,7 +204,15 @@ def test_hessian_of_a_complex_argument_says_what_to_write():
     assert ad.hessian(lambda x, z: (x * np.abs(z)) ** 2)(1.0, 3j) == pytest.approx(18.0)
 
 
-@pytest.mark.parametrize("argnums", [1.0, None, "x", np.int64(0), True, (0, 1.0)])
+def test_argnums_may_be_a_numpy_integer():
+    def f(x, z):
+        return x * z
+    assert ad.grad(f, argnums=np.int64(1))(2.0, 3.0) == 2.0
+    assert ad.jacobian(f, argnums=np.int8(-1))(2.0, 3.0) == 2.0
+    assert ad.value_and_grad(f, argnums=(np.int64(0), 1))(2.0, 3.0) == (6.0, (3.0, 2.0))
+
+
+@pytest.mark.parametrize("argnums", [1.0, None, "x", np.float64(0), True, (0, 1.0)])
 def test_argnums_are_positions(argnums):
     for transform in (ad.jacobian, ad.grad, ad.value_and_grad, ad.hessian):
         with pytest.raises(ArgumentError, match="position of an argument"):

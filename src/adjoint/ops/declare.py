@@ -421,6 +421,6 @@ def check_axis(name: str, axis: Any, ndim: int) -> int:
     if not isinstance(axis, (int, np.integer)) or isinstance(axis, bool):
         raise ArgumentError(f"{name}: axis must be an integer, not {axis!r}")
     if not -ndim <= axis < ndim:
-        raise ShapeError(f"{name}: axis {axis} does not exist; the array has {ndim} axes, "
-                         f"0 to {ndim - 1}")
+        raise ShapeError(f"{name}: axis {axis} does not exist; the array has " + (
+            f"{ndim} axes, 0 to {ndim - 1}" if ndim else "none (it is 0-d)"))
     return int(axis) % ndim

@@ -217,7 +217,8 @@ def _extreme(name: str, impl: Any, left: Any, right: Any, what: str, sign: str) 
         name, impl, lambda y, x, z: left(1.0, x, z), lambda y, x, z: right(1.0, x, z),
         vjp=vjp, jvp=jvp, numpy=[impl], kinks=[(1.0, 1.0)], kink=np.equal,
         label=Label(name + "({0}, {1})", rf"\{name[:3]}({{0}}, {{1}})",
-                    (f"[{{0}} {sign} {{1}}]", f"[{{1}} {sign} {{0}}]"), "choice"),
+                    (f"[{{0}} {sign} {{1}}] + [{{0}} = {{1}}]/2",
+                     f"[{{1}} {sign} {{0}}] + [{{0}} = {{1}}]/2"), "choice"),
         doc=f"""The {what} of two arrays, element by element; at a tie each gets half the gradient.
 
         y = {name[:3]}(x, z),    dy/dx = 1 where x {sign} z, 1/2 where x = z, else 0

@@ -186,7 +186,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool 
         if on_unused == "error":
             check_used(run, leaves, name)
         gradients = run.arguments(leaves)
-        gradient = gradients[0] if isinstance(argnums, int) else tuple(gradients)
+        gradient = tuple(gradients) if isinstance(argnums, (tuple, list)) else gradients[0]
         value = run.value()
         return ((value, run.aux), gradient) if has_aux else (value, gradient)
     return with_gradient

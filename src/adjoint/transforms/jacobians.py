@@ -74,7 +74,7 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, layout: st
         else:
             run = Columns(f, args, numbers, has_aux, kwargs)
             out = by_columns(run, layout)
-        out = picked(out, isinstance(argnums, int))
+        out = picked(out, not isinstance(argnums, (tuple, list)))
         return (out, run.aux) if has_aux else out
     return whole
 

@@ -153,13 +153,13 @@ def selected(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
     numbers: tuple[Any, ...] = (
         tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,))
     for n in numbers:
-        if not isinstance(n, int) or isinstance(n, bool):
+        if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
             raise ArgumentError(f"argnums={argnums!r}: it is the position of an argument, an int, "
                                 "or a tuple of them, as argnums=(0, 1)")
         if not -count <= n < count:
             raise ArgumentError(f"argnums={argnums}: the function was called with {count} "
                                 "positional arguments")
-    found = tuple(n % count for n in numbers)
+    found = tuple(int(n) % count for n in numbers)
     if len(set(found)) != len(found):
         raise ArgumentError(f"argnums={argnums} names an argument twice")
     return found
