@@ -25,6 +25,7 @@ PROGRAMS = {"torch": 100, "jax": 25}
 RTOL = 1e-8
 TRIANGLE = "reads one triangle (as differences do here); peers spread the gradient over both"
 APART = dict.fromkeys(("linalg.cholesky", "linalg.eigh", "linalg.eigvalsh"), TRIANGLE)
+APART["ldexp"] = "torch 2.13: the gradient for negative exponents is 0, where it is 2**i"
 
 
 class Torch:
