@@ -352,7 +352,8 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -
             continue
         part = f(getitem(x, places) if x.shape else x, *args, **kwargs) if callable(f) else f
         y = setitem(y, places if x.shape else ..., part)
-    return y
+    # Constant everywhere, here: still a value of x, so that backward() exists.
+    return where(False, x, y) if isinstance(x, Box) and not isinstance(y, Box) else y
 
 
 # ---- fewer and more elements
