@@ -287,3 +287,62 @@ def test_float32_stays_float32():
         y = getattr(L, name)(x)
         assert {np.zeros(1, p.dtype).real.dtype for p in y} == {np.dtype(np.float32)}
         assert ad.grad(lambda a, n=name: abs(getattr(L, n)(a)[0]).sum())(x).dtype == np.float32
+
+
+# ---- found by review: chains, second derivatives that rounding spoils, defective matrices
+
+def test_a_chain_of_close_values_is_one_block():
+    """Each equals the next, the first and the last differ: the parts of the rule meet."""
+    step = 1.2 * 64 * 2.2e-16 * 4
+    c = np.random.default_rng(0).normal(size=(4, 4))
+    for a in (np.diag([1.0, 1.0 + step, 1.0 + 2 * step, 2.0]),):
+        got = ad.grad(lambda a: (function_of(np.exp)(a) * (c + c.T)).sum())(a)
+        exact = ad.grad(lambda a: (L.expm(a) * (c + c.T)).sum())(a)
+        np.testing.assert_allclose(got, exact, rtol=1e-9, atol=1e-9)
+        u = np.eye(4)[[1, 0, 3, 2]]
+        got = ad.grad(lambda a: (rebuilt(lambda s: s ** 3)(a) * c).sum())(u @ a)
+        exact = ad.grad(lambda a: ((a @ a.T @ a) * c).sum())(u @ a)
+        np.testing.assert_allclose(got, exact, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("gap", [1e-7, 1e-9, 1e-12])
+def test_a_second_derivative_without_digits_is_an_error(gap):
+    """It loses eps/gap^2; the first loses eps/gap, and so does that of eigvalsh."""
+    a, c = np.diag([1.0, 1.0 + gap, 2.0]), C + C.T
+    for f in (lambda a: (function_of(np.exp)(a) * c).sum(),
+              lambda a: (rebuilt(lambda s: s ** 3)(a) * c).sum()):
+        assert np.isfinite(ad.grad(f)(a)).all()
+        for second in (ad.hessian, lambda f: ad.jacobian(ad.grad(f))):
+            with pytest.raises(MatrixError, match="nearly equal, and .* too few digits"):
+                second(f)(a)
+    h = ad.hessian(lambda a: (L.eigvalsh(a) ** 2).sum())(a)
+    exact = ad.hessian(lambda a: (((a + a.T) / 2) ** 2).sum())(a)
+    np.testing.assert_allclose(h, exact, atol=1e-14 / gap)
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-5])
+def test_second_derivatives_near_equal_values(gap):
+    a, c = np.diag([1.0, 1.0 + gap, 2.0]), C + C.T
+    got = ad.hessian(lambda a: (function_of(np.exp)(a) * c).sum())(a)
+    exact = ad.hessian(lambda a: (L.expm((a + a.T) / 2) * c).sum())(a)
+    np.testing.assert_allclose(got, exact, atol=1e-14 / gap ** 2)
+
+
+@pytest.mark.parametrize("jordan", [
+    [[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]], [[1.0, 1.0, 0], [0, 1, 1], [0, 0, 1]],
+    [[0.0, 1.0, 0], [0, 0, 1], [0, 0, 0]]], ids=["pair", "triple", "nilpotent"])
+def test_defective_matrices_have_no_eigenvalue_derivative(jordan):
+    """Rounding splits their eigenvalues by 1e-8 or 1e-5, far more than eps: still an error."""
+    q = orthogonal(3)
+    for a in (q @ np.array(jordan) @ q.T, np.array(jordan)):
+        for f in (lambda a: L.eigvals(a).real.max(), lambda a: L.eig(a).eigenvectors[0, 0].real):
+            with pytest.raises(MatrixError, match="as far as rounding can tell"):
+                ad.grad(f)(a)
+            with pytest.raises(MatrixError, match="as far as rounding can tell"):
+                ad.jvp(f, (a,), (np.eye(3),))
+
+
+def test_a_badly_conditioned_eigenvalue_is_not_a_defective_one():
+    a = np.array([[1.0, 1e6], [0.0, 1.001]])
+    got = ad.grad(lambda a: L.eigvals(a).real.max())(a)
+    np.testing.assert_allclose(got, [[0.0, 0.0], [1e9, 1.0]], rtol=1e-9, atol=1e-6)

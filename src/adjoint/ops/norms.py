@@ -278,16 +278,17 @@ def _eig_parts(y: Any) -> tuple[Any, Any]:
     return y[..., 0, :], y[..., 1:, :]
 
 
-def _differentiable(y: Any) -> tuple[Any, Any]:
+def _differentiable(y: Any, x: Any) -> tuple[Any, Any]:
     w, v = _eig_parts(y)
-    return w, _guard(v, w[..., None, :], check="distinct")
+    known = concatenate([w[..., None, :], v, astype(x, v.dtype)], axis=-2)
+    return w, _guard(v, known, check="distinct")
 
 
 def _eig_jvp(dxs: Any, y: Any, x: Any) -> Any:
     """With K = V^-1 dX V: dw = diag(K), dV = V (F o K), less what changes the lengths."""
     if dxs[0] is None:
         return None
-    w, v = _differentiable(y)
+    w, v = _differentiable(y, x)
     k = inv(v) @ dxs[0] @ v
     dv = v @ (gaps(w) * k)
     dv = dv - v * real((conj(v) * dv).sum(-2))[..., None, :]
@@ -296,7 +297,7 @@ def _eig_jvp(dxs: Any, y: Any, x: Any) -> Any:
 
 def _eig_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
     """With Q = V^H Vbar: V^-H (diag(wbar) + conj(F) o (Q - V^H V diag(Re diag Q))) V^H."""
-    w, v = _differentiable(y)
+    w, v = _differentiable(y, x)
     dw, dv = _eig_parts(dy)
     if x.dtype.kind != "c":  # the vector of a real eigenvalue is real: it has no phase
         dv = where((imag(w) == 0)[..., None, :], real(dv), dv)

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLOSE = 64.0  # eigenvalues that differ by less than this many roundings of the largest are equal
+NEAR = 1e3  # the second derivative loses eps/gap^2: it needs gaps larger than sqrt(NEAR eps)
 GAUGE = 1e-6  # what a function independent of the gauge may show of it, relative to its cotangents
 
 
@@ -61,8 +62,12 @@ GAUGE = 1e-6  # what a function independent of the gauge may show of it, relativ
 
 def tolerance(w: Any) -> Any:
     """What counts as equal among the values w of one matrix, in the shape (..., 1)."""
-    largest = np.max(np.abs(w), axis=-1, keepdims=True, initial=0.0)
-    return CLOSE * np.finfo(w.dtype).eps * max(w.shape[-1], 1) * largest
+    return CLOSE * np.finfo(w.dtype).eps * max(w.shape[-1], 1) * largest_of(w)
+
+
+def largest_of(w: Any) -> Any:
+    """The largest absolute value of each matrix, in the shape (..., 1)."""
+    return np.max(np.abs(w), axis=-1, keepdims=True, initial=0.0)
 
 
 def slack(w: Any) -> float:
@@ -75,25 +80,31 @@ def clusters(w: Any) -> Any:
     if w.shape[-1] == 0:
         return np.zeros((*w.shape, 0), bool)
     jump = np.abs(np.diff(w, axis=-1)) > tolerance(w)
+    if jump.all():
+        return np.broadcast_to(np.eye(w.shape[-1], dtype=bool), (*w.shape, w.shape[-1]))
     number = np.concatenate([np.zeros((*w.shape[:-1], 1), int), np.cumsum(jump, -1)], -1)
     return number[..., :, None] == number[..., None, :]
 
 
-def blocks_of(w: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
-    """(index in the stack, positions) of each block of two or more equal values."""
-    same = clusters(w)
-    for index in np.ndindex(w.shape[:-1]):
-        groups = same[index]
-        for i in range(w.shape[-1]):
-            members = np.flatnonzero(groups[i])
-            if members[0] == i and len(members) > 1:
-                yield index, members
+def blocks_of(w: Any, near: bool = False) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """(index in the stack, positions) of each block of two or more equal (or near) values."""
+    bound = tolerance(w)
+    if near:
+        bound = np.maximum(bound, np.sqrt(NEAR * np.finfo(w.dtype).eps) * largest_of(w))
+    joined = ~(np.abs(np.diff(w, axis=-1)) > bound)  # so that a NaN is equal to all
+    for index in map(tuple, np.argwhere(joined.any(-1))):
+        cuts = np.flatnonzero(~joined[index]) + 1
+        for members in np.split(np.arange(w.shape[-1]), cuts):
+            if len(members) > 1:
+                yield tuple(map(int, index)), members
 
 
 def values_at(w: Any, index: Any, members: Any) -> str:
     """Equal values, for messages."""
     shown = ", ".join(f"{v:.6g}" for v in w[index][members])
-    return f"the values {shown} (positions {members.tolist()}{at(index)}) are equal"
+    equal = np.abs(np.diff(w[index][members])).max() <= tolerance(w[index])[0]
+    return (f"the values {shown} (positions {members.tolist()}{at(index)}) are "
+            f"{'equal' if equal else 'nearly equal'}")
 
 
 def refuse(w: Any, index: Any, members: Any, why: str) -> NoReturn:
@@ -107,6 +118,7 @@ def refuse(w: Any, index: Any, members: Any, why: str) -> NoReturn:
 # ---- guards: rows that are the identity, or an error
 
 SECOND = "a derivative of second order was asked for, which is not defined by the first ones"
+NO_DIGITS = "a second derivative was asked for, of which too few digits would be right"
 SPLITS = ("forward mode was asked for a direction that splits them, along which their vectors "
           "jump; reverse mode (ad.grad) knows more")
 TURNS = ("the result depends on the choice of their vectors, which is arbitrary, so it has no "
@@ -118,6 +130,12 @@ UNKNOWN = ("the cotangents of the values and vectors do not say what the derivat
 def _check_separate(x: Any, w: Any) -> None:
     for index, members in blocks_of(w[..., 0, :]):
         refuse(w[..., 0, :], index, members, SECOND)
+
+
+def _check_apart(x: Any, w: Any) -> None:
+    _check_separate(x, w)
+    for index, members in blocks_of(w[..., 0, :], near=True):
+        refuse(w[..., 0, :], index, members, NO_DIGITS)
 
 
 def _check_unsplit(x: Any, w: Any) -> None:
@@ -165,18 +183,36 @@ def _check_full(x: Any, w: Any) -> None:
 
 
 def _check_distinct(x: Any, w: Any) -> None:
-    values = w[..., 0, :]
-    near = np.abs(values[..., :, None] - values[..., None, :]) <= tolerance(values)[..., None]
+    """Eigenvalues (row 0) differ by more than rounding moves them; below, vectors and matrix."""
+    values, below = w[..., 0, :], w[..., 1:, :]
+    bound = np.broadcast_to(tolerance(values), values.shape)
+    if below.shape[-2]:
+        bound = bound + CLOSE * np.finfo(w.dtype).eps * _spread(*np.split(below, 2, axis=-2))
+    near = np.abs(values[..., :, None] - values[..., None, :]) <= np.maximum(
+        bound[..., :, None], bound[..., None, :])
     for index in np.argwhere(np.triu(near, 1))[:1]:
         *where_in, i, j = map(int, index)
         raise MatrixError(
             f"eig/eigvals: the eigenvalues {i} and {j}{at(tuple(where_in))} are equal "
-            f"({values[(*where_in, i)]:.6g}), so they and their vectors have no derivative. "
-            "ad.linalg.eigvalsh and eigh are for symmetric matrices, trace, det, matrix_power and "
-            "expm for functions of all eigenvalues")
+            f"({values[(*where_in, i)]:.6g}) as far as rounding can tell, so they and their "
+            "vectors have no derivative. ad.linalg.eigvalsh and eigh are for symmetric matrices, "
+            "trace, det, matrix_power and expm for functions of all eigenvalues")
 
 
-CHECKS = {"separate": _check_separate, "unsplit": _check_unsplit, "phase": _check_phase,
+def _spread(vectors: Any, matrix: Any) -> Any:
+    """How far a relative change of size 1 of the elements of a matrix moves each eigenvalue.
+
+    To first order that is the diagonal of |V^-1| |A| |V|, which no scaling of rows and columns
+    changes; a defective matrix has no V^-1.
+    """
+    try:
+        inverse = np.linalg.inv(vectors)
+    except np.linalg.LinAlgError:
+        return np.full(vectors.shape[:-1], np.inf)
+    return np.einsum("...ij,...ji->...i", np.abs(inverse) @ np.abs(matrix), np.abs(vectors))
+
+
+CHECKS = {"separate": _check_separate, "apart": _check_apart, "unsplit": _check_unsplit, "phase": _check_phase,
           "vectors": _check_vectors, "full": _check_full, "distinct": _check_distinct}
 
 
@@ -194,13 +230,13 @@ def _guard_known(x: Any, w: Any, check: str) -> Any:
 
 def _guard_jvp(dxs: Any, y: Any, x: Any, w: Any, check: str) -> Any:
     return None if dxs[0] is None else _guard(
-        broadcast_to(dxs[0], y.shape), w, check="separate" if check == "unsplit" else check)
+        broadcast_to(dxs[0], y.shape), w, check="apart" if check == "unsplit" else check)
 
 
 def _guard_vjp(dy: Any, y: Any, x: Any, w: Any, needs: Any, check: str) -> Any:
     if not needs[0]:
         return None, None
-    return unbroadcast(_guard(dy, w, check="separate" if check == "unsplit" else check),
+    return unbroadcast(_guard(dy, w, check="apart" if check == "unsplit" else check),
                        x.shape), None
 
 
@@ -326,12 +362,12 @@ def _eye(w: Any) -> Any:
 
 def _within_jvp(dxs: Any, y: Any, x: Any, q: Any, w: Any) -> Any:
     if dxs[0] is None:
-        return _guard(np.zeros(y.shape, y.dtype), w, check="separate")
-    return _guard(broadcast_to(dxs[0] * _eye(w), y.shape), w, check="separate")
+        return _guard(np.zeros(y.shape, y.dtype), w, check="apart")
+    return _guard(broadcast_to(dxs[0] * _eye(w), y.shape), w, check="apart")
 
 
 def _within_vjp(dy: Any, y: Any, x: Any, q: Any, w: Any, needs: Any) -> Any:
-    dy = _guard(dy, w, check="separate")
+    dy = _guard(dy, w, check="apart")
     part = (dy * _eye(w)).sum(-2)[..., None, :]
     return (unbroadcast(part, x.shape) if needs[0] else None,
             np.zeros(q.shape, q.dtype) if needs[1] else None, None)
@@ -358,13 +394,54 @@ _within = row(
     jvp=_within_jvp, vjp=_within_vjp, keeps=frozenset({2}))
 
 
+# ---- inverse differences of values
+
+def _gaps_impl(w: Any, sign: int) -> Any:
+    w = w.astype(wide(w.dtype), copy=False)
+    difference = w[..., None, :] + sign * w[..., :, None]
+    if sign < 0 and w.dtype.kind != "c":
+        same = clusters(w)  # what `_within` fills, and nothing else
+    else:
+        same = np.abs(difference) <= tolerance(w)[..., None]
+    return np.where(same, 0, 1 / np.where(same, 1, difference)).astype(w.dtype, copy=False)
+
+
+def _gaps_jvp(dxs: Any, y: Any, w: Any, sign: int) -> Any:
+    if dxs[0] is None:
+        return None
+    dw = dxs[0]
+    return -(dw[..., None, :] + sign * dw[..., :, None]) * y * y
+
+
+def _gaps_vjp(dy: Any, y: Any, w: Any, needs: Any, sign: int) -> Any:
+    part = -dy * y * y
+    return (part.sum(-2) + sign * part.sum(-1),)
+
+
+def _gaps_cases(rng: np.random.Generator) -> Iterator[Case]:
+    w = np.array([0.5, 1.0, 2.5])
+    for sign in (-1, 1):
+        p = {"sign": sign}
+        yield Case((w,), p)
+        yield Case((np.stack([w, w + 1])[:, ::-1],), p)
+        yield Case((w[:1],), p)
+        yield Case((np.zeros(0),), p)
+        yield Case((np.asfortranarray(np.stack([w, w + 1])),), p)
+        yield Case((w.astype(np.float32),), p)
+        yield Case((np.array([1, 2, 4]),), p)
+
+
+_gaps = row(
+    "_gaps", _gaps_impl, lambda w, sign: aval((*w.shape, w.shape[-1]), wide(w.dtype)),
+    Label("gaps({0})", r"F({0})", ("-{y}^2",), "inverse differences"),
+    Cases(_gaps_cases, {**NO_SCALARS, "broadcast left": "one array",
+                        "broadcast right": "one array"}, near=True),
+    jvp=_gaps_jvp, vjp=_gaps_vjp, keeps=frozenset("y"))
+
+
 def gaps(w: Any, sign: int = -1) -> Any:
     """1 / (w_j - w_i) with 0 for equal values, or with sign 1 the inverses of sums."""
-    difference = w[..., None, :] + sign * w[..., :, None]
-    bound = CLOSE * float(np.finfo(w.dtype).eps) * max(w.shape[-1], 1)
-    scale = abs(w).max(axis=-1)[..., None, None] if w.shape[-1] else 0.0
-    same = abs(difference) <= bound * scale
-    return where(same, 0.0, 1.0 / where(same, 1.0, difference))
+    return _gaps(w, sign=sign)
 
 
 # ---- eigh. One array holds the results: the values in row 0, the vectors below
