@@ -30,10 +30,11 @@ class Factor(Box):
         """Apply ``row`` one level down; in a product the zero downstream wins."""
         mine = [isinstance(a, Factor) and a.level == self.level for a in args]
         xs = [a.value if m else a for a, m in zip(args, mine, strict=True)]
-        if row.zero_wins is None or all(mine):
+        downstream = tuple([m is self.downstream for m in mine])
+        if row.zero_wins is None or True not in downstream:
             y = bind(row, xs, params)
         else:
-            y = row.zero_wins(tuple([m is self.downstream for m in mine]), *xs, **params)
+            y = row.zero_wins(downstream, *xs, **params)
         return y if row.nondiff else factor(y, self.level, self.downstream)
 
 

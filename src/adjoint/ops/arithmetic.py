@@ -75,11 +75,18 @@ def _contracted(dy: Any, z: Any) -> Any:
     return dy.dot(z) if dy.ndim == 1 else dy.ravel().dot(z.ravel())
 
 
+def _multiply_where_zero_wins(downstream: Any, x: Any, z: Any) -> Any:
+    """Whichever stands downstream; if both do (in a product of products), each may be the zero."""
+    if all(downstream):
+        return PUBLIC["where"](PUBLIC["equal"](x, 0), annihilate(x, z), annihilate(z, x))
+    return annihilate(x, z) if downstream[0] else annihilate(z, x)
+
+
 multiply = elementwise(
     "multiply", np.multiply, lambda y, x, z: z, lambda y, x, z: x, numpy=[np.multiply],
     label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"), "product rule"), scalar=operator.mul,
     vjp=_multiply_vjp,
-    zero_wins=lambda downstream, x, z: annihilate(x, z) if downstream[0] else annihilate(z, x),
+    zero_wins=_multiply_where_zero_wins,
     doc="""The product, element by element.
 
         y = x z,    dy/dx = z,    dy/dz = x
@@ -101,7 +108,11 @@ def _divide_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
 
 
 def _divide_where_zero_wins(downstream: Any, x: Any, z: Any) -> Any:
-    return annihilate(x, _inverse(z)) if downstream[0] else annihilate(_inverse(z), x)
+    """A product only where the zero stands: elsewhere 1 / z may overflow where x / z does not."""
+    if not downstream[0]:
+        return annihilate(_inverse(z), x)
+    zero = PUBLIC["equal"](x, 0)
+    return PUBLIC["where"](zero, annihilate(x, _inverse(z)), x / PUBLIC["where"](zero, 1.0, z))
 
 
 divide = elementwise(
@@ -320,8 +331,7 @@ def _annihilate_jvp(dxs: Any, y: Any, first: Any, second: Any) -> Any:
 
 def _annihilate_where_zero_wins(downstream: Any, first: Any, second: Any) -> Any:
     """The zero of a factor further downstream than both wins too."""
-    y = annihilate(first, second)
-    return y if downstream[0] else PUBLIC["where"](second == 0, annihilate(second, first), y)
+    return _multiply_where_zero_wins((True, downstream[1]), first, second)
 
 
 def _annihilate_lower(b: Any, first: Any, second: Any) -> Any:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import dis
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjoint.core.box import Box, bind, evaluate
-from adjoint.core.careful import has_nan
 from adjoint.core.node import NO_PARAMS, aval, ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC, Label, Primitive, register
 from adjoint.core.reverse import Tracked
@@ -25,6 +24,7 @@ from adjoint.errors import ArgumentError, ShapeError
 from . import loops
 from .cases import Cases, Domain, elementwise_cases
 from .flat import binary, unary, unary_with
+from .products import multilinear
 from .protocol import BINARY
 
 if TYPE_CHECKING:
@@ -99,40 +99,6 @@ def product(partial: Any) -> Function:
     if partial == -1:
         return lambda d, *_: -d
     return lambda d, *ys: d * partial(*ys)
-
-
-def multilinear(row: Primitive) -> Primitive:
-    """``row``, a sum of products, whose ``zero_wins`` is itself with an impl in which zeros win."""
-    @lru_cache(maxsize=64)
-    def version(downstream: tuple[bool, ...]) -> Primitive:
-        def impl(*xs: Any, **params: Any) -> Any:
-            return where_zero_wins(row.impl, downstream, xs, params)
-        return replace(row, impl=impl)
-    return replace(row, zero_wins=lambda downstream, *xs, **params: bind(
-        version(downstream), xs, params))
-
-
-def where_zero_wins(impl: Function, downstream: Sequence[bool], xs: Sequence[Any],
-                    params: dict[str, Any]) -> Any:
-    """A sum of products, in which no term counts whose factors downstream are zero.
-
-    Only if a NaN came out are the terms looked at: those that are finite are summed without the
-    others, and of the others it is counted how many are alive, and with which sign.
-    """
-    y = impl(*xs, **params)
-    if not has_nan(y):
-        return y
-    with np.errstate(all="ignore"):
-        def products(up: Function, down: Function) -> Any:
-            return impl(*[down(x) if d else up(x) for x, d in zip(xs, downstream, strict=True)],
-                        **params)
-        finite_part = products(lambda x: np.where(np.isfinite(x), x, 0), np.asarray)
-        alive = products(np.ones_like, lambda x: (x != 0) * 1.0) - products(
-            lambda x: np.isfinite(x) * 1.0, lambda x: (x != 0) * 1.0)
-        sign = products(lambda x: np.sign(np.where(np.isnan(x), 0, x)), np.sign) - products(
-            lambda x: np.sign(np.where(np.isfinite(x), x, 0)), np.sign)
-        infinite = np.where(np.abs(sign) == alive, sign * np.inf, np.nan)
-        return np.where(alive > 0, infinite, finite_part).astype(y.dtype)[()]
 
 
 def total(parts: Sequence[Any]) -> Any:
@@ -351,7 +317,10 @@ def binary_function(row: Primitive) -> Function:
             return swapped(z, x)
         if is_ufunc or isinstance(x, Box) or isinstance(z, Box):
             return bind(row, (x, z), NO_PARAMS)
-        return evaluate(row, (x if x.__class__ is ndarray else np.asarray(x)[()], z), NO_PARAMS)
+        weak = x.__class__ is float or x.__class__ is int  # it adopts the dtype of z (NEP 50)
+        if x.__class__ is not ndarray and not (weak and hasattr(z, "dtype")):
+            x = np.asarray(x)[()]
+        return evaluate(row, (x, z), NO_PARAMS)
     return f
 
 

@@ -164,15 +164,27 @@ def _in_floats(a: list[float], b: list[float]) -> list[float]:
     return y
 
 
+def _driven(d: Any, y: Any, axis: int, reverse: bool) -> Any:
+    """d_i y_(i-1), and 0 where there is no y before: no product, so nothing infinite is met."""
+    n = y.shape[axis]
+    if not n:
+        return d * y
+    first, later = slices(axis, slice(0, n - 1)), slices(axis, slice(1, n))
+    here, before = (first, later) if reverse else (later, first)
+    width = tuple(((0, 1) if reverse else (1, 0)) if k == axis else (0, 0)
+                  for k in range(len(y.shape)))
+    return _pad(d[here] * y[before], width=width)
+
+
 def _recurrence_jvp(dxs: Any, y: Any, a: Any, b: Any, axis: int, reverse: bool) -> Any:
     da, db = dxs
-    driven = total([None if da is None else da * shifted(y, axis, reverse), db])
+    driven = total([None if da is None else _driven(da, y, axis, reverse), db])
     return None if driven is None else _recurrence(a, driven, axis=axis, reverse=reverse)
 
 
 def _recurrence_vjp(dy: Any, y: Any, a: Any, b: Any, needs: Any, axis: int, reverse: bool) -> Any:
     back = _recurrence(shifted(a, axis, not reverse), dy, axis=axis, reverse=not reverse)
-    return (back * shifted(y, axis, reverse) if needs[0] else None, back if needs[1] else None)
+    return _driven(back, y, axis, reverse) if needs[0] else None, back if needs[1] else None
 
 
 def _recurrence_where_zero_wins(downstream: Any, a: Any, b: Any, axis: int, reverse: bool) -> Any:
