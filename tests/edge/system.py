@@ -286,16 +286,17 @@ EXITS = [
 ]
 
 REPORTS = [
-    Program("(-2)**y at y=2", "ad.diagnose(lambda y: ad.power(-2.0, y), 2.0).first.remedy",
+    Program("the doctor, of (-2)**y at y=2", "ad.diagnose(lambda y: ad.power(-2.0, y), 2.0).first.remedy",
             "'for x < 0, x**z is a real number at whole z only, so it has no derivative by z. "
-            "If z is not a variable, pass a plain number or ad.stop_gradient(z); if it is, keep the "
-            "base positive: np.exp(z * np.log(x))'"),
-    Program("sqrt(sum(x**2)) at 0",
+            "If z is not a variable, pass a plain number or ad.stop_gradient(z); if it is, keep "
+            "the base positive: np.exp(z * np.log(x))'"),
+    Program("the doctor, of sqrt(sum(x**2)) at 0",
             "ad.diagnose(lambda x: np.sqrt(np.sum(x ** 2)), np.zeros(2)).first.remedy",
             "'np.linalg.norm(x) instead of sqrt(sum(x**2)): its gradient at 0 is 0'"),
-    Program("log(exp(x)) at -1000", "ad.diagnose(lambda x: np.log(np.exp(x)), -1000.0).first.remedy",
+    Program("the doctor, of log(exp(x)) at -1000",
+            "ad.diagnose(lambda x: np.log(np.exp(x)), -1000.0).first.remedy",
             "'the argument itself: log(exp(x)) is x, and exp has rounded it to 0 or to infinity'"),
-    Program("log(sigmoid(x)) at -1000",
+    Program("the doctor, of log(sigmoid(x)) at -1000",
             "ad.diagnose(lambda x: ad.log(ad.sigmoid(x)), -1000.0).first.remedy",
             "'ad.log_sigmoid(x) instead of log(sigmoid(x)): sigmoid rounds to 0 for x far below 0, "
             "log_sigmoid stays about x'"),
