@@ -45,6 +45,43 @@ def test_lists_are_arrays(f, args, expected):
         np.testing.assert_allclose(f(x, *args[1:]).detach().numpy(), expected, atol=1e-15)
 
 
+@pytest.mark.parametrize("f", [ad.xlogy, ad.xlog1py, ad.power, ad.hypot, ad.fmax, ad.copysign])
+def test_python_numbers_are_weak_on_either_side(f):
+    for dtype in (np.float16, np.float32):
+        x = np.array([0.5, 1.5], dtype)
+        for args in ((2.0, x), (x, 2.0), (2, x), (x, 2), (2.0, x[0])):
+            assert f(*args).dtype == dtype
+            y = f(*[ad.tensor(a) if a is x else a for a in args])
+            assert y.dtype == np.asarray(y).dtype == dtype
+    assert f(2, np.array([3], np.int8)).dtype == f(np.array([2], np.int8), 3).dtype
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc", "gammaln", "digamma", "logit", "i0", "i1", "sinc"])
+@np.errstate(all="ignore")
+def test_integers_and_halves(name):
+    """Integers count as float64; halves stay halves, in the array as well as in its Aval."""
+    f = getattr(ad, name)
+    for whole in (np.array([1, 2], np.int8), np.array([1, 2], np.uint8), np.array([True, True])):
+        np.testing.assert_array_equal(f(whole), f(whole.astype(float)))
+        assert f(whole).dtype == f(ad.tensor(whole)).dtype == np.float64
+    x = ad.tensor(np.array([0.25, 0.5], np.float16), requires_grad=True)
+    y = f(x)
+    y.sum().backward()
+    assert y.dtype == y.detach().numpy().dtype == x.grad.numpy().dtype == np.float16
+    np.testing.assert_allclose(y.detach().numpy(), f(np.array([0.25, 0.5])), rtol=2e-3, atol=1e-3)
+
+
+def test_logit_is_exact_beside_one_half():
+    """2 arctanh(2h) = 4h + 16h^3 / 3 + ... for x = 1/2 + h."""
+    for h in (1e-12, -3e-9, 2.0 ** -20, 1e-4):
+        x = 0.5 + h
+        h = x - 0.5
+        assert ad.logit(x) == pytest.approx(4 * h + 16 * h ** 3 / 3, rel=1e-15)
+        assert ad.logit(ad.tensor(x)).item() == ad.logit(x)
+    x = np.linspace(0.01, 0.99, 99)
+    np.testing.assert_allclose(ad.logit(x), scipy.special.logit(x), rtol=1e-14, atol=1e-16)
+
+
 # ---- sinc
 
 def sinc_series(x, order):
@@ -302,6 +339,21 @@ def test_gelu_by_tanh_is_near_gelu_and_its_tail_exact():
     assert ad.gelu(-20.0) == pytest.approx(-20.0 * scipy.special.ndtr(-20.0), rel=1e-13)
     with pytest.raises(ArgumentError, match="'erf'"):
         ad.gelu(x, "erf")
+
+
+def test_gelu_by_tanh_keeps_its_tail():
+    """x (1 + tanh u) / 2 = x / (1 + e^(-2u)): not 0 where tanh u is all but -1."""
+    x = -6.5
+    u = math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)
+    assert ad.gelu(x, "tanh") == pytest.approx(x / (1 + math.exp(-2 * u)), rel=1e-13)
+    assert ad.gelu(x, "tanh") < 0
+    assert ad.grad(lambda x: ad.gelu(x, "tanh"))(x) < 0
+
+
+def test_threshold_passes_nan_on():
+    assert np.isnan(ad.threshold(nan, 1.0, -2.0))
+    assert ad.grad(lambda x: ad.threshold(x, 1.0, -2.0))(nan) == 1.0
+    np.testing.assert_array_equal(ad.threshold([0.5, 1.0, 2.0], 1.0, -2.0), [-2.0, -2.0, 2.0])
 
 
 def test_arguments_of_the_family():

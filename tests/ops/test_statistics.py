@@ -466,6 +466,12 @@ def test_gradients_have_the_dtype_of_the_primal(name):
 
 # ---- spellings
 
+def test_numpys_integers_are_axes():
+    for name in ("var", "median", "nansum", "max", "average", "cumsum", "sort"):
+        like_numpy(name, X, axis=np.int64(1))
+    like_numpy("average", X, axis=np.int64(-1), weights=[1.0, 2.0])
+
+
 def test_methods():
     x = ad.tensor(X, requires_grad=True)
     for got, expected in (

@@ -138,8 +138,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
 
 
 _threshold = _activation(
-    "threshold", lambda x, limit, value: where(x > limit, x, x.dtype.type(value)),
-    lambda x, limit, value: where(x > limit, x.dtype.type(1.0), x.dtype.type(0.0)),
+    "threshold", lambda x, limit, value: where(x <= limit, x.dtype.type(value), x),  # NaN stays
+    lambda x, limit, value: where(x <= limit, x.dtype.type(0.0), x.dtype.type(1.0)),
     _label("threshold", "[{0} > {limit}]"), {"limit": 1.0, "value": -2.0}, at=(1.0,),
     kink=lambda x, limit, value: np.equal(x, limit))
 
@@ -345,9 +345,8 @@ tanhshrink.__doc__ = """x less its hyperbolic tangent.
 
 
 def _distribution(x: Any) -> Any:
-    """Phi(x), exact in both tails; SciPy computes halves in float32."""
-    y = 0.5 * erfc(x * -sqrt(0.5))
-    return y if y.dtype == x.dtype else astype(y, x.dtype)
+    """Phi(x), exact in both tails."""
+    return 0.5 * erfc(x * -sqrt(0.5))
 
 
 def _gelu_value(x: Any) -> Any:
@@ -380,5 +379,5 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     x = _real("gelu", x)
     if approximate == "none":
         return _gelu(x)
-    near = _clipped(x, -50.0, 50.0)
-    return x * (0.5 * (1.0 + tanh(sqrt(2.0 / pi) * (near + 0.044715 * near * near * near))))
+    near = _clipped(x, -50.0, 50.0)  # (1 + tanh u) / 2 is the sigmoid of 2u, exact in its tail
+    return x * sigmoid(2.0 * sqrt(2.0 / pi) * (near + 0.044715 * near * near * near))

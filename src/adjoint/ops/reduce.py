@@ -35,7 +35,7 @@ def axes_of(name: str, axis: Any, ndim: int) -> Axes:
     """``axis`` as the rows take it: None for all, else a tuple counted from 0, each once."""
     if axis is None:
         return None
-    if isinstance(axis, int):
+    if isinstance(axis, (int, np.integer)):
         return (check_axis(name, axis, ndim),)
     if not isinstance(axis, (tuple, list)):
         raise ArgumentError(f"{name}: axis is None, an integer or a tuple of them, not {axis!r}")

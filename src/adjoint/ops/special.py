@@ -37,6 +37,7 @@ from .declare import (
 )
 from .exponential import LN2, exp, log, log1p, sigmoid
 from .select import isinf, isnan, logical_and, logical_or, maximum, minimum, rint, trunc, where
+from .trigonometric import arctanh, sin
 
 ORIGIN = [(0.0, 0.0)]
 POSITIVE = (0.3, 3.0)
@@ -75,6 +76,28 @@ def lowered_call(impl: Any, known: Any) -> Any:
 def floating(dtype: Any) -> Any:
     """The dtype that NumPy computes in: that of floats, float64 for integers."""
     return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+
+def floats(name: str, x: Any) -> Any:
+    """Real ``x`` in floats: integers as they are would wrap around, or be taken for halves."""
+    if isinstance(real_only(name, x), (float, int)):
+        return x
+    x = arrayed(x)
+    return x if x.dtype.kind == "f" else astype(x, float)
+
+
+def floats_of_one_kind(x: Any, z: Any) -> tuple[Any, Any]:
+    """A Python number beside an array in the dtype of that, before a function makes it float64."""
+    weak = [isinstance(v, (float, int)) and not isinstance(v, np.generic) for v in (x, z)]
+    return (z.dtype.type(x) if weak[0] and not weak[1] else x,
+            x.dtype.type(z) if weak[1] and not weak[0] else z)
+
+
+def by_scipy(name: str, x: Any, *before: Any) -> Any:
+    """SciPy's function of real ``x``, in its own dtype: SciPy gives halves another."""
+    x = floats(name, x)  # before SciPy is imported: the builders ask about complex x
+    y = scipy_function(name)(*before, x)
+    return np.asarray(y).astype(x.dtype)[()] if getattr(x, "dtype", None) == np.float16 else y
 
 
 def known_floating(x: Any, **_: Any) -> Any:
@@ -133,7 +156,7 @@ logaddexp2 = elementwise(
 def _times_log(name: str, ours: Any, inner: Any, edge: float, label: Label, doc: str) -> Any:
     """The product x log(z): 0 where x is 0, and flat where log(z) is infinite there too."""
     def value(x: Any, z: Any) -> Any:
-        x, z = (real_only(name, arrayed(v) if isinstance(v, (list, tuple)) else v) for v in (x, z))
+        x, z = floats_of_one_kind(floats(name, x), floats(name, z))
         flat = logical_and(x == 0, z == z)
         return where(flat, 0.0, x * ours(where(flat, edge + 1.0, z)))
 
@@ -166,7 +189,11 @@ xlog1py = _times_log(
 
 
 def _logit_value(x: Any) -> Any:
-    return log(real_only("logit", x)) - log1p(negative(x))
+    """Near 1/2, where the two logarithms cancel, by the inverse hyperbolic tangent of 2x - 1."""
+    x = floats("logit", x)
+    middle = logical_and(x >= 0.3, x <= 0.7)
+    inner, outer = where(middle, x, 0.5), where(middle, 0.5, x)
+    return where(middle, 2.0 * arctanh(2.0 * inner - 1.0), log(outer) - log1p(negative(outer)))
 
 
 logit = elementwise(
@@ -225,7 +252,6 @@ _sinc_derivative = general(
 
 
 def _sinc_value(x: Any) -> Any:
-    from .trigonometric import sin
     u = where(real_only("sinc", x) == 0, 1.0, x) * pi
     return where(x == 0, 1.0, sin(u) / u)
 
@@ -250,10 +276,8 @@ def scipy_function(name: str) -> Any:
 
 def _from_scipy(name: str, partial: Any, doc: str, label: Label, numpy: str = "", **fields: Any
                 ) -> Any:
-    def impl(x: Any) -> Any:
-        x = real_only(name, x)  # before SciPy is imported: the builders ask about complex x
-        return scipy_function(name)(x)
-    return elementwise(name, impl, partial, numpy=[numpy or name], label=label, doc=doc, **fields)
+    return elementwise(name, lambda x: by_scipy(name, x), partial, numpy=[numpy or name],
+                       label=label, doc=doc, **fields)
 
 
 erf = _from_scipy(
@@ -287,7 +311,7 @@ digamma = _from_scipy(
 
 
 def _polygamma_impl(x: Any, order: int) -> Any:
-    y = scipy_function("polygamma")(order, real_only("polygamma", x))
+    y = by_scipy("polygamma", x, order)
     return np.asarray(y).astype(floating(np.asarray(x).dtype))[()]
 
 
@@ -320,8 +344,7 @@ def polygamma(order: int, x: Any) -> Any:
 
 
 def _bessel_impl(x: Any, order: int) -> Any:
-    y = scipy_function("iv")(order, real_only("i0", x))
-    return np.asarray(y).astype(floating(np.asarray(x).dtype))[()]
+    return by_scipy("iv", x, order)
 
 
 _bessel = general(

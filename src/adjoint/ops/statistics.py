@@ -305,8 +305,7 @@ def _fitted_weights(x: Any, w: Any, axes: Axes, axis: Any) -> Any:
     """The weights in the shape of ``x``: given whole, or over the reduced axes alone."""
     if w.shape == x.shape:
         return w
-    kept = () if axes is None else (axis,) if isinstance(axis, int) else tuple(axis)
-    kept = tuple(a % len(x.shape) for a in kept)
+    kept = () if axes is None else tuple(a % len(x.shape) for a in np.atleast_1d(axis).tolist())
     if axes is None or w.shape != tuple(x.shape[a] for a in kept):
         raise ShapeError(f"average: weights of shape {w.shape} fit neither the shape {x.shape} nor "
                          f"its axes {axis}")
