@@ -306,7 +306,7 @@ def test_a_sum_of_products_is_what_its_products_are(name, way):
 
 def test_terms_that_count_are_not_lost_beside_those_that_do_not():
     """inf - inf, and inf times a zero upstream, stay NaN beside a zero that wins."""
-    from adjoint.ops.products import sum_of_products
+    from adjoint.ops.multilinear import sum_of_products
     dy = np.array([[0.0, INF, 1.0, 2.0]])
     for upstream, wanted in (([INF, 1.0, -INF, 0.0], NAN), ([INF, 0.0, INF, 0.0], NAN),
                              ([NAN, 1.0, INF, 0.0], INF), ([NAN, 2.0, 3.0, 4.0], INF),

@@ -24,7 +24,7 @@ from adjoint.errors import ArgumentError, ShapeError
 from . import loops
 from .cases import Cases, Domain, elementwise_cases
 from .flat import binary, unary, unary_with
-from .products import multilinear
+from .multilinear import multilinear
 from .protocol import BINARY
 
 if TYPE_CHECKING:
