@@ -90,7 +90,9 @@ class Function:
     ``forward(ctx, *args, **params)`` gets untracked tensors and returns one or several;
     ``backward(ctx, *grads)`` returns one gradient (or None) for each argument. It can be
     differentiated again if it is written in the library's operations on those of
-    ``ctx.saved_tensors`` that are inputs or outputs. Call ``apply``.
+    ``ctx.saved_tensors`` that are inputs or outputs. Call ``apply``. ``backward`` is called once
+    in a pass, and its products are its own: where a gradient of 0 may meet an infinite partial,
+    ``ad.annihilate(dy, partial)`` is the product that stays 0.
 
     >>> class Cube(ad.Function):
     ...     @staticmethod
@@ -122,7 +124,8 @@ class Function:
             if getattr(cls, name) is getattr(Function, name):
                 raise ArgumentError(f"{cls.__name__} needs a static method {name}(ctx, ...)")
         call = Application(cls, args, params)
-        y = bind(call.row(), [private(args[n]) for n in call.at], {})
+        own: dict[str, Any] = {}  # not NO_PARAMS: the sweep asks such rows once (`reverse.pull`)
+        y = bind(call.row(), [private(args[n]) for n in call.at], own)
         if not call.several:
             return call.finished(0, y)
         count = len(y if isinstance(y, tuple) else y.aval)

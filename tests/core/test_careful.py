@@ -323,3 +323,31 @@ def test_a_second_look_leaves_the_others_alone():
     with np.errstate(all="ignore"):
         found = ad.grad(f)(x)
     np.testing.assert_allclose(found, [1e9, 1e9], rtol=1e-6)
+
+
+def test_a_users_function_is_called_once_and_sees_no_nan_of_the_first_look():
+    seen = []
+
+    class Same(ad.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1.0
+
+        @staticmethod
+        def backward(ctx, dy):
+            seen.append(dy.numpy().tolist())
+            return dy
+
+    def f(x):
+        return Same.apply(np.where(x > 0, np.sqrt(Same.apply(x)), 0.0)).sum()
+    np.testing.assert_array_equal(ad.grad(f)(np.array([0.0, 4.0])), [0.0, 0.25])
+    assert seen == [[1.0, 1.0], [0.0, 0.25]]
+
+
+def test_forward_mode_warns_of_values_only():
+    """The product 0 * inf of the first look is nobody's business."""
+    with np.errstate(all="raise"):
+        y, dy = ad.jvp(lambda x: np.where(x > 0, x * np.sqrt(x), x), (0.0,), (1.0,))
+        assert (y, dy) == (0.0, 1.0)
+        with pytest.raises(FloatingPointError):
+            ad.jvp(np.log, (0.0,), (1.0,))

@@ -42,10 +42,7 @@ class Dual(Box):
 def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: dict[str, Any]
          ) -> Any:
     """The tangent of one step. A NaN may have been 0 * inf: then once more, with care."""
-    if row.singular:
-        with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
-            dy = row.jvp(dxs, y, *xs, **params)
-    else:
+    with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
         dy = row.jvp(dxs, y, *xs, **params)
     if dy is None or not has_nan(dy) or MODES.get().strict:
         return dy

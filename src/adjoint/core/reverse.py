@@ -13,7 +13,7 @@ from adjoint.errors import GraphError, RuleError
 
 from .box import Box, Level, bind
 from .careful import factor, has_nan, released
-from .node import MODES, Node, aval_of, constant, ndarray, new, node
+from .node import MODES, NO_PARAMS, Node, aval_of, constant, ndarray, new, node
 from .primitive import CONSTANT, REGISTRY, Primitive
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
         if dy is None:
             continue
         row, inputs, here = n.prim, n.inputs, n.aval
-        arity = len(inputs) if flat and not n.params else 3
+        arity = len(inputs) if flat and n.params is NO_PARAMS else 3  # users' have their own
         if arity == 2:  # one and two arguments written out: a quarter faster than the loop below
             a, b = inputs
             x, z = a.value, b.value
