@@ -1,8 +1,8 @@
 """Linear algebra, under NumPy's names.
 
-``ad.linalg.solve(a, b)`` is also what ``np.linalg.solve`` does with tensors. The rows stand in
-``ops/solve.py``, ``ops/factor.py``, ``ops/spectral.py`` and ``ops/norms.py``; nothing is computed
-here.
+``ad.linalg.solve(a, b)`` is also what ``np.linalg.solve`` does with tensors. Nothing is computed
+here. The rows stand in ``ops/``: determinant.py, solve.py, products.py, spectral.py (eigenvalues),
+factor.py, norms.py, least_squares.py and matrix_functions.py.
 """
 
 from __future__ import annotations

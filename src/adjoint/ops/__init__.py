@@ -7,12 +7,18 @@ from . import (
     assemble,
     complexes,
     counting,
+    degenerate,
+    determinant,
     exponential,
     factor,
     index,
+    least_squares,
     linalg,
+    matrices,
+    matrix_functions,
     network,
     norms,
+    products,
     reduce,
     scans,
     select,
@@ -29,7 +35,8 @@ from . import (
 )
 
 __all__ = [
-    "activation", "arithmetic", "arrange", "assemble", "complexes", "counting", "exponential",
-    "factor", "index", "linalg", "network", "norms", "reduce", "scans", "select", "series",
+    "activation", "arithmetic", "arrange", "assemble", "complexes", "counting", "degenerate",
+    "determinant", "exponential", "factor", "index", "least_squares", "linalg", "matrices",
+    "matrix_functions", "network", "norms", "products", "reduce", "scans", "select", "series",
     "several", "shape", "solve", "sorting", "special", "spectral", "statistics",
     "trigonometric", "write"]

@@ -17,25 +17,28 @@ from adjoint.errors import MatrixError, UnsupportedError
 
 from .cases import Case, Cases, draw
 from .declare import arrayed
-from .shape import concatenate
-from .solve import (
+from .degenerate import clusters, gaps, guard, shared, within
+from .matrices import (
     ONE_ARRAY,
     adjoint,
     at,
     conj,
+    converged,
     flip,
     is_matrix,
     is_square,
     offered,
     real_of,
+    real_part,
     regular,
     row,
-    solve_triangular,
     square,
     square_cases,
     wide,
 )
-from .spectral import _guard, _real, _within, clusters, converged, gaps, rotated, shared, turns
+from .shape import concatenate
+from .solve import solve_triangular
+from .spectral import rotated, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,8 +148,8 @@ def _qr_known(x: Any) -> Any:
 def _factors(y: Any, m: int) -> tuple[Any, Any]:
     """Q and R, of which R must be regular where a derivative is asked for."""
     r = y[..., m:]
-    diagonal = (_real(r) * np.eye(r.shape[-1], dtype=real_of(r.dtype))).sum(-2)
-    return flip(y[..., :m]), _guard(r, diagonal[..., None, :], check="full")
+    diagonal = (real_part(r) * np.eye(r.shape[-1], dtype=real_of(r.dtype))).sum(-2)
+    return flip(y[..., :m]), guard(r, diagonal[..., None, :], check="full")
 
 
 def _qr_jvp(dxs: Any, y: Any, x: Any) -> Any:
@@ -240,7 +243,7 @@ def _svd_known(x: Any, turn: bool) -> Any:
 
 
 def _svd_split(y: Any, m: int) -> tuple[Any, Any, Any]:
-    return flip(y[..., :m]), _real(y[..., m]), y[..., m + 1:]
+    return flip(y[..., :m]), real_part(y[..., m]), y[..., m + 1:]
 
 
 def _lines(s: Any) -> Any:
@@ -254,11 +257,11 @@ def _svd_jvp(dxs: Any, y: Any, x: Any, turn: bool) -> Any:
     u, s, vh = _svd_split(y, x.shape[-2])
     right = dxs[0] @ adjoint(vh)
     left = adjoint(u) @ dxs[0]
-    k = _guard(_guard(adjoint(u) @ right, _lines(s), check="unsplit"), _lines(s), check="vectors")
+    k = guard(guard(adjoint(u) @ right, _lines(s), check="unsplit"), _lines(s), check="vectors")
     both, apart = gaps(s) * (k + adjoint(k)) / 2, gaps(s, 1) * (k - adjoint(k)) / 2
     du = u @ (both + apart) + (right - u @ k) / _lines(s)
     dvh = adjoint(both - apart) @ vh + (left - k @ vh) / s[..., None]
-    ds = _real((k * np.eye(k.shape[-1], dtype=s.dtype)).sum(-1))[..., None]
+    ds = real_part((k * np.eye(k.shape[-1], dtype=s.dtype)).sum(-1))[..., None]
     return concatenate([flip(du), ds, dvh], axis=-1)
 
 
@@ -269,12 +272,12 @@ def _svd_vjp(dy: Any, y: Any, x: Any, needs: Any, turn: bool) -> Any:
     """
     u, s, vh = _svd_split(y, x.shape[-2])
     du, ds, dvh = _svd_split(conj(dy), x.shape[-2])
-    du = _guard(du, _lines(s), check="vectors")
+    du = guard(du, _lines(s), check="vectors")
     p, r = adjoint(u) @ du, vh @ adjoint(dvh)
     q, t = (p + r) / 2, (p - r) / 2
     if q.dtype.kind == "c":
-        q = _guard(q, _lines(s), check="phase")
-    inner = (_within(_lines(ds), q, _lines(s)) + gaps(s) * (q - adjoint(q))
+        q = guard(q, _lines(s), check="phase")
+    inner = (within(_lines(ds), q, _lines(s)) + gaps(s) * (q - adjoint(q))
              + gaps(s, 1) * (t - adjoint(t)))
     dx = u @ inner @ vh + ((du - u @ p) / _lines(s)) @ vh
     return (conj(dx + (u / _lines(s)) @ (dvh - adjoint(r) @ vh)),)
@@ -320,7 +323,7 @@ def _svdvals_jvp(dxs: Any, y: Any, x: Any) -> Any:
     if dxs[0] is None:
         return None
     u, _, vh = _svd_split(_svd(x, turn=False), x.shape[-2])
-    return shared(_real((conj(u) * (dxs[0] @ adjoint(vh))).sum(-2)), y)
+    return shared(real_part((conj(u) * (dxs[0] @ adjoint(vh))).sum(-2)), y)
 
 
 def _svdvals_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:

@@ -1,5 +1,4 @@
-"""Powers and products of several matrices, and NumPy's second names for what `linalg.py` has.
-"""
+"""Powers and products of several matrices, and NumPy's second names for what `linalg.py` has."""
 
 from __future__ import annotations
 

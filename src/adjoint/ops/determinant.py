@@ -1,0 +1,295 @@
+"""Determinants and inverses, of one matrix or of a stack in the leading axes.
+
+The matrix derivatives are those of Giles (2008), "Collected matrix derivative results for forward
+and reverse mode algorithmic differentiation", and of Magnus & Neudecker, "Matrix Differential
+Calculus".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.node import aval
+from adjoint.core.primitive import Label
+
+from .cases import Case, Cases, draw
+from .complexes import imag, real
+from .declare import total
+from .matrices import (
+    NO_SCALARS,
+    flip,
+    is_square,
+    matrix,
+    offered,
+    regular,
+    row,
+    singular,
+    square,
+    square_cases,
+    square_known,
+    trace_of,
+    wide,
+)
+from .shape import stack, unbroadcast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+# ---- det: the adjugate is a polynomial, so it is exact at singular matrices
+
+def _decomposed(x: Any) -> tuple[Any, Any, Any, Any]:
+    u, s, vh = np.linalg.svd(x.astype(wide(x.dtype), copy=False))
+    return u, s, vh, (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
+
+
+def _products(s: Any) -> Any:
+    """For each pair i < j the product of all s but s_i and s_j, without a division."""
+    n = s.shape[-1]
+    ones = np.ones((*s.shape[:-1], 1), s.dtype)
+    before = np.cumprod(np.concatenate([ones, s[..., :-1]], -1), -1)
+    after = np.flip(np.cumprod(np.flip(np.concatenate([s[..., 1:], ones], -1), -1), -1), -1)
+    rows = np.where(np.triu(np.ones((n, n), bool), 1), s[..., None, :], s.dtype.type(1))
+    between = np.cumprod(rows, -1)
+    between = np.concatenate([np.ones_like(between[..., :1]), between[..., :-1]], -1)
+    upper = np.triu(before[..., :, None] * between * after[..., None, :], 1)
+    return upper + np.swapaxes(upper, -1, -2)
+
+
+def _others(s: Any) -> Any:
+    """For each i the product of all s but s_i."""
+    ones = np.ones((*s.shape[:-1], 1), s.dtype)
+    before = np.cumprod(np.concatenate([ones, s[..., :-1]], -1), -1)
+    after = np.flip(np.cumprod(np.flip(np.concatenate([s[..., 1:], ones], -1), -1), -1), -1)
+    return before * after
+
+
+def _adjugate_impl(x: Any) -> Any:
+    if not x.shape[-1]:
+        return np.zeros(x.shape, wide(x.dtype))
+    u, s, vh, unit = _decomposed(x)
+    v, uh = np.swapaxes(vh, -1, -2).conj(), np.swapaxes(u, -1, -2).conj()
+    return unit * ((v * _others(s)[..., None, :]) @ uh)
+
+
+def _slope_impl(x: Any, d: Any) -> Any:
+    """The derivative of the adjugate along d: in the frame of the SVD, that of a diagonal matrix.
+
+    adj(S + K)_ij = -K_ij prod_(l != i, j) s_l off the diagonal, and sum_j K_jj prod_(l != i, j) s_l
+    on it, to first order.
+    """
+    shape = np.broadcast_shapes(x.shape, d.shape)
+    if not x.shape[-1]:
+        return np.zeros(shape, np.result_type(wide(x.dtype), wide(d.dtype)))
+    u, s, vh, unit = _decomposed(x)
+    v, uh = np.swapaxes(vh, -1, -2).conj(), np.swapaxes(u, -1, -2).conj()
+    k, p = uh @ d @ v, _products(s)
+    on = (p @ np.diagonal(k, axis1=-2, axis2=-1)[..., None])[..., 0]
+    return unit * (v @ (on[..., None] * np.eye(s.shape[-1], dtype=s.dtype) - p * k) @ uh)
+
+
+def _third(x: Any, e: Any, d: Any) -> Any:
+    """The second derivative of the adjugate along e and d, for regular x; 0 if it is linear."""
+    if x.shape[-1] <= 2:
+        return np.zeros(np.broadcast_shapes(x.shape, e.shape, d.shape), e.dtype)
+    b, j, s = inverse(x, of="the third derivative of det"), adjugate(x), _slope(x, e)
+    be = b @ e
+    return (s * matrix(trace_of(b, d)) - j * matrix(trace_of(be @ b, d))
+            - s @ d @ b + j @ d @ be @ b)
+
+
+def _known_pair(x: Any, d: Any) -> Any:
+    is_square("det", x)
+    return aval(np.broadcast_shapes(x.shape, d.shape), np.result_type(wide(x.dtype), wide(d.dtype)))
+
+
+def _slope_jvp(dxs: Any, y: Any, x: Any, d: Any) -> Any:
+    dx, dd = dxs
+    return total([None if dx is None else _third(x, dx, d), None if dd is None else _slope(x, dd)])
+
+
+def _slope_vjp(dy: Any, y: Any, x: Any, d: Any, needs: Any) -> Any:
+    """D^2 det and D^3 det are symmetric in their directions, so each part is again a slope."""
+    back = flip(dy)
+    return (unbroadcast(flip(_third(x, back, d)), x.shape) if needs[0] else None,
+            unbroadcast(flip(_slope(x, back)), d.shape) if needs[1] else None)
+
+
+def _pair_cases(rng: np.random.Generator) -> Iterator[Case]:
+    for a, d in (((3, 3), (3, 3)), ((2, 3, 3), (3, 3)), ((3, 3), (2, 3, 3)), ((1, 1), (1, 1)),
+                 ((0, 0), (0, 0)), ((0, 2, 2), (2, 2))):
+        yield Case((regular(rng, *a), draw(rng, d)))
+    x = regular(rng, 3, 3)
+    yield Case((np.asfortranarray(x), x[::-1]))
+    yield Case((x.astype(np.float32), x.astype(np.float32)))
+    yield Case((np.array([[5, 1], [1, 3]]), draw(rng, (2, 2))))
+
+
+_slope = row(
+    "_adjugate_slope", _slope_impl, _known_pair,
+    Label("d adj({0})[{1}]", r"\mathrm{{d\,adj}}({0})[{1}]", ("1", r"\mathrm{{d\,adj}}({0})"),
+          "polarisation"),
+    Cases(_pair_cases, NO_SCALARS, near=True), jvp=_slope_jvp, vjp=_slope_vjp,
+    keeps=frozenset("x"))
+_adjugate = row(
+    "adjugate", _adjugate_impl, square_known("adjugate"),
+    Label("adj({0})", r"\mathrm{{adj}}\,{0}", (r"\mathrm{{d\,adj}}({0})",), "adjugate"),
+    square_cases(),
+    jvp=lambda dxs, y, x: None if dxs[0] is None else _slope(x, dxs[0]),
+    vjp=lambda dy, y, x, needs: (flip(_slope(x, flip(dy))),), keeps=frozenset({0}))
+
+
+@offered("adjugate")
+def adjugate(x: Any) -> Any:
+    """The adjugate (classical adjoint): x adj(x) = det(x) I; the transposed matrix of cofactors.
+
+    Defined and differentiable at singular matrices too, as its elements are polynomials.
+    Args: ``x`` of shape (..., n, n). Raises ShapeError if it is not square. Source: Magnus &
+    Neudecker, chapter 8; Stewart (1998), "On the adjugate matrix", for the form by singular values.
+
+    >>> ad.linalg.adjugate([[1.0, 2.0], [3.0, 4.0]])
+    array([[ 4., -2.],
+           [-3.,  1.]])
+    """
+    return _adjugate(square("adjugate", x))
+
+
+def _det_impl(x: Any) -> Any:
+    return np.asarray(np.linalg.det(x))[()]
+
+
+def _det_known(x: Any) -> Any:
+    is_square("det", x)
+    return aval(x.shape[:-2], wide(x.dtype))
+
+
+_det = row(
+    "det", _det_impl, _det_known,
+    Label("det({0})", r"\det {0}", (r"\mathrm{{adj}}({0})^\top",), "Jacobi's formula"),
+    square_cases(extra=[Case((np.diag([1.0, 2.0, 0.0]),)), Case((np.ones((2, 2)),))]),
+    jvp=lambda dxs, y, x: None if dxs[0] is None else trace_of(adjugate(x), dxs[0]),
+    vjp=lambda dy, y, x, needs: (matrix(dy) * flip(adjugate(x)),), keeps=frozenset({0}))
+
+
+@offered("det", np.linalg.det)
+def det(x: Any) -> Any:
+    """The determinant, with exact first and second derivatives at singular matrices too.
+
+        d det(X) = tr(adj(X) dX)    (Jacobi's formula)
+
+    Args: ``x`` of shape (..., n, n). Raises ShapeError if it is not square, and MatrixError for a
+    third derivative at a singular matrix. Source: Magnus & Neudecker, chapter 8; Giles (2008),
+    section 2.2.4, has the form with the inverse.
+
+    >>> ad.grad(ad.linalg.det)(np.diag([1.0, 2.0, 0.0])) + 0.0
+    array([[0., 0., 0.],
+           [0., 0., 0.],
+           [0., 0., 2.]])
+    """
+    return _det(square("det", x))
+
+
+# ---- inv, slogdet
+
+def _inverse_impl(x: Any, of: str) -> Any:
+    try:
+        y = np.linalg.inv(x)
+    except np.linalg.LinAlgError:
+        is_square(of, x)
+        raise singular(of, x) from None
+    if of == OF_SLOGDET and _is_rounding(x, y):
+        raise singular(of, x)
+    return y
+
+
+def _is_rounding(x: Any, y: Any) -> bool:
+    """Whether an inverse y of x has no digit that is right, by Skeel's condition number.
+
+    Scaling rows leaves |y||x| as it is, scaling columns |x||y|; a diagonal matrix passes.
+    """
+    with np.errstate(all="ignore"):
+        sizes = [(a @ b).sum(-1).max(-1, initial=0.0)
+                 for a, b in ((abs(y), abs(x)), (abs(x), abs(y)))]
+    return bool((np.minimum(*sizes) > 1.0 / np.finfo(y.dtype).eps).any())
+
+
+inverse = row(
+    "inv", _inverse_impl, square_known("inv"),
+    Label("inv({0})", r"{0}^{{-1}}", (r"-{y}^\top\,\cdot\,{y}^\top",), "inverse"),
+    square_cases({"of": "inv"}),
+    jvp=lambda dxs, y, x, of: None if dxs[0] is None else -(y @ dxs[0] @ y),
+    vjp=lambda dy, y, x, needs, of: (-(flip(y) @ dy @ flip(y)),), keeps=frozenset("y"))
+
+
+@offered("inv", np.linalg.inv)
+def inv(x: Any) -> Any:
+    """The inverse of a matrix.
+
+        Y = X^-1,    dY = -Y dX Y,    dL/dX = -Y^T dL/dY Y^T
+
+    Args: ``x`` of shape (..., n, n). Raises ShapeError if it is not square, MatrixError if it is
+    singular. Source: Giles (2008), section 2.2.3.
+
+    >>> ad.linalg.inv([[2.0, 0.0], [0.0, 4.0]])
+    array([[0.5 , 0.  ],
+           [0.  , 0.25]])
+    """
+    return inverse(square("inv", x), of="inv")
+
+
+def _slogdet_impl(x: Any) -> Any:
+    sign, log = np.linalg.slogdet(x)
+    return np.stack([sign, log.astype(np.asarray(sign).dtype)], -1)
+
+
+def _slogdet_known(x: Any) -> Any:
+    is_square("slogdet", x)
+    return aval((*x.shape[:-2], 2), wide(x.dtype))
+
+
+OF_SLOGDET = "the derivative of slogdet (the logarithm of the determinant 0)"
+
+
+def _slogdet_jvp(dxs: Any, y: Any, x: Any) -> Any:
+    if dxs[0] is None:
+        return None
+    rate = trace_of(inverse(x, of=OF_SLOGDET), dxs[0])
+    if rate.dtype.kind != "c":
+        return stack([rate * 0.0, rate], -1)
+    return stack([1j * imag(rate) * y[..., 0], real(rate) + 0j], -1)
+
+
+def _slogdet_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
+    rate = dy[..., 1]
+    if dy.dtype.kind == "c":
+        rate = real(rate) + 1j * imag(dy[..., 0] * y[..., 0])
+    return (matrix(rate) * flip(inverse(x, of=OF_SLOGDET)),)
+
+
+_slogdet = row(
+    "slogdet", _slogdet_impl, _slogdet_known,
+    Label("slogdet({0})", r"\log|\det {0}|", (r"{0}^{{-\top}}",), "Jacobi's formula"),
+    square_cases(), jvp=_slogdet_jvp, vjp=_slogdet_vjp, keeps=frozenset({0, "y"}))
+
+
+@offered("slogdet", np.linalg.slogdet)
+def slogdet(x: Any) -> Any:
+    """The sign of the determinant and the logarithm of its absolute value, as NumPy's named tuple.
+
+        d log|det X| = Re tr(X^-1 dX)
+
+    Args: ``x`` of shape (..., n, n). Raises ShapeError if it is not square; a derivative at a
+    singular matrix is a MatrixError, as the logarithm has none there. Source: Giles (2008),
+    section 2.2.4.
+
+    >>> float(ad.linalg.slogdet([[2.0, 0.0], [0.0, -3.0]]).sign)
+    -1.0
+    """
+    y = _slogdet(square("slogdet", x))
+    log = y[..., 1]
+    return SLOGDET(y[..., 0], real(log) if log.dtype.kind == "c" else log)
+
+
+SLOGDET: Any = type(np.linalg.slogdet(np.eye(1)))

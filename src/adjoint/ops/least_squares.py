@@ -1,0 +1,181 @@
+"""Rank, pseudo-inverse and least squares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.box import Box
+from adjoint.core.node import aval
+from adjoint.core.primitive import Label
+from adjoint.errors import EscapeError, ShapeError
+
+from .cases import Case, Cases, draw
+from .declare import arrayed
+from .degenerate import guard
+from .factor import svdvals
+from .matrices import (
+    ONE_ARRAY,
+    adjoint,
+    conj,
+    converged,
+    is_matrix,
+    offered,
+    row,
+    square_cases,
+    wide,
+)
+from .norms import vector_norm
+from .reduce import max as largest
+from .select import where
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+# ---- rank
+
+def _rank_impl(x: Any, tol: Any, hermitian: bool, rtol: Any) -> Any:
+    return np.asarray(np.linalg.matrix_rank(x, tol, hermitian, rtol=rtol))[()]
+
+
+def _rank_known(x: Any, **_: Any) -> Any:
+    is_matrix("matrix_rank", x)
+    return aval(x.shape[:-2], np.intp)
+
+
+_rank = row(
+    "matrix_rank", _rank_impl, _rank_known, Label("rank({0})", r"\mathrm{{rank}}\,{0}"),
+    square_cases({"tol": None, "hermitian": False, "rtol": None}), nondiff=True)
+
+
+@offered("matrix_rank", np.linalg.matrix_rank)
+def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    """The number of singular values above a tolerance: an integer, without derivative.
+
+    Args as in `numpy.linalg.matrix_rank`, of matrices. Raises ShapeError without two axes.
+
+    >>> int(ad.linalg.matrix_rank(np.ones((2, 2))))
+    1
+    """
+    x = arrayed(A)
+    is_matrix("matrix_rank", x)
+    return _rank(x, tol=tol, hermitian=hermitian, rtol=rtol)
+
+
+# ---- pinv, lstsq
+
+def _pinv_impl(x: Any, rcond: Any) -> Any:
+    return converged("pinv", lambda x: np.linalg.pinv(x, rcond), x)
+
+
+def _pinv_known(x: Any, rcond: Any) -> Any:
+    is_matrix("pinv", x)
+    return aval((*x.shape[:-2], x.shape[-1], x.shape[-2]), wide(x.dtype))
+
+
+def _full_rank(y: Any, x: Any, rcond: Any) -> Any:
+    """``y``, if no singular value counts as 0."""
+    s = svdvals(x)
+    if s.shape[-1]:
+        limit = np.asarray(rcond)[..., None] * largest(s, axis=-1, keepdims=True)
+        s = where(s > limit, s, 0.0)
+    return guard(y, s[..., None, :], check="full")
+
+
+def _pinv_jvp(dxs: Any, y: Any, x: Any, rcond: Any) -> Any:
+    """With P = A^+: -P dA P + P P^H dA^H (I - A P) + (I - P A) dA^H P^H P."""
+    if dxs[0] is None:
+        return None
+    p, h = _full_rank(y, x, rcond), adjoint(dxs[0])
+    left = p @ adjoint(p) @ h
+    right = h @ adjoint(p) @ p
+    return -(p @ dxs[0] @ p) + left - left @ x @ p + right - p @ (x @ right)
+
+
+def _pinv_vjp(dy: Any, y: Any, x: Any, needs: Any, rcond: Any) -> Any:
+    p, g = _full_rank(y, x, rcond), conj(dy)
+    ph, gh = adjoint(p), adjoint(g)
+    left = gh @ p @ ph
+    right = ph @ p @ gh
+    return (conj(-(ph @ g @ ph) + left - x @ (p @ left) + right - right @ p @ x),)
+
+
+def _tall_or_wide(rng: np.random.Generator) -> Iterator[Case]:
+    p = {"rcond": 1e-13}
+    for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2), (1, 1), (3, 0), (0, 3, 2)):
+        yield Case((draw(rng, shape, (-0.5, 0.5)) + 2.0 * np.eye(*shape[-2:]),), p)
+    x = draw(rng, (3, 2), (-0.5, 0.5)) + 2.0 * np.eye(3, 2)
+    yield Case((np.asfortranarray(x),), p)
+    yield Case((x[::-1],), p)
+    yield Case((x.astype(np.float32),), {"rcond": 1e-5})
+    yield Case((np.array([[5, 1], [1, 3], [0, 2]]),), p)
+
+
+_pinv = row(
+    "pinv", _pinv_impl, _pinv_known,
+    Label("pinv({0})", "{0}^{{+}}", (r"-{y}^\top\cdot\,{y}^\top + \dots",), "pseudo-inverse"),
+    Cases(_tall_or_wide, ONE_ARRAY, near=True), jvp=_pinv_jvp, vjp=_pinv_vjp,
+    keeps=frozenset({0, "y"}))
+
+
+@offered("pinv", np.linalg.pinv)
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    """The Moore-Penrose pseudo-inverse.
+
+        dP = -P dA P + P P^H dA^H (I - A P) + (I - P A) dA^H P^H P
+
+    Args: ``a`` (..., m, n); singular values below ``rcond`` (or ``rtol``) times the largest count
+    as 0, by default max(m, n) roundings. Raises MatrixError for a derivative at a matrix of less
+    than full rank, where the pseudo-inverse jumps. Source: Golub & Pereyra (1973), "The
+    differentiation of pseudo-inverses and nonlinear least squares problems".
+
+    >>> ad.linalg.pinv([[2.0], [0.0]])
+    array([[0.5, 0. ]])
+    """
+    x = arrayed(a)
+    is_matrix("pinv", x)
+    limit = rtol if rcond is None else rcond
+    if limit is None:
+        limit = float(np.finfo(wide(x.dtype)).eps) * max(x.shape[-2:])
+    return _pinv(x, rcond=limit)
+
+
+@offered("lstsq", np.linalg.lstsq)
+def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
+    """The least-squares solution of a x = b: (x, residuals, rank, singular values), as NumPy.
+
+        x = a^+ b    (of smallest norm, if there are several)
+
+    Args: ``a`` (m, n), ``b`` (m,) or (m, k). ``residuals`` are the sums of squares of a x - b if
+    m > n and the rank is n, else empty. Raises ShapeError if the rows do not match, MatrixError for
+    a derivative where a has not full rank. Source: Golub & Pereyra (1973).
+
+    >>> ad.linalg.lstsq([[1.0], [1.0]], [1.0, 3.0])[0]
+    array([2.])
+    """
+    a, b = arrayed(a), arrayed(b)
+    is_matrix("lstsq", a)
+    if len(a.shape) != 2 or len(b.shape) not in (1, 2) or a.shape[0] != b.shape[0]:
+        raise ShapeError(f"lstsq: {a.shape[-2]} equations (a has shape {a.shape}) do not fit the "
+                         f"right-hand side of shape {b.shape}: it has {a.shape[-2]} rows. Map over "
+                         "stacks of systems with ad.vmap")
+    x = pinv(a, rcond) @ b
+    rank, s = matrix_rank(a, rtol=rcond), svdvals(a)
+    m, n = a.shape
+    square_of = vector_norm(b - a @ x, axis=0, keepdims=len(b.shape) == 1) ** 2
+    whole = m > n and _is_full(rank, n)
+    return x, square_of if whole else np.zeros(0, square_of.dtype), rank, s
+
+
+def _is_full(rank: Any, n: int) -> bool:
+    """Whether the rank is n, of all systems of a batch or of none; taken for granted in a trace."""
+    while isinstance(rank, Box):
+        rank = rank.value
+    full_rank = rank is None or np.equal(rank, n)
+    if np.all(full_rank) != np.any(full_rank):
+        raise EscapeError("lstsq: some systems of this batch have full rank and residuals, others "
+                          "have none, so the results differ in shape; leave vmap, or write "
+                          "ad.linalg.pinv(a) @ b")
+    return bool(np.all(full_rank))

@@ -1,0 +1,99 @@
+"""Functions of a square matrix: exponential, logarithm, square root. They need SciPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adjoint.core.node import aval
+from adjoint.core.primitive import Label
+from adjoint.errors import MatrixError
+
+from .cases import draw
+from .matrices import flip, is_square, offered, row, square, square_cases, wide
+from .shape import concatenate
+
+
+def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str) -> Any:
+    """A matrix function whose Frechet derivative is a block: f([[A, E], [0, A]])."""
+    def impl(x: Any) -> Any:
+        x = np.asarray(x).astype(wide(x.dtype), copy=False)
+        if not x.size:
+            return np.zeros(x.shape, x.dtype)
+        flat = x.reshape(-1, *x.shape[-2:])
+        y = np.stack([f(part.astype(np.result_type(x.dtype, float))) for part in flat])
+        y = y.reshape(x.shape)
+        if y.dtype.kind == "c" and x.dtype.kind != "c":
+            raise MatrixError(f"{name}: the result of this real matrix is complex (it has "
+                              "eigenvalues that are negative); write x.astype(complex) first")
+        if not np.isfinite(y).all() and np.isfinite(x).all():
+            raise MatrixError(f"{name}: the matrix of shape {x.shape[-2:]} has no {name}, or it "
+                              "overflows; it may be singular")
+        return y.astype(x.dtype, copy=False)
+
+    def known(x: Any) -> Any:
+        is_square(name, x)
+        return aval(x.shape, wide(x.dtype))
+
+    def derivative(x: Any, e: Any) -> Any:
+        n = x.shape[-1]
+        zero = np.zeros(x.shape, x.dtype)
+        upper, lower = concatenate([x, e], axis=-1), concatenate([zero, x], axis=-1)
+        return apply(concatenate([upper, lower], axis=-2))[..., :n, n:]
+
+    apply = row(
+        name, impl, known,
+        Label(name + "({0})", latex, (r"L(A^\top, \cdot)",), "Frechet derivative"),
+        square_cases(make=example),
+        jvp=lambda dxs, y, x: None if dxs[0] is None else derivative(x, dxs[0]),
+        vjp=lambda dy, y, x, needs: (derivative(flip(x), dy),), keeps=frozenset({0}))
+
+    def public(x: Any) -> Any:
+        return apply(square(name, x))
+    public.__doc__ = doc
+    return offered(name)(public)
+
+
+def _scipy(name: str) -> Any:
+    def call(x: Any) -> Any:
+        import scipy.linalg
+        return np.asarray(getattr(scipy.linalg, name)(x))
+    return call
+
+
+def _positive(rng: np.random.Generator, *shape: int) -> Any:
+    return draw(rng, shape, (-0.5, 0.5)) + 2.0 * np.eye(shape[-1])
+
+
+expm = _of_matrices("expm", _scipy("expm"), """The exponential of a matrix, sum_k X^k / k!.
+
+    Its derivative along E is the upper right block of exp([[X, E], [0, X]]), so it has derivatives
+    of every order. Args: ``x`` (..., n, n). Raises ShapeError if it is not square, MatrixError if
+    it overflows. Needs SciPy. Source: Higham, "Functions of Matrices", section 3.2; Al-Mohy &
+    Higham (2009), "Computing the Frechet derivative of the matrix exponential"; Mathias (1996).
+
+    >>> ad.linalg.expm([[0.0, 1.0], [0.0, 0.0]])
+    array([[1., 1.],
+           [0., 1.]])
+    """, _positive, r"e^{{{0}}}")
+logm = _of_matrices("logm", _scipy("logm"), """The principal logarithm of a matrix, inverse of expm.
+
+    Derivatives by the block form, as in `expm`. Args: ``x`` (..., n, n) without eigenvalues that
+    are 0 or negative. Raises ShapeError if it is not square, MatrixError if the result would be
+    complex for a real matrix. Needs SciPy. Source: Higham, "Functions of Matrices", chapters 3, 11.
+
+    >>> ad.linalg.logm(np.diag([1.0, np.e])).round(12) + 0.0
+    array([[0., 0.],
+           [0., 1.]])
+    """, _positive, r"\log {0}")
+sqrtm = _of_matrices("sqrtm", _scipy("sqrtm"), """The principal square root of a matrix.
+
+    Derivatives by the block form, as in `expm`. Args: ``x`` (..., n, n) without eigenvalues that
+    are 0 or negative. Raises ShapeError if it is not square, MatrixError if the result would be
+    complex for a real matrix. Needs SciPy. Source: Higham, "Functions of Matrices", chapters 3, 6.
+
+    >>> ad.linalg.sqrtm(np.diag([4.0, 9.0]))
+    array([[2., 0.],
+           [0., 3.]])
+    """, _positive, r"{0}^{{1/2}}")
