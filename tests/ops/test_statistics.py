@@ -191,6 +191,28 @@ def test_dtypes_of_quantiles(q):
         np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+def test_many_halves():
+    """Counts, sums and ranks above 65504, the largest half, and above 2048, where they are even."""
+    x = np.ones(70_001, np.float16)
+    x[::2] = 2
+    for name, expected in (("var", 0.25), ("std", 0.5), ("nanvar", 0.25), ("nanstd", 0.5),
+                           ("nanmean", 1.5)):
+        y = getattr(ad, name)(x)
+        assert (y.dtype, float(y)) == (np.float16, expected)
+        g = ad.grad(getattr(ad, name))(x)
+        assert g.dtype == np.float16
+        np.testing.assert_allclose(g[:2], ad.grad(getattr(ad, name))(x.astype(float))[:2],
+                                   rtol=0.01)
+    like_numpy("nanmean", x, dtype=np.float32)
+    y = np.arange(70_000).astype(np.float16)
+    for q in (0.01, 0.5, 0.613):
+        expected = np.quantile(y.astype(float), q)
+        for name in ("quantile", "nanquantile"):
+            np.testing.assert_allclose(getattr(ad, name)(y, q), expected, rtol=1e-3)
+    assert ad.quantile(np.arange(4097.0).astype(np.float32), 0.5) == 2048.0
+    assert ad.std(np.array([300, -300], np.float16)) == 300.0
+
+
 def test_quantiles_between_infinities():
     """NumPy gives NaN for most of these: it computes 0 * inf, and inf - inf."""
     assert ad.quantile([-inf, 0.0, inf], 0.5) == 0.0
@@ -298,6 +320,29 @@ def test_weights_that_are_counted_have_a_gradient():
         same(ad.histogram(*given), np.histogram(*given))
         exact(lambda w, d=density: ad.histogram(x, 3, (0.0, 2.0), d, w)[0] ** 2,
               np.arange(1.0, 7.0))
+
+
+def test_weights_keep_their_dtype():
+    x, w = np.array([1.0, 2.0, 2.0, 5.0]), np.array([1, 2, 3, 4])
+    for weights in (w, w.astype(np.float32), w * 1.5, w * 1j):
+        for density in (None, True):
+            same(ad.histogram(x, 3, weights=weights, density=density),
+                 np.histogram(x, 3, weights=weights, density=density))
+    same(ad.bincount([True, False, True]), np.bincount([True, False, True]))
+
+
+@pytest.mark.parametrize("options", [{}, {"bins": 3}, {"bins": "sqrt"}, {"density": True}], ids=str)
+def test_edges_that_x_sets_move_with_it(options):
+    x = np.array([0.5, 2.07, 1.31, 3.0, 2.6])
+    like_numpy("histogram", x, **options)
+    for part in (0, 1) if "density" in options else (1,):
+        exact(lambda x, part=part: np.histogram(x, **options)[part], x)
+    assert not isinstance(ad.histogram(x)[1], ad.Tensor)
+    tracked = ad.tensor(x, requires_grad=True)
+    for given in ({"bins": [0.0, 1.0, 4.0]}, {"range": (0.0, 4.0)}):
+        assert isinstance(np.histogram(tracked, **given)[1], np.ndarray)
+    assert isinstance(np.histogram(tracked.detach())[1], np.ndarray)
+    same(np.histogram(ad.tensor([2.0, 2.0], requires_grad=True), 4), np.histogram([2.0, 2.0], 4))
 
 
 # ---- derivatives
@@ -582,6 +627,15 @@ REFUSED = {
     "bincount, length": (lambda: ad.bincount([1], minlength=-1), ArgumentError, "not -1"),
     "histogram, bins": (lambda: np.histogram(T, bins=[3.0, 1.0]), ArgumentError, "increase"),
     "histogram, weights": (lambda: ad.histogram(T, weights=[1.0]), ShapeError, r"\(1,\)"),
+    "histogram, range": (lambda: np.histogram(T, range=(T[0, 0], 9.0)), EscapeError,
+                         "range is tracked"),
+    "histogram, edges": (lambda: ad.histogram([1.0], bins=[0.0, T[0, 0]]), EscapeError,
+                         "bins is tracked"),
+    "bincount, complex": (lambda: ad.bincount([1], weights=[1j]), DTypeError, "real numbers"),
+    "var, dtype": (lambda: ad.var(T, dtype=int), DTypeError, "float, not int64"),
+    "nanquantile, complex": (lambda: ad.nanquantile(T * 1j, 0.5), DTypeError, "complex"),
+    "nanmedian, complex": (lambda: ad.nanmedian(T * 1j), DTypeError, "complex"),
+    "average, zero tensor": (lambda: ad.average(T[0], weights=T[0] * 0), ArgumentError, "sum to 0"),
     "nonzero, 0-d": (lambda: ad.nonzero(1.0), ShapeError, "0-d"),
     "unique, axis": (lambda: ad.unique(T, axis=4), ShapeError, "axis 4"),
     "unique in vmap": (lambda: ad.vmap(ad.unique)(WHOLE), EscapeError, "vmap"),

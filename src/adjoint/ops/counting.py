@@ -13,14 +13,18 @@ import numpy as np
 from adjoint.core.box import Box, bind
 from adjoint.core.node import aval
 from adjoint.core.primitive import PUBLIC, REGISTRY, Label
-from adjoint.errors import ArgumentError, DTypeError, ShapeError
+from adjoint.core.reverse import Tracked
+from adjoint.errors import ArgumentError, DTypeError, EscapeError, ShapeError
 
 from .arithmetic import astype
 from .cases import CONTRACTED, Case, Cases, draw, layouts
 from .declare import arrayed, check_axis, function, general
 from .index import Slot, _scatter
+from .reduce import max as largest
+from .reduce import min as smallest
 from .reduce import sum
 from .select import not_equal
+from .select import stop_gradient as stop
 from .shape import ravel, stack
 from .sorting import called
 
@@ -120,8 +124,9 @@ def count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False, dim: Any 
 
 
 def _weighted(places: Any, weights: Any, size: int) -> Any:
-    """The sum of the weights at each place: differentiable in them."""
-    return _scatter(astype(weights, np.float64), places, key=(Slot(0),), shape=(size,))
+    """The sum of the weights at each place, in double precision: differentiable in them."""
+    weights = astype(weights, np.result_type(weights.dtype, np.float64))
+    return _scatter(weights, places, key=(Slot(0),), shape=(size,))
 
 
 @function(np.bincount)
@@ -130,14 +135,14 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
 
         y_k = sum_(i: x_i = k) w_i,    dy_k/dw_i = [x_i = k]
 
-    The values of ``x`` must be known. Raises DTypeError if they are no integers, ShapeError for
-    weights of another shape, ArgumentError if one is negative.
+    The values of ``x`` must be known. Raises DTypeError if they are no integers or the weights are
+    complex, ShapeError for weights of another shape, ArgumentError if an integer is negative.
 
     >>> ad.bincount([0, 1, 1, 3])
     array([1, 2, 0, 1])
     """
     places = values(x)
-    if places.dtype.kind not in "iu" and places.size:
+    if places.dtype.kind not in "iub" and places.size:
         raise DTypeError(f"bincount: x holds integers, not {places.dtype}; write x.astype(int)")
     if places.ndim != 1:
         raise ShapeError(f"bincount: x is one axis of integers; its shape is {places.shape}")
@@ -150,38 +155,81 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     weights = arrayed(weights)
     if weights.shape != places.shape:
         raise ShapeError(f"bincount: weights of shape {weights.shape} for x of {places.shape}")
+    if weights.dtype.kind == "c":
+        raise DTypeError("bincount: the weights are real numbers; sum those of w.real and w.imag")
     size = max(minlength, int(places.max(initial=-1)) + 1)
     return _weighted(places.astype(np.intp), weights, size)
+
+
+def flows(x: Any) -> bool:
+    """Whether a derivative flows through ``x``, or through something in a list."""
+    while isinstance(x, Box):
+        if not isinstance(x, Tracked) or x.node is not None:
+            return True
+        x = x.value
+    return isinstance(x, (list, tuple)) and any(map(flows, x))
+
+
+def _binned(x: Any, bins: Any, range: Any, density: bool) -> Any:
+    """NumPy's counts and edges, for bins that nothing is differentiated in."""
+    for what, given in (("bins", bins), ("range", range)):
+        if flows(given):
+            raise EscapeError(
+                f"histogram: {what} is tracked, and the counts would silently lose its gradient: "
+                "they jump where an element crosses an edge. Write the numbers: "
+                f"{what}=x.detach().numpy(), or x.item() for each of them")
+    bins = bins if isinstance(bins, str) else values(bins)[()]
+    try:
+        return np.histogram(x, bins, range if range is None else values(range), density)
+    except (ValueError, TypeError) as e:
+        raise ArgumentError(f"histogram: {e}") from None
+
+
+def _following(edges: Any, x: Any, bins: Any, range: Any) -> Any:
+    """The edges, which move with the smallest and the largest element if these set them."""
+    given = range is not None or (not isinstance(bins, str) and np.ndim(bins))
+    if given or 0 in x.shape or not flows(x):
+        return edges
+    t = np.linspace(0.0, 1.0, len(edges))
+    moved = smallest(x) * (1.0 - t) + largest(x) * t
+    return edges + (moved - stop(moved))  # the values are NumPy's
 
 
 @function(np.histogram)
 def histogram(x: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
               ) -> Any:
-    """How many elements fall into each bin, and the edges of the bins: constants in ``x``.
+    """How many elements fall into each bin, and the edges of the bins.
 
-    With ``weights``, the sum of theirs, which is differentiable in them; ``density`` divides by the
-    total and the widths. The values of ``x`` must be known. Raises ArgumentError for edges that do
-    not increase and ranges that are not finite, ShapeError for weights of another shape.
+    Counts are constants. With ``weights`` the sum of theirs, differentiable in them; ``density``
+    divides by the total and the widths. Edges that ``x`` sets, because neither a range nor edges
+    are given, are differentiable in its smallest and its largest element, and so is the density.
+    The values of ``x`` must be known. Raises ArgumentError for edges that do not increase and
+    ranges that are not finite, EscapeError for tracked ``bins`` or ``range``, ShapeError for
+    weights of another shape.
 
     >>> ad.histogram([0.1, 0.2, 0.9], bins=2, range=(0.0, 1.0))
     (array([2, 1]), array([0. , 0.5, 1. ]))
     """
-    x, bins = values(x), bins if isinstance(bins, str) else values(bins)[()]
-    try:
-        counts, edges = np.histogram(x, bins, range, bool(density))
-    except (ValueError, TypeError) as e:
-        raise ArgumentError(f"histogram: {e}") from None
-    if weights is None:
+    x = arrayed(x)
+    data = values(x)
+    counts, edges = _binned(data, bins, range, bool(density) and weights is None and not flows(x))
+    edges = _following(edges, x, bins, range)
+    if weights is not None:
+        counts = _weighted_counts(data, values(edges), arrayed(weights))
+    elif not density or not isinstance(edges, Box):
         return counts, edges
-    weights = arrayed(weights)
+    return (counts / (edges[1:] - edges[:-1]) / sum(counts) if density else counts), edges
+
+
+def _weighted_counts(x: Any, edges: Any, weights: Any) -> Any:
+    """The sum of the weights in each bin, in their dtype."""
     if weights.shape != x.shape:
         raise ShapeError(f"histogram: weights of shape {weights.shape} for x of {x.shape}")
     last = len(edges) - 1
     places = np.searchsorted(edges, x.ravel(), "right") - 1
     places[x.ravel() == edges[-1]] = last - 1  # the last bin includes its right edge
     inside = np.flatnonzero((places >= 0) & (places < last))
-    y = _weighted(places[inside], ravel(weights)[inside], last)
-    return (y / np.diff(edges) / sum(y) if density else y), edges
+    return astype(_weighted(places[inside], ravel(weights)[inside], last), weights.dtype)
 
 
 # ---- what is there: the shape depends on the values

@@ -9,19 +9,19 @@ import numpy as np
 from adjoint.core.box import bind
 from adjoint.core.node import aval
 from adjoint.core.primitive import PUBLIC, REGISTRY, Label
-from adjoint.errors import ArgumentError, DTypeError, EscapeError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, ShapeError
 
 from . import loops
 from .arithmetic import astype, sqrt
 from .cases import CONTRACTED, Case, Cases, array_cases, draw, layouts
 from .complexes import conjugate
-from .counting import searchsorted, values
+from .counting import searchsorted
 from .declare import arrayed, bilinear, composed, function, promoted
 from .reduce import sum
 from .select import stop_gradient as stop
 from .select import where
 from .shape import concatenate, flip, reshape, stack
-from .sorting import argsort
+from .sorting import argsort, known_values
 from .statistics import average, degrees
 
 if TYPE_CHECKING:
@@ -250,14 +250,6 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 
 # ---- interpolation
 
-def _known(x: Any) -> Any:
-    """The numbers, or None under vmap or a trace, where they cannot be checked."""
-    try:
-        return values(x)
-    except EscapeError:
-        return None
-
-
 def _knots(xp: Any, fp: Any, period: Any) -> tuple[Any, Any]:
     """The points in ascending order, a period's worth of them with its neighbours."""
     xp, fp = doubled(xp), doubled(fp)
@@ -270,7 +262,7 @@ def _knots(xp: Any, fp: Any, period: Any) -> tuple[Any, Any]:
         xp, fp = PUBLIC["getitem"](xp, order), PUBLIC["getitem"](fp, order)
         return (concatenate([xp[-1:] - period, xp, xp[:1] + period]),
                 concatenate([fp[-1:], fp, fp[:1]]))
-    known = _known(xp)
+    known = known_values(xp)
     if known is not None and not (known[1:] >= known[:-1]).all():
         raise ArgumentError(f"interp: xp must increase; it is {known!r}. Sort both: o = "
                             "np.argsort(xp), then xp[o] and fp[o]")

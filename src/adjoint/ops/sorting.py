@@ -13,7 +13,7 @@ import numpy as np
 from adjoint.core.box import Box
 from adjoint.core.node import aval
 from adjoint.core.primitive import PUBLIC, Label
-from adjoint.errors import ArgumentError, DTypeError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, EscapeError, ShapeError
 
 from . import loops
 from .arithmetic import astype
@@ -275,6 +275,14 @@ def order_statistics(x: Any, ranks: Any) -> Any:
 
 # ---- medians and quantiles
 
+def known_values(x: Any) -> Any:
+    """The numbers, or None under vmap or a trace, where they cannot be checked."""
+    try:
+        return np.asarray(x.concrete() if isinstance(x, Box) else x)
+    except EscapeError:
+        return None
+
+
 def shaped(y: Any, shape: tuple[int, ...]) -> Any:
     """``y`` under another shape; without an axis a NumPy number, as NumPy's reductions give."""
     y = reshape(y, shape)
@@ -345,16 +353,25 @@ def _rank_of(q: Any, n: int, method: str) -> tuple[Any, Any]:
         method == "midpoint") else part
 
 
-def _probability(name: str, x: Any, q: Any, whole: int) -> Any:
-    """``q`` as an array of numbers from 0 to 1; a Python number has the dtype of ``x``."""
+def _probability(name: str, x: Any, q: Any, whole: int) -> tuple[Any, Any]:
+    """``q`` as numbers from 0 to 1, in double precision, and the dtype that it computes in.
+
+    That is the dtype of ``x`` for a Python number. Ranks are found in double precision all the
+    same: floats of half and single precision do not count far.
+    """
+    if x.dtype.kind == "c":
+        raise DTypeError(f"{name}: complex numbers have no quantiles; take those of x.real or "
+                         "ad.abs(x)")
     if isinstance(q, Box):
         raise ArgumentError(
             f"{name}: q says which elements are read, so it is a constant; write a number or an "
             "array (q.detach().numpy()), not a tensor")
-    p = np.asarray(q, x.dtype if type(q) in (int, float) else None)
+    p = np.asarray(q)
     if p.dtype.kind not in "iuf" or (p.size and not (p.min() >= 0 and p.max() <= whole)):
         raise ArgumentError(f"{name}: q is a number (or numbers) from 0 to {whole}, not {q!r}")
-    return p / p.dtype.type(whole) if p.dtype.kind == "f" else p / float(whole)
+    kind = x.dtype if type(q) in (int, float) else np.result_type(
+        x.dtype, p.dtype if p.dtype.kind == "f" else np.float64)
+    return p / np.float64(whole), kind
 
 
 def _between(low: Any, high: Any, part: Any) -> Any:
@@ -376,12 +393,10 @@ def _quantile(name: str, x: Any, q: Any, whole: int, axis: Any, method: str, kee
     if method not in METHODS:
         raise ArgumentError(f"{name}: no method {method!r}; there are {', '.join(METHODS)}")
     x, shape = _start(name, x, axis, keepdims, dim, keepdim)
-    if x.dtype.kind == "c":
-        raise DTypeError(f"{name}: complex numbers have no quantiles; take those of x.real or "
-                         "ad.abs(x)")
-    q = _probability(name, x, q, whole)
+    q, kind = _probability(name, x, q, whole)
     n = x.shape[-1]
     low, part = _rank_of(q.ravel(), n, method)
+    part = part.astype(kind)
     ranks = (*low.tolist(), *np.where(part > 0, low + 1, low).tolist(), n - 1)
     y = _ranked(x, ranks=ranks)
     top = y[..., -1:]
@@ -439,13 +454,13 @@ def _nanquantile(name: str, x: Any, q: Any, whole: int, axis: Any, keepdims: Any
                  keepdim: Any) -> Any:
     """By the method "linear", among the elements that are numbers; NaN where none is."""
     x, shape = _start(name, x, axis, keepdims, dim, keepdim)
-    q = _probability(name, x, q, whole)
+    q, kind = _probability(name, x, q, whole)
     y = _sort(x, axis=len(x.shape) - 1, descending=False)
     last = astype(sum(logical_not(isnan(x)), -1, keepdims=True) - 1, q.dtype)
     last = where(last < 0, last.dtype.type(0), last)
     place = last * q.ravel()
     low = floor(place)
-    part = astype(place - low, np.result_type(x.dtype, q.dtype))
+    part = astype(place - low, kind)
     high = where(low < last, low + 1.0, last)
     pick = [taken(y, astype(i, np.intp), len(x.shape) - 1) for i in (low, high)]
     return _in_front(_between(pick[0], pick[1], part), q, shape)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.core.box import Box
 from adjoint.core.node import aval
 from adjoint.core.primitive import NUMPY, PUBLIC, Label
-from adjoint.errors import ArgumentError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, ShapeError
 
 from . import loops
 from .arithmetic import astype, sqrt
@@ -48,7 +47,7 @@ from .reduce import (
 from .select import isnan, logical_not, where
 from .select import stop_gradient as stop
 from .shape import broadcast_to, reshape
-from .sorting import shaped
+from .sorting import known_values, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,9 +211,18 @@ def _spread_of(name: str, x: Any, axis: Any, dtype: Any, ddof: Any, keepdims: bo
         dtype, unbiased = None, dtype
     ddof = degrees(name, correction if correction is not None else
                    int(unbiased) if unbiased is not None else ddof)
+    if dtype is not None and np.dtype(dtype).kind not in "fc":
+        raise DTypeError(f"{name}: a spread is no integer: dtype is a float, not {np.dtype(dtype)}")
     x = as_float(x) if dtype is None else astype(arrayed(x), dtype)
     x, axes, keepdims = settings(name, x, axis, keepdims, dim, keepdim)
     return x, {"axis": axes, "ddof": ddof, "keepdims": keepdims}
+
+
+def in_singles(f: Any, x: Any, *args: Any, **params: Any) -> Any:
+    """``f(x)``, for halves computed in float32: a count or a sum of theirs overflows at 65504."""
+    if x.dtype != np.float16:
+        return f(x, *args, **params)
+    return astype(f(astype(x, np.float32), *args, **params), np.float16)
 
 
 def degrees(name: str, ddof: Any) -> Any:
@@ -242,7 +250,7 @@ def var(x: Any, axis: Any = None, dtype: Any = None, *, ddof: Any = 0, keepdims:
     """
     x, params = _spread_of("var", x, axis, dtype, ddof, keepdims, correction, unbiased, dim,
                            keepdim)
-    return _var(x, **params)
+    return in_singles(_var, x, **params)
 
 
 @function(np.std)
@@ -260,7 +268,7 @@ def std(x: Any, axis: Any = None, dtype: Any = None, *, ddof: Any = 0, keepdims:
     """
     x, params = _spread_of("std", x, axis, dtype, ddof, keepdims, correction, unbiased, dim,
                            keepdim)
-    return _std(x, **params)
+    return in_singles(_std, x, **params)
 
 
 # ---- averages and ranges
@@ -295,7 +303,8 @@ def average(x: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     kind = np.result_type(x.dtype, w.dtype, *([np.float64] if x.dtype.kind in "iub" else []))
     x, w = astype(x, kind), astype(w, kind)
     total = sum(w, axis, keepdims=keepdims)
-    if not isinstance(total, Box) and np.any(np.equal(total, 0)):
+    known = known_values(total)
+    if known is not None and not known.all():
         raise ArgumentError(f"average: the weights sum to 0; they are {weights!r}")
     y = sum(x * w, axis, keepdims=keepdims) / total
     return (y, total) if returned else y
@@ -388,15 +397,16 @@ def _nan_mean(x: Any, axes: Axes) -> Any:
 
 @composed(np.nanmean, label=Label("nanmean({0})", r"\overline{{{0}}}", (), "mean"),
           cases=_nan_cases(empty=False))
-def nanmean(x: Any, axis: Any = None, *, keepdims: bool = False, dim: Any = None,
-            keepdim: bool | None = None) -> Any:
+def nanmean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False,
+            dim: Any = None, keepdim: bool | None = None) -> Any:
     """The mean of the elements that are not NaN; NaN if all are.
 
     >>> ad.nanmean([1.0, float("nan"), 2.0])
     np.float64(1.5)
     """
-    x, axes, keepdims = settings("nanmean", as_float(x), axis, keepdims, dim, keepdim)
-    return shaped(_nan_mean(x, axes), reduced(x.shape, axes, keepdims))
+    x = as_float(x) if dtype is None else astype(arrayed(x), dtype)
+    x, axes, keepdims = settings("nanmean", x, axis, keepdims, dim, keepdim)
+    return shaped(in_singles(_nan_mean, x, axes), reduced(x.shape, axes, keepdims))
 
 
 def _smallest(x: Any, axes: Axes) -> Any:
@@ -415,6 +425,11 @@ def _nan_var(x: Any, axes: Axes, ddof: Any, keepdims: bool) -> Any:
     return shaped(y, reduced(x.shape, axes, keepdims))
 
 
+def _nan_std(x: Any, axes: Axes, ddof: Any, keepdims: bool) -> Any:
+    y = _nan_var(x, axes, ddof, keepdims)
+    return where(y == 0, y.dtype.type(0), sqrt(where(y == 0, y.dtype.type(1), y)))
+
+
 @composed(np.nanvar, label=Label("nanvar({0})", r"\mathrm{{var}}\,{0}", (), "spread"),
           cases=_nan_cases({"axis": (0, 1), "ddof": 1}, empty=False))
 def nanvar(x: Any, axis: Any = None, dtype: Any = None, *, ddof: Any = 0, keepdims: bool = False,
@@ -425,7 +440,7 @@ def nanvar(x: Any, axis: Any = None, dtype: Any = None, *, ddof: Any = 0, keepdi
     np.float64(1.0)
     """
     x, p = _spread_of("nanvar", x, axis, dtype, ddof, keepdims, correction, None, dim, keepdim)
-    return _nan_var(x, p["axis"], p["ddof"], p["keepdims"])
+    return in_singles(_nan_var, x, p["axis"], p["ddof"], p["keepdims"])
 
 
 @composed(np.nanstd, label=Label("nanstd({0})", r"\sigma({0})", (), "spread"),
@@ -438,8 +453,7 @@ def nanstd(x: Any, axis: Any = None, dtype: Any = None, *, ddof: Any = 0, keepdi
     np.float64(1.0)
     """
     x, p = _spread_of("nanstd", x, axis, dtype, ddof, keepdims, correction, None, dim, keepdim)
-    y = _nan_var(x, p["axis"], p["ddof"], p["keepdims"])
-    return where(y == 0, y.dtype.type(0), sqrt(where(y == 0, y.dtype.type(1), y)))
+    return in_singles(_nan_std, x, p["axis"], p["ddof"], p["keepdims"])
 
 
 def _nan_extreme(name: str, ufunc: Any, of: str, worst: float) -> Any:
