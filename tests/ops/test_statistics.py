@@ -274,6 +274,35 @@ def test_interp(params):
     same(ad.interp(x[:5], [1.0], [3.0]), np.interp(x[:5], [1.0], [3.0]))
 
 
+@pytest.mark.parametrize("x, xp, fp", [
+    (2.0, [1.0, 2.0, 2.0], [0.0, 1.0, 5.0]), ([1.0, 1.5, 2.0, 3.0], [1, 2, 2, 3], [0, 1, 5, 6]),
+    ([1.0, 1.5, 2.0, 3.0], [1, 2, 3], [-inf, 0, inf]), ([1.5], [1, 2], [inf, inf]),
+    ([0, -5.0, inf, -inf], [-inf, 0, inf], [1, 2, 3]), ([0.5, inf], [0, inf], [1, 2]),
+    ([1e308], [-1.7e308, 1.7e308], [0, 1]), ([0.5, 1.0, 2.0], [0, 1, 2], [nan, 1.0, 3.0])], ids=str)
+def test_interp_of_infinities_and_points_at_one_place(x, xp, fp):
+    x, xp, fp = (np.asarray(v, float) for v in (x, xp, fp))
+    same(ad.interp(x, xp, fp), np.interp(x, xp, fp))
+    same(np.interp(ad.tensor(x, requires_grad=True), xp, fp), np.interp(x, xp, fp))
+    same(ad.vmap(lambda x: ad.interp(x, xp, fp))(np.stack([x, x]))[1], np.interp(x, xp, fp))
+
+
+def test_interp_at_two_points_of_one_place_has_the_last_of_them():
+    g = ad.grad(lambda fp: np.interp(2.0, np.array([1.0, 2.0, 2.0]), fp))(np.array([0.0, 1.0, 5.0]))
+    np.testing.assert_array_equal(g, [0.0, 0.0, 1.0])
+
+
+def test_cov_without_a_degree_of_freedom_left_is_never_negative():
+    x = np.array([[1.0, 2.0, 4.0], [0.0, 1.0, 5.0]])
+    for weights in ({}, {"fweights": [1, 2, 1]}, {"aweights": [1.0, 0.5, 2.0]}):
+        like_numpy("cov", x, ddof=9, **weights)
+
+
+def test_unwrap_of_values_that_are_not_finite():
+    for x in ([0.0, 3.0, inf, 1.0], [nan, 3.0, -3.0], [0.0, 2.0, 4.0, 2.0]):
+        like_numpy("unwrap", np.array(x))
+        like_numpy("unwrap", np.array(x, np.float32), period=4)
+
+
 # ---- constants
 
 @pytest.mark.parametrize("name", ["nonzero", "argwhere", "flatnonzero", "count_nonzero",
@@ -609,6 +638,12 @@ REFUSED = {
     "cov, axes": (lambda: ad.cov(np.ones((2, 2, 2))), ShapeError, r"\(2, 2, 2\)"),
     "cov, y": (lambda: ad.cov(T, [1.0, 2.0]), ShapeError, "3 observations"),
     "cov, fweights": (lambda: np.cov(T, fweights=[1, 2]), ShapeError, "fweights"),
+    "cov, fweights of floats": (lambda: ad.cov(T, fweights=[1.5, 1, 1]), DTypeError,
+                                "integers, not float64; give aweights"),
+    "cov, negative": (lambda: np.cov(T, aweights=[-1.0, 1, 1]), ArgumentError,
+                      "aweights may not be negative"),
+    "ediff1d": (lambda: ad.ediff1d([1, 2], to_end=T[0, 0]), DTypeError, "would be cut off"),
+    "ediff1d, float": (lambda: ad.ediff1d([1, 2], to_begin=0.5), DTypeError, r"astype\(float64\)"),
     "convolve, axes": (lambda: np.convolve(T, [1.0]), ShapeError, r"\(2, 3\) and \(1,\)"),
     "convolve, empty": (lambda: ad.convolve([], [1.0]), ShapeError, r"\(0,\)"),
     "convolve, mode": (lambda: ad.convolve([1.0], [2.0], "all"), ArgumentError, "'all'"),

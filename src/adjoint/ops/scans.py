@@ -15,7 +15,7 @@ from adjoint.core.box import bind
 from adjoint.core.node import aval
 from adjoint.core.primitive import NUMPY, REGISTRY, Label
 from adjoint.core.symbol import trace
-from adjoint.errors import ArgumentError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, ShapeError
 
 from . import loops
 from .arithmetic import annihilate, astype
@@ -496,17 +496,29 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     return x
 
 
+def _beside(v: Any, dtype: Any) -> Any:
+    """What stands beside the differences, in their dtype if that keeps its kind."""
+    weak = isinstance(v, int) and dtype.kind != "b"
+    v = arrayed(v)
+    if not weak and not np.can_cast(v.dtype, dtype, "same_kind"):
+        raise DTypeError(f"ediff1d: {v.dtype} beside differences in {dtype} would be cut off; "
+                         f"write x.astype({v.dtype}) for x")
+    return ravel(astype(v, dtype))
+
+
 @composed(np.ediff1d, label=Label("ediff1d({0})", r"\Delta {0}", (), "difference"),
           cases=array_cases({}, extra=[
               Case((np.array([1.0, 4.0, 9.0]),), {"to_end": 5.0, "to_begin": [0.5, 1.5]})]))
 def ediff1d(x: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """The differences of neighbours among all elements in a row, with numbers around them.
 
+    Raises DTypeError for numbers around them that the dtype of ``x`` cannot hold.
+
     >>> ad.ediff1d([1.0, 4.0, 9.0], to_end=0.0)
     array([3., 5., 0.])
     """
     x = ravel(arrayed(x))
-    parts = [None if v is None else ravel(astype(arrayed(v), x.dtype)) for v in (to_begin, to_end)]
+    parts = [None if v is None else _beside(v, x.dtype) for v in (to_begin, to_end)]
     joined = [v for v in (parts[0], x[1:] - x[:-1], parts[1]) if v is not None]
     return concatenate(joined) if len(joined) > 1 else joined[0]
 

@@ -18,8 +18,8 @@ from .complexes import conjugate
 from .counting import searchsorted
 from .declare import arrayed, bilinear, composed, function, promoted
 from .reduce import sum
+from .select import isnan, logical_and, where
 from .select import stop_gradient as stop
-from .select import where
 from .shape import concatenate, flip, reshape, stack
 from .sorting import argsort, known_values
 from .statistics import average, degrees
@@ -59,13 +59,19 @@ def _as_rows(x: Any, rowvar: bool) -> Any:
     return x if rowvar else x.T
 
 
-def _frequencies(name: str, kind: str, given: Any, n: int) -> Any:
-    """Weights of the observations, which are constants here or, as ``aweights``, may be tracked."""
+def _frequencies(kind: str, given: Any, n: int) -> Any:
+    """Weights of the observations: ``fweights`` are counts, ``aweights`` may be tracked."""
     if given is None:
         return None
     weights = arrayed(given)
     if weights.shape != (n,):
-        raise ShapeError(f"{name}: {kind} of shape {weights.shape} for {n} observations")
+        raise ShapeError(f"cov: {kind} of shape {weights.shape} for {n} observations")
+    if kind == "fweights" and weights.dtype.kind not in "iub":
+        raise DTypeError(f"cov: fweights are counts, so integers, not {weights.dtype}; give "
+                         "aweights if they are weights")
+    known = known_values(weights)
+    if known is not None and (known < 0).any():
+        raise ArgumentError(f"cov: {kind} may not be negative; they are {known!r}")
     return doubled(weights)
 
 
@@ -89,7 +95,9 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: An
         C = (X - m) W (X - m)^H / (sum w - ddof sum(w a) / sum w)
 
     ``fweights`` says how often each observation counts, ``aweights`` how much. Raises ShapeError
-    for shapes that do not fit, ArgumentError for a ``ddof`` that is no number.
+    for shapes that do not fit, ArgumentError for a ``ddof`` that is no number and for negative
+    weights, DTypeError for ``fweights`` that are no integers. Dividing by 0, where no degree of
+    freedom is left, gives inf or NaN.
 
     >>> ad.cov([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])
     array([[ 1., -1.],
@@ -99,17 +107,15 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: An
     ddof = correction if ddof is None else ddof
     ddof = (0 if bias else 1) if ddof is None else degrees("cov", ddof)
     n = x.shape[1]
-    often = _frequencies("cov", "fweights", fweights, n)
-    much = _frequencies("cov", "aweights", aweights, n)
+    often, much = _frequencies("fweights", fweights, n), _frequencies("aweights", aweights, n)
     w = often if much is None else much if often is None else often * much
     d = x - reshape(average(x, 1, w), (-1, 1))
-    if w is None or ddof == 0 or much is None:
-        freedom = (n if w is None else sum(w)) - ddof
+    if w is None or much is None:
+        freedom = (np.float64(n) if w is None else sum(w)) - ddof
     else:
         freedom = sum(w) - ddof * sum(w * much) / sum(w)
-    d_weighted = d if w is None else d * w
-    c = d_weighted @ (conjugate(d).T if d.dtype.kind == "c" else d.T)
-    c = c / (np.float64(max(freedom, 0)).astype(d.dtype) if w is None else freedom)
+    c = (d if w is None else d * w) @ (conjugate(d).T if d.dtype.kind == "c" else d.T)
+    c = c / where(freedom > 0, freedom, 0.0)
     return c[0, 0] if c.shape == (1, 1) else c
 
 
@@ -269,6 +275,28 @@ def _knots(xp: Any, fp: Any, period: Any) -> tuple[Any, Any]:
     return xp, fp
 
 
+def _on_line(x: Any, low: Any, high: Any, base: Any, top: Any) -> Any:
+    """The value at ``x`` on the line from (low, base) to (high, top).
+
+    Where infinities, or two points at one place, make it NaN: at a point its value, else what comes
+    of going back from the right end, or the value of both.
+    """
+    slope = (top - base) / (high - low)
+    y = base + (x - low) * slope
+    lost = isnan(y)
+    if not _any(lost):
+        return y
+    back = top + (x - high) * slope
+    back = where(logical_and(isnan(back), base == top), base, back)
+    return where(lost, where(x == high, top, where(x == low, base, back)), y)
+
+
+def _any(condition: Any) -> bool:
+    """Whether it holds somewhere; under vmap and a trace nobody knows, so that it may."""
+    known = known_values(condition)
+    return known is None or bool(known.any())
+
+
 def _interp_cases(rng: np.random.Generator) -> Iterator[Case]:
     xp, fp = np.array([-1.5, -0.2, 0.7, 1.8]), np.array([1.0, 3.0, -2.0, 0.5])
     for x in layouts(rng):
@@ -313,7 +341,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     else:
         k = searchsorted(stop(xp), stop(x), "right") - 1
         k = PUBLIC["clip"](k, 0, n - 2)
-        low, high = (PUBLIC["getitem"](xp, j) for j in (k, k + 1))
-        base, top = (PUBLIC["getitem"](fp, j) for j in (k, k + 1))
-        y = base + (x - low) * ((top - base) / (high - low))
+        ends = [PUBLIC["getitem"](p, j) for p in (xp, fp) for j in (k, k + 1)]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            y = _on_line(x, *ends)
     return where(x < xp[0], first, where(x > xp[n - 1], last, y))

@@ -217,10 +217,10 @@ def _sinc_slope(x: Any, order: int) -> Any:
     u = np.asarray(x, np.float64) * pi
     near = np.abs(u) < max(order, 1)
     inner, outer = np.where(near, u, 0.0), np.where(near, 1.0, u)
-    series = np.zeros_like(u)
-    for k in range((order + 1) // 2, (4 * order + 40) // 2):
-        power = 2 * k - order
-        series = series + (-1) ** k / ((2 * k + 1) * factorial(power)) * inner ** power
+    series, square = np.zeros_like(u), inner * inner
+    for k in reversed(range((order + 1) // 2, 2 * order + 20)):  # Horner's scheme
+        series = series * square + (-1) ** k / ((2 * k + 1) * factorial(2 * k - order))
+    series = series * inner if order % 2 else series
     turns = (np.sin(outer), np.cos(outer), -np.sin(outer), -np.cos(outer))
     rule = turns[0] / outer
     for n in range(1, order + 1):
@@ -257,7 +257,7 @@ def _sinc_value(x: Any) -> Any:
 
 
 sinc = elementwise(
-    "sinc", lambda x: np.sinc(real_only("sinc", x))[()],
+    "sinc", lambda x: np.sinc(np.asarray(real_only("sinc", x)))[()],
     lambda y, x: _sinc_derivative(x, order=1), numpy=[np.sinc], lower=lowered_as(_sinc_value),
     label=Label("sinc({0})", r"\mathrm{{sinc}}\,{0}", (r"\mathrm{{sinc}}'\,{0}",), "trigonometry"),
     cases=array_cases({}, extra=[Case((np.array([0.0, 1e-9, 3.0]),))]),
@@ -561,7 +561,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
         raise ArgumentError("nan_to_num: copy=False writes into x; write x = ad.nan_to_num(x)")
     x = real_only("nan_to_num", arrayed(x))
     if x.dtype.kind != "f":
-        return +x if x.dtype.kind in "iu" else x
+        return +x if x.dtype.kind in "iu" else x[()]
     ends = np.finfo(x.dtype)
     y = where(isnan(x), nan, x)
     y = where(x == np.inf, float(ends.max) if posinf is None else posinf, y)
@@ -571,7 +571,14 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
 # ---- phases
 
 def _shift_impl(x: Any, axis: int, period: float, discont: float) -> Any:
-    return np.unwrap(x, discont, axis, period=period) - x
+    """The sum up to each place of the whole periods by which its steps are too large."""
+    shift, half = np.zeros(x.shape, floating(x.dtype)), period / 2.0
+    step = np.diff(x, axis=axis)
+    rest = np.mod(step + half, period) - half
+    rest = np.where((rest == -half) & (step > 0), half, rest)  # a step of half a period up stays up
+    over = np.where(np.abs(step) < discont, 0.0, rest - step)
+    shift[(*(slice(None),) * axis, slice(1, None))] = np.add.accumulate(over, axis)
+    return shift
 
 
 _shift = constant(
