@@ -215,8 +215,12 @@ def linear(name: str, impl: Function, transpose: Function, known: Function, *, l
 
 
 def bilinear(name: str, impl: Function, left: Function, right: Function, known: Function, *,
-             label: Label, numpy: Sequence[Any] = (), doc: str = "", **fields: Any) -> Function:
-    """A row ``y = A(x, z)``, linear in each; ``left(dy, x, z)`` and ``right`` transpose it."""
+             label: Label, numpy: Sequence[Any] = (), doc: str = "", arity: int = 2, **fields: Any
+             ) -> Function:
+    """A row ``y = A(x, z)``, linear in each; ``left(dy, x, z)`` and ``right`` transpose it.
+
+    ``arity`` 0 is for a row with parameters.
+    """
     def jvp(dxs: Any, y: Any, x: Any, z: Any, **params: Any) -> Any:
         dx, dz = dxs
         return total([None if dx is None else bind(row, (dx, z), params),
@@ -227,7 +231,7 @@ def bilinear(name: str, impl: Function, left: Function, right: Function, known: 
                 right(dy, x, z, **params) if needs[1] else None)
     derived: dict[str, Any] = {"jvp": jvp, "vjp": vjp, "label": label, "keeps": frozenset("x")}
     row = register(multilinear(Primitive(name, impl, known, **derived | fields)))
-    return public(row, 2, numpy, doc)
+    return public(row, arity, numpy, doc)
 
 
 def general(name: str, impl: Function, *, numpy: Sequence[Any] = (), doc: str = "", arity: int = 0,

@@ -154,47 +154,61 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
 
 # ---- convolution
 
-def _convolved_transpose(dy: Any, z: Any, n: int) -> Any:
-    """dx_i = sum_j dy_(i+j) z_j, for ``n`` elements."""
-    m = z.shape[0]
-    return _convolve(dy, flip(z))[m - 1:m - 1 + n]
+def _overlapping(n: int, m: int, mode: str) -> slice:
+    """The places of the whole convolution that ``mode`` has: all, or where both overlap fully."""
+    return slice(0, n + m - 1) if mode == "full" else slice(min(n, m) - 1, max(n, m))
 
 
-def _known_convolved(x: Any, z: Any) -> Any:
-    return aval((x.shape[0] + z.shape[0] - 1,), promoted(x, z))
+def _convolved_transpose(dy: Any, x: Any, z: Any, mode: str) -> Any:
+    """dx_i = sum_k dy_k z_(k-i), for the places k that ``mode`` has; of x only the shape counts."""
+    if mode == "valid" and x.shape[0] < z.shape[0]:
+        return flip(_convolved(z, flip(dy), "valid"))
+    return _convolved(dy, flip(z), "full" if mode == "valid" else "valid")
 
 
-def _lower_convolve(b: loops.Builder, x: Any, z: Any) -> Any:
+def _convolved(x: Any, z: Any, mode: str) -> Any:
+    return bind(REGISTRY["convolve"], (x, z), {"mode": mode})
+
+
+def _known_convolved(x: Any, z: Any, mode: str) -> Any:
+    places = _overlapping(x.shape[0], z.shape[0], mode)
+    return aval((places.stop - places.start,), promoted(x, z))
+
+
+def _lower_convolve(b: loops.Builder, x: Any, z: Any, mode: str) -> Any:
+    """A table of the longer series, shifted, times the shorter one."""
     x, z = (loops.cast(b, v, promoted(x, z)) for v in (x, z))
-    (n,), (m,) = x.shape, z.shape
+    places = _overlapping(x.shape[0], z.shape[0], mode)
+    short, long = (x, z) if x.shape[0] < z.shape[0] else (z, x)
+    (n,), (m,), rows = short.shape, long.shape, places.stop - places.start
     around: loops.Index = ((n - 1, ((0, 1),)),)
-    padded = b.pad(z, around, (m + 2 * (n - 1),), z.dtype.type(0))
-    table = b.view(padded, ((n - 1, ((0, 1), (1, -1))),), (n + m - 1, n))  # z_(k - i)
-    y = b.dot([(table, b.view(x, ((0, ((0, 1),)),), (n, 1)))])
-    return loops.reshaped(b, y, (n + m - 1,))
+    padded = b.pad(long, around, (m + 2 * (n - 1),), long.dtype.type(0))
+    index: loops.Index = ((n - 1 + places.start, ((0, 1), (1, -1))),)
+    table = b.view(padded, index, (rows, n))  # long_(k - i)
+    y = b.dot([(table, b.view(short, ((0, ((0, 1),)),), (n, 1)))])
+    return loops.reshaped(b, y, (rows,))
 
 
-def _batch_convolve(size: int, axes: Any, x: Any, z: Any) -> Any:
-    row = REGISTRY["convolve"]
-    return stack([bind(row, (x if axes[0] is None else x[i], z if axes[1] is None else z[i]), {})
+def _batch_convolve(size: int, axes: Any, x: Any, z: Any, mode: str) -> Any:
+    return stack([_convolved(x if axes[0] is None else x[i], z if axes[1] is None else z[i], mode)
                   for i in range(size)]), 0
 
 
 def _convolve_cases(rng: np.random.Generator) -> Iterator[Case]:
     z = draw(rng, (3,))
-    for n in (1, 2, 5):
-        yield Case((draw(rng, (n,)), z))
-    yield Case((z, np.array([2.0])))
-    yield Case((np.arange(4), z))
-    yield Case((z[::-1], z.astype(np.float32)))
-    yield Case((z.astype(np.float32), z.astype(np.float32)))
+    for mode in ("full", "valid"):
+        for n in (1, 2, 3, 5):
+            yield Case((draw(rng, (n,)), z), {"mode": mode})
+        yield Case((z, np.array([2.0])), {"mode": mode})
+        yield Case((np.arange(4), z), {"mode": mode})
+        yield Case((z[::-1], z.astype(np.float32)), {"mode": mode})
+        yield Case((z.astype(np.float32), z.astype(np.float32)), {"mode": mode})
 
 
-_convolve = bilinear(
+bilinear(
     "convolve", np.convolve,
-    lambda dy, x, z: _convolved_transpose(dy, z, x.shape[0]),
-    lambda dy, x, z: _convolved_transpose(dy, x, z.shape[0]), _known_convolved,
-    batch=_batch_convolve, lower=_lower_convolve,
+    _convolved_transpose, lambda dy, x, z, mode: _convolved_transpose(dy, z, x, mode),
+    _known_convolved, arity=0, batch=_batch_convolve, lower=_lower_convolve,
     label=Label("convolve({0}, {1})", "{0} * {1}", ("{1}_{{k - i}}", "{0}_{{k - i}}"),
                 "convolution"),
     cases=Cases(_convolve_cases, CONTRACTED | {
@@ -212,15 +226,13 @@ def _series(name: str, a: Any, v: Any, mode: str) -> tuple[Any, Any]:
     return a, v
 
 
-def _part(y: Any, n: int, m: int, mode: str, late: bool = False) -> Any:
-    """What ``mode`` keeps of the whole convolution of ``n`` with ``m`` elements."""
-    short, long = min(n, m), max(n, m)
-    if mode == "full":
-        return y
-    if mode == "valid":
-        return y[short - 1:long]
+def _convolution(a: Any, v: Any, mode: str, late: bool = False) -> Any:
+    """The part of the convolution that ``mode`` has; "same" starts half of the shorter one in."""
+    if mode != "same":
+        return _convolved(a, v, mode)
+    short, long = sorted((a.shape[0], v.shape[0]))
     start = short // 2 if late else (short - 1) // 2
-    return y[start:start + long]
+    return _convolved(a, v, "full")[start:start + long]
 
 
 @function(np.convolve)
@@ -235,8 +247,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     >>> ad.convolve([1.0, 2.0], [1.0, 1.0, 1.0])
     array([1., 3., 3., 2.])
     """
-    a, v = _series("convolve", a, v, mode)
-    return _part(_convolve(a, v), a.shape[0], v.shape[0], mode)
+    return _convolution(*_series("convolve", a, v, mode), mode)
 
 
 @function(np.correlate)
@@ -250,8 +261,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     """
     a, v = _series("correlate", a, v, mode)
     turned = flip(conjugate(v) if v.dtype.kind == "c" else v)
-    n, m = a.shape[0], v.shape[0]
-    return _part(_convolve(a, turned), n, m, mode, late=m > n)
+    return _convolution(a, turned, mode, late=v.shape[0] > a.shape[0])
 
 
 # ---- interpolation
