@@ -396,3 +396,11 @@ def test_it_is_loaded_on_first_use():
     program = ("import sys, adjoint as ad; assert 'adjoint.checking' not in sys.modules; "
                "assert ad.check(ad.sin, 1.0); assert 'adjoint.checking' in sys.modules")
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_second_order_of_a_saturated_function():
+    """1 - tanh(x)^2 is what a cancellation left: the gradient is rounded as its value is."""
+    def f(x):
+        return np.tanh(x * 4.0 + 11.0) * np.tanh(x)
+    assert ad.check(f, 0.3)
+    assert ad.check(lambda x: f(x).sum(), np.array([0.1, -0.2]))

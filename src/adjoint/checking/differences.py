@@ -56,16 +56,18 @@ class Slope:
         return np.isfinite(self.error) & ((self.error <= TRUST * self.scale) | zero)
 
 
-def slope(g: Callable[[float], Array], magnitude: float, smallest: float, eps: float) -> Slope:
+def slope(g: Callable[[float], Array], magnitude: float, smallest: float, eps: float,
+          usual: Array = 0.0) -> Slope:
     """The derivative of ``g`` at 0.
 
     ``magnitude`` and ``smallest`` are the largest and the smallest |x| that the direction moves,
-    ``eps`` the relative rounding of g.
+    ``eps`` the rounding of g relative to its value, or to ``usual`` where that is larger: a
+    derivative far smaller than usual is what a cancellation left.
     """
     at = g(0.0)
     found: list[Slope] = []
     for start in ladders(magnitude, smallest):
-        found.append(on_ladder(g, at, start, magnitude, eps))
+        found.append(on_ladder(g, at, start, magnitude, eps, usual))
         best = chosen(found)
         if np.all(np.isfinite(best.error) & ~best.kinks & (best.error <= SETTLED * best.scale)):
             return best
@@ -101,19 +103,21 @@ def chosen(found: Sequence[Slope]) -> Slope:
 
 
 def on_ladder(
-    g: Callable[[float], Array], at: Array, start: float, magnitude: float, eps: float
+    g: Callable[[float], Array], at: Array, start: float, magnitude: float, eps: float,
+    usual: Array,
 ) -> Slope:
     """The slopes from one ladder of steps."""
+    level = np.maximum(np.abs(at), usual)
     steps = start * 0.5 ** np.arange(RUNGS)
     with np.errstate(all="ignore"):
         ahead, behind = [g(h) for h in steps], [g(-h) for h in steps]
         pairs = list(zip(ahead, behind, steps, strict=True))
         # g is rounded, and so is x before g sees it
         noise = [
-            4.0 * eps * (np.abs(at) + magnitude * np.abs(a - b) / (2 * h)) / h for a, b, h in pairs
+            4.0 * eps * (level + magnitude * np.abs(a - b) / (2 * h)) / h for a, b, h in pairs
         ]
         noise = [
-            np.where(np.isfinite(n), n, 4.0 * eps * np.abs(at) / h)
+            np.where(np.isfinite(n), n, 4.0 * eps * level / h)
             for n, h in zip(noise, steps, strict=True)
         ]
         central, error = extrapolated([(a - b) / (2 * h) for a, b, h in pairs], noise, 4.0)
@@ -123,7 +127,7 @@ def on_ladder(
             (central, error),
             (left, left_error),
             (right, right_error),
-            float(np.max(np.abs(at), initial=0.0)) / max(magnitude, 1.0),
+            float(np.max(level, initial=0.0)) / max(magnitude, 1.0),
             float(np.sqrt(eps)),
         )
 

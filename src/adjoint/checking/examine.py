@@ -298,7 +298,9 @@ class Examination:
                 ]
             )
 
-        s = slope(along, *self.magnitudes(v), p.rounding)
+        magnitude, smallest = self.magnitudes(v)
+        value = float(np.max(np.abs(p.along(v, 0.0)), initial=0.0))
+        s = slope(along, magnitude, smallest, p.rounding, value / max(magnitude, 1.0))
         return judge(
             got, s, self.loose, lambda k: f"{self.input_name(k)} of H v", self.slack(s)
         )
