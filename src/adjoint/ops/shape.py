@@ -218,9 +218,9 @@ def _sum_axes(old: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _gather(x: Any, shape: tuple[int, ...]) -> Any:
     if not shape:
-        return np.add.reduce(x, None)
+        return np.add.reduce(x, None, x.dtype)
     axes = _sum_axes(x.shape, shape)
-    y = np.add.reduce(x, axes) if axes else x
+    y = np.add.reduce(x, axes, x.dtype) if axes else x
     return y.reshape(shape) if y.shape != shape else y
 
 
