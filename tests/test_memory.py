@@ -501,3 +501,44 @@ def test_steps_leave_no_bytes_behind(kind):
     finally:
         tracemalloc.stop()
     assert min(after - before for before, after in pairwise(sizes)) < 30 * sys.getsizeof(leaf(1.0))
+
+
+def test_a_long_sweep_frees_values_on_the_way():
+    """Activations and gradients are of one size here: both at once would be twice as much."""
+    weights = [ad.tensor(np.full((200, 200), 0.01), requires_grad=True) for _ in range(32)]
+    tracemalloc.start()
+    try:
+        h = ad.tensor(np.ones((200, 200)))
+        for w in weights:
+            h = ad.tanh(h @ w)
+        loss = h.sum()
+        del h
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        loss.backward()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after == pytest.approx(held, rel=0.1)
+    assert peak < 1.5 * held
+
+
+def test_stretches_change_no_gradient():
+    """A zero that cancels in one stretch, a NaN that stays in another, a leaf that all reach."""
+    x = np.linspace(0.0, 2.0, 50_000)
+
+    def f(x, scale):
+        y = x * scale
+        for k in range(12):
+            y = np.where(y > 0, np.sqrt(y), x) + y * 0.5 if k % 3 == 0 else np.sin(y) * scale
+        return y.sum() + np.log(np.exp(scale * -1000.0))
+    t, s = ad.tensor(x, requires_grad=True), ad.tensor(1.0, requires_grad=True)
+    with np.errstate(divide="ignore"):
+        y = f(t, s)
+    y.backward(retain_graph=True)
+    whole, t.grad, s.grad = (t.grad.numpy(), s.grad.item()), None, None
+    y.backward()
+    np.testing.assert_array_equal(t.grad.numpy(), whole[0])
+    np.testing.assert_array_equal(s.grad.item(), whole[1])
+    assert np.isfinite(whole[0]).all()
+    assert np.isnan(whole[1])

@@ -10,7 +10,7 @@ import pytest
 import adjoint as ad
 from adjoint.core import node as nodes
 from adjoint.core.box import Level, bind, live
-from adjoint.core.node import MODES, Aval, Mode, Modes, aval, aval_of, constant, switch
+from adjoint.core.node import MODES, NO_PARAMS, Aval, Mode, Modes, aval, aval_of, constant, switch
 from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY, Primitive, register
 from adjoint.core.reverse import order
 from adjoint.errors import GraphError, RuleError
@@ -184,9 +184,9 @@ def test_a_wrong_shape_that_reaches_a_variable_is_an_error():
     row = Primitive("same", lambda x: x * 1.0, vjp=lambda dy, y, x, needs: (dy[:1],))
     x = ad.tensor([1.0, 2.0], requires_grad=True)
     with pytest.raises(RuleError, match=r"a gradient of shape \(1,\) arrived at a variable of"):
-        bind(row, (x,), {}).sum().backward()
+        bind(row, (x,), NO_PARAMS).sum().backward()
     with pytest.raises(RuleError, match=r"ad\.check finds it"):
-        ad.grad(lambda x: bind(row, (x,), {}).sum())(np.ones(2))
+        ad.grad(lambda x: bind(row, (x,), NO_PARAMS).sum())(np.ones(2))
 
 
 def test_a_missing_or_wrong_jvp_names_the_row():

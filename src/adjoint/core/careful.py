@@ -9,6 +9,7 @@ that they make becomes the one in which the zero wins.
 
 from __future__ import annotations
 
+from cmath import isfinite, isnan  # of real numbers too
 from typing import TYPE_CHECKING, Any
 
 from .box import Box, bind
@@ -31,10 +32,8 @@ class Factor(Box):
         mine = [isinstance(a, Factor) and a.level == self.level for a in args]
         xs = [a.value if m else a for a, m in zip(args, mine, strict=True)]
         downstream = tuple([m is self.downstream for m in mine])
-        if row.zero_wins is None or True not in downstream:
-            y = bind(row, xs, params)
-        else:
-            y = row.zero_wins(downstream, *xs, **params)
+        products = row.zero_wins if True in downstream else None
+        y = products(downstream, *xs, **params) if products else bind(row, xs, params)
         return y if row.nondiff else factor(y, self.level, self.downstream)
 
 
@@ -57,13 +56,25 @@ def released(x: Any, level: int) -> Any:
 
 
 def has_nan(x: Any) -> bool:
-    """Whether an array has a NaN: then, and only then, its product with itself is not itself."""
-    while isinstance(x, Box):
-        x = x.value
+    """Whether an array has a NaN: then the sum of its squares is not equal to itself.
+
+    Of complex infinities and of what overflows it may be true too; that costs a second look.
+    """
+    return isnan(squares(x))
+
+
+def is_finite(x: Any) -> bool:
+    """Whether an array is finite; that of one which overflows when it is squared is denied."""
+    return isfinite(squares(x))
+
+
+def squares(x: Any) -> Any:
+    """The sum of the squares of an array, or what has the same kind of number."""
     if x.__class__ is ndarray:
         flat = x if x.ndim == 1 else x.ravel()
-        s = flat.dot(flat)
-        return bool(s != s)
+        return flat.dot(flat)
+    if isinstance(x, Box):
+        return squares(x.value)
     if isinstance(x, tuple):
-        return any(map(has_nan, x))
-    return x is not None and bool(x != x)
+        return sum(map(squares, x))
+    return 0 if x is None else x

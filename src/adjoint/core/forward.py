@@ -9,7 +9,7 @@ import numpy as np
 from adjoint.errors import RuleError
 
 from .box import Box, Level, bind
-from .careful import factor, has_nan, released
+from .careful import factor, has_nan, is_finite, released
 from .node import MODES, aval_of, new
 from .primitive import REGISTRY, Primitive
 
@@ -42,8 +42,13 @@ class Dual(Box):
 def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: dict[str, Any]
          ) -> Any:
     """The tangent of one step. A NaN may have been 0 * inf: then once more, with care."""
-    with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
+    if not row.singular and all(map(is_finite, dxs)):
         dy = row.jvp(dxs, y, *xs, **params)
+        if row.elementwise:  # one product for each tangent: there is nothing to cancel
+            return dy
+    else:
+        with np.errstate(all="ignore"):  # infinity is meant; the doctor names it
+            dy = row.jvp(dxs, y, *xs, **params)
     if dy is None or not has_nan(dy) or MODES.get().strict:
         return dy
     with Level() as level, np.errstate(all="ignore"):

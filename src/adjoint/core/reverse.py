@@ -6,6 +6,7 @@ arguments, flat, because that runs on every operation; a test holds the two agai
 
 from __future__ import annotations
 
+from itertools import accumulate, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 by_index = attrgetter("index")
 ONE, BOTH, FIRST, SECOND = (True,), (True, True), (True, False), (False, True)
+FEW, PARTS, LITTLE = 8, 8, 1 << 20  # steps, parts of a long sweep, bytes worth a part
 NOTHING = ()  # the inputs of leaves and constants; there is but one empty tuple
 
 
@@ -96,20 +98,30 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
 
     ``seeds`` is {node: cotangent}. With ``record`` (a Tracked class and its level) the rules run on
     Boxes, so that the sweep is itself recorded and can be differentiated again. If a NaN comes out,
-    the walk is done once more with care (`core/careful.py`): it may have been 0 * inf.
+    the walk is done once more with care (`core/careful.py`): it may have been 0 * inf. Long sweeps
+    go by stretches, which are freed as soon as they are known to be right.
     """
-    nodes, answers = steps(seeds), {}
-    strict = MODES.get().strict
-    leaves = walk(nodes, seeds, seen_as(record), record is None, None if strict else answers)
-    if leaves is None or (not strict and any(map(has_nan, leaves.values()))):
-        with Level() as level:
-            wrapped = {n: factor(dy, level, downstream=True) for n, dy in seeds.items()}
-            leaves = walk(nodes, wrapped, seen_as(record), False, answers, level) or {}
-            leaves = {n: released(dy, level) for n, dy in leaves.items()}
-    if not retain:
-        for n in nodes:
+    found, answers, see = dict(seeds), {}, seen_as(record)
+    nodes, strict = steps(seeds), MODES.get().strict
+    for part in (nodes,) if retain or len(nodes) < FEW else stretches(nodes):
+        before = found
+        found = walk(part, before, see, record is None, None if strict else answers)
+        if found is None or (not strict and any(
+                has_nan(dy) for n, dy in found.items() if dy is not before.get(n))):
+            with Level() as level:
+                held = {n: factor(dy, level, downstream=True) for n, dy in before.items()}
+                held = walk(part, held, see, False, answers, level) or {}
+                found = {n: released(dy, level) for n, dy in held.items()}
+        for n in () if retain else part:
             n.value = n.inputs = None  # pyright: ignore[reportAttributeAccessIssue] - freed
-    return leaves
+    return found
+
+
+def stretches(nodes: Sequence[Node]) -> list[list[Node]]:
+    """``nodes`` in parts, to be freed one by one; all in one where they hold little memory."""
+    sizes = [n.value.nbytes if n.value.__class__ is ndarray else 0 for n in nodes]
+    limit, sums = max(LITTLE, sum(sizes) / PARTS), accumulate(sizes)
+    return [list(part) for _, part in groupby(nodes, lambda _: next(sums) // limit)]
 
 
 def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
@@ -138,33 +150,25 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
             dx, dz = row.vjp(dy, n.value, x, z, needs)
             if dx is not None:
                 dx = dx if a.aval is here else fit(dx, a.aval, row)
-                if a in buffer:
-                    add_to(buffer, owned, a, dx)
-                else:
-                    buffer[a] = dx
+                buffer[a] = dx if a not in buffer else plus(buffer[a], dx, a, owned)
             if dz is not None:
                 dz = dz if b.aval is here else fit(dz, b.aval, row)
-                if b in buffer:
-                    add_to(buffer, owned, b, dz)
-                else:
-                    buffer[b] = dz
+                buffer[b] = dz if b not in buffer else plus(buffer[b], dz, b, owned)
         elif arity == 1:
             (a,) = inputs
             x = a.value
             (dx,) = row.vjp(dy, n.value, a.aval if x is None else x, ONE)
             if dx is not None:
                 dx = dx if a.aval is here else fit(dx, a.aval, row)
-                if a in buffer:
-                    add_to(buffer, owned, a, dx)
-                else:
-                    buffer[a] = dx
+                buffer[a] = dx if a not in buffer else plus(buffer[a], dx, a, owned)
         else:
             parts = pull(n, dy, see, answers, level)
             if parts is None:
                 return None
             for source, part in zip(inputs, parts, strict=True):
                 if part is not None and source.prim is not CONSTANT:
-                    add_to(buffer, owned, source, fit(part, source.aval, row))
+                    dx, y = fit(part, source.aval, row), buffer.get(source)
+                    buffer[source] = dx if y is None else plus(y, dx, source, owned)
     return buffer
 
 
@@ -173,29 +177,25 @@ def pull(n: Node, dy: Any, see: Any, answers: dict[Node, Any] | None, level: int
 
     It never sees a Factor, and no NaN of a plain walk: None says that there is one.
     """
-    needs = tuple([i.prim is not CONSTANT for i in n.inputs])
+    xs = see(n), *map(see, n.inputs), tuple([i.prim is not CONSTANT for i in n.inputs])
     if n.prim.effects != "callback" or answers is None:
-        return n.prim.vjp(dy, see(n), *map(see, n.inputs), needs, **n.params)
+        return n.prim.vjp(dy, *xs, **n.params)
     if not level and has_nan(dy):
         return None
     if n not in answers:
-        dy = released(dy, level)
-        answers[n] = n.prim.vjp(dy, see(n), *map(see, n.inputs), needs, **n.params)
+        answers[n] = n.prim.vjp(released(dy, level), *xs, **n.params)
     return factor(answers[n], level, downstream=True) if level else answers[n]
 
 
-def add_to(buffer: dict[Node, Any], owned: set[Node], source: Node, part: Any) -> None:
-    """Add one more cotangent of ``source``, in place where the sweep made the sum itself."""
-    before = buffer.get(source)
-    if before is None:
-        buffer[source] = part
-    elif source in owned and part.__class__ is ndarray:
+def plus(before: Any, part: Any, source: Node, owned: set[Node]) -> Any:
+    """One more cotangent of ``source``, added in place where the walk made the sum itself."""
+    if source in owned and part.__class__ is ndarray:
         before += part
-        buffer[source] = before
-    else:
-        buffer[source] = total = before + part
-        if total.__class__ is ndarray:
-            owned.add(source)
+        return before
+    total = before + part
+    if total.__class__ is ndarray:
+        owned.add(source)
+    return total
 
 
 def seen_as(record: tuple[type[Any], int] | None) -> Any:
@@ -205,9 +205,8 @@ def seen_as(record: tuple[type[Any], int] | None) -> Any:
     cls, level = record
 
     def box(n: Node) -> Any:
-        if n.value is None:
-            return n.aval
-        return n.value if n.prim is CONSTANT else tracked(cls, n.value, level, n)
+        return n.aval if n.value is None else n.value if n.prim is CONSTANT else tracked(
+            cls, n.value, level, n)
     return box
 
 
