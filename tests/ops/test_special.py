@@ -266,8 +266,8 @@ KINKS = {
     "relu6 at 0": (ad.relu6, 0.0, 0.0), "relu6 at 6": (ad.relu6, 6.0, 0.0),
     "leaky_relu": (ad.leaky_relu, 0.0, 0.01), "hardtanh at -1": (ad.hardtanh, -1.0, 0.0),
     "hardtanh at 1": (ad.hardtanh, 1.0, 0.0), "hardsigmoid at -3": (ad.hardsigmoid, -3.0, 0.0),
-    "hardsigmoid at 3": (ad.hardsigmoid, 3.0, 0.0), "hardswish at -3": (ad.hardswish, -3.0, -0.5),
-    "hardswish at 3": (ad.hardswish, 3.0, 1.5),
+    "hardsigmoid at 3": (ad.hardsigmoid, 3.0, 0.0), "hardswish at -3": (ad.hardswish, -3.0, 0.0),
+    "hardswish at 3": (ad.hardswish, 3.0, 1.0),
     "threshold": (lambda x: ad.threshold(x, 1.0, -2.0), 1.0, 0.0),
     "softshrink at 0.5": (ad.softshrink, 0.5, 0.0), "softshrink at -0.5": (
         ad.softshrink, -0.5, 0.0), "hardshrink at 0.5": (ad.hardshrink, 0.5, 0.0),

@@ -5,6 +5,7 @@ reason in WITHOUT. Known differences at kinks and singular points stand in DIFFE
 reason and its EDGE_CASES line; the test fails too if such a difference has gone.
 """
 
+import math
 import re
 import warnings
 
@@ -95,6 +96,127 @@ def trace(x, offset=0, axis1=0, axis2=1):
     return x.diagonal(offset, axis1, axis2).sum(-1)
 
 
+def by_position(f):
+    """The torch function that has other names for our parameters, in our order."""
+    return lambda x, **params: f(x, *params.values())
+
+
+def cumsum(x, axis, reverse):
+    return x.flip(axis).cumsum(axis).flip(axis) if reverse else x.cumsum(axis)
+
+
+def recurrence(a, b, axis, reverse):
+    """Step by step: torch has no row for it."""
+    a, b = (v.movedim(axis, 0) for v in (a, b))
+    y, out = None, []
+    for k in reversed(range(len(b))) if reverse else range(len(b)):
+        y = b[k] if y is None else a[k] * y + b[k]
+        out.append(y)
+    y = torch.stack(out[::-1] if reverse else out) if out else b * 1.0
+    return y.movedim(0, axis)
+
+
+def sort(x, axis, descending):
+    return torch.sort(x, dim=axis, descending=descending, stable=True).values
+
+
+def spread(f):
+    """var and std: torch counts (), the axes of none, as all."""
+    def call(x, axis, ddof, keepdims):
+        over = dims(x, axis)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "var|std", UserWarning)  # of no degree of freedom
+            if over:
+                return f(x, dim=over, correction=ddof, keepdim=keepdims)
+            return f(x[..., None], dim=-1, correction=ddof)
+    return call
+
+
+def lined_up(f):
+    """What torch does along one axis, over several: they are moved to the end and joined."""
+    def call(x, *args, axis=None, keepdims=False, **more):
+        over = [a % x.ndim for a in dims(x, axis)]
+        rest = [a for a in range(x.ndim) if a not in over]
+        moved = x.permute(rest + over).reshape((*(x.shape[a] for a in rest), -1))
+        y = f(moved.double() if not moved.is_floating_point() else moved, *args, **more)
+        shape = [1 if a in over else n for a, n in enumerate(x.shape)] if keepdims else [
+            x.shape[a] for a in rest]
+        return y.reshape((*y.shape[:y.ndim - len(rest)], *shape))
+    return call
+
+
+def quantile(skipping=False, whole=1.0):
+    f = torch.nanquantile if skipping else torch.quantile
+
+    def along_last(x, q, method="linear"):
+        q = torch.as_tensor(q, dtype=x.dtype) / whole
+        y = f(x, q.reshape(-1), dim=-1, interpolation=method)
+        return y.reshape((*q.shape, *y.shape[1:]))
+    return lined_up(along_last)
+
+
+def quantile_of(q, skipping=False):
+    found = quantile(skipping)
+    return lambda x, axis=None, keepdims=False: found(x, q, axis=axis, keepdims=keepdims)
+
+
+def without_nan(f, instead):
+    """The other reductions that skip NaN: torch has none, where() has the gradient."""
+    return lambda x, axis=None, keepdims=False: f(
+        torch.where(x.isnan(), instead, x), axis=axis, keepdims=keepdims)
+
+
+def cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=None):
+    m = torch.atleast_2d(m)
+    m = m if rowvar or len(m) == 1 else m.T
+    m = m if y is None else torch.cat([m, torch.atleast_2d(y)])
+    found = torch.cov(
+        m, correction=(0 if bias else 1) if ddof is None else ddof,
+        fweights=None if fweights is None else torch.as_tensor(fweights),
+        aweights=None if aweights is None else torch.as_tensor(aweights, dtype=m.dtype))
+    return found[0, 0] if found.shape == (1, 1) else found
+
+
+def corrcoef(x, y=None, rowvar=True):
+    x = x if rowvar else x.T
+    return torch.corrcoef(x if y is None else torch.stack([x, y]))
+
+
+def convolve(x, z, mode):
+    short, long = sorted((x, z), key=len)
+    edge = len(short) - 1 if mode == "full" else 0
+    return F.conv1d(long[None, None], short.flip(0)[None, None], padding=edge)[0, 0]
+
+
+def average(x, axis=None, weights=None, keepdims=False):
+    if weights is None:
+        return TORCH["mean"](x, axis=axis, keepdims=keepdims)
+    w = torch.as_tensor(weights, dtype=x.dtype)
+    w = w if axis is None or w.ndim == x.ndim else w.reshape(
+        tuple(n if a in dims(x, axis) else 1 for a, n in enumerate(x.shape)))
+    over = dims(x, axis)
+    return (x * w).sum(over, keepdim=keepdims) / w.expand(x.shape).sum(over, keepdim=keepdims)
+
+
+def diff(x, n=1, axis=-1, prepend=None, append=None):
+    around = [None if v is None else torch.atleast_1d(torch.as_tensor(v, dtype=x.dtype))
+              for v in (prepend, append)]
+    return torch.diff(x, n, axis, *around)
+
+
+def ediff1d(x, to_end=None, to_begin=None):
+    around = [() if v is None else (torch.atleast_1d(torch.as_tensor(v, dtype=x.dtype)),)
+              for v in (to_begin, to_end)]
+    return torch.cat([*around[0], torch.diff(x.reshape(-1)), *around[1]])
+
+
+def trapezoid(y, x=None, dx=1.0, axis=-1):
+    if x is None:
+        return torch.trapezoid(y, dx=dx, dim=axis)
+    return torch.trapezoid(y, x.movedim(axis, -1) if x.ndim > 1 else x, dim=axis) if (
+        x.ndim == 1) else torch.trapezoid(y.movedim(axis, -1), x.movedim(axis, -1))
+
+
 TORCH = {
     "add": torch.add, "subtract": torch.subtract, "multiply": torch.multiply,
     "divide": torch.divide, "negative": torch.negative, "positive": torch.positive,
@@ -138,6 +260,46 @@ TORCH = {
     "dot": dot, "tensordot": tensordot, "inner": torch.inner, "trace": trace,
     "outer": lambda x, z: torch.outer(x.reshape(-1), z.reshape(-1)),
     "clip": lambda x, min=None, max=None: torch.clamp(x, min, max),
+    # special.py
+    "hypot": torch.hypot, "logaddexp2": torch.logaddexp2, "xlogy": torch.xlogy,
+    "xlog1py": torch.special.xlog1py, "logit": torch.logit, "sinc": torch.sinc, "erf": torch.erf,
+    "erfc": torch.erfc, "gammaln": torch.lgamma, "digamma": torch.digamma,
+    "polygamma": lambda x, order: torch.polygamma(order, x),
+    "fmod": torch.fmod, "ldexp": torch.ldexp, "fmax": torch.fmax, "fmin": torch.fmin,
+    "copysign": torch.copysign, "nan_to_num": torch.nan_to_num,
+    "frexp_exponent": lambda x: torch.frexp(x * 1.0).exponent,
+    # activation.py
+    "hardtanh": by_position(F.hardtanh),
+    "leaky_relu": by_position(F.leaky_relu),
+    "threshold": by_position(F.threshold),
+    "softshrink": by_position(F.softshrink),
+    "hardshrink": by_position(F.hardshrink),
+    "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # torch's own has no second derivative
+    "hardswish": F.hardswish, "silu": F.silu, "mish": F.mish, "gelu": F.gelu,
+    "tanhshrink": F.tanhshrink,
+    "elu": by_position(torch.ops.aten.elu),
+    # scans.py, sorting.py, statistics.py, series.py
+    "cumsum": cumsum, "cumprod": by_position(torch.cumprod), "linear_recurrence": recurrence,
+    "cummax": by_position(lambda x, d: x.cummax(d).values),
+    "cummin": by_position(lambda x, d: x.cummin(d).values),
+    "sort": sort, "argsort": lambda x, axis, descending: torch.argsort(
+        x, dim=axis, descending=descending, stable=True),
+    "order_statistics": lambda x, ranks: torch.sort(x, dim=-1).values[..., list(ranks)],
+    "median": quantile_of(0.5), "nanmedian": quantile_of(0.5, skipping=True),
+    "quantile": quantile(), "percentile": quantile(whole=100.0),
+    "nanquantile": quantile(skipping=True), "nanpercentile": quantile(skipping=True, whole=100.0),
+    "searchsorted": lambda a, v, side: torch.searchsorted(
+        a, v.to(a.dtype).contiguous(), side=side),
+    "var": spread(torch.var), "std": spread(torch.std), "average": average,
+    "ptp": lambda x, axis=None, keepdims=False: x.amax(dims(x, axis), keepdims) - x.amin(
+        dims(x, axis), keepdims),
+    "nansum": reduction(lambda x, d, k: x.nansum(dim=d, keepdim=k)),
+    "nanmean": reduction(lambda x, d, k: x.nanmean(dim=d, keepdim=k)),
+    "nanprod": without_nan(prod, 1.0),
+    "nanmax": without_nan(reduction(lambda x, d, k: x.amax(dim=d, keepdim=k)), -math.inf),
+    "nanmin": without_nan(reduction(lambda x, d, k: x.amin(dim=d, keepdim=k)), math.inf),
+    "diff": diff, "ediff1d": ediff1d, "trapezoid": trapezoid, "cov": cov, "corrcoef": corrcoef,
+    "convolve": convolve,
 }
 BITS = "integers only, whose dtypes differ between the two; values are compared in test_rows"
 WITHOUT = {
@@ -149,7 +311,14 @@ WITHOUT = {
     "conjugate": "complex: PyTorch's convention is compared in tests/ops/test_complex.py",
     "imag": "complex, as conjugate",
     "real": "complex, as conjugate",
-    "scatter": "in torch only as the backward of indexing, which getitem compares",
+    "getitem_transpose": "in torch only as the backward of indexing, which getitem compares",
+    "heaviside": "torch has no derivative of it; tests/ops/test_special.py says what ours is",
+    "interp": "torch has none",
+    "modified_bessel": "torch has the orders 0 and 1; tests/ops/test_special.py compares SciPy's",
+    "nanstd": "torch has none; it is the root of nanvar, and std where there is no NaN",
+    "nanvar": "torch has none; tests/ops/test_statistics.py compares NumPy's",
+    "sinc_derivative": "in torch only as the backward of sinc, which is compared",
+    "unwrap_shift": "torch has none; a constant",
 }
 SINGULAR = "the first derivative is infinite; the second is NaN here, an infinity in torch"
 # {(row, domain): what is different}. Some case of that domain must differ, or the entry is stale.
@@ -162,6 +331,19 @@ DIFFERENT = {
     ("arccosh", "singular"): SINGULAR, ("arctanh", "singular"): SINGULAR,
     ("arctan2", "singular"): "first 0 in both; the second at the origin is inf here, NaN in torch",
 }
+FLAT = "at (0, the edge) both partials are 0; torch NaN in the second"
+DIFFERENT |= {
+    ("divide", "singular"): "of a number by 0 an infinite second derivative; torch NaN",
+    ("copysign", "kink"): "the second derivative at 0 is 0; torch NaN",
+    ("hypot", "kink"): "at the origin 0, 0; torch NaN",
+    ("logaddexp2", "singular"): "of (-inf, -inf) 0, 0; torch NaN",
+    ("xlogy", "singular"): FLAT, ("xlog1py", "singular"): FLAT,
+    ("fmax", "kink"): "ties share equally, 0.5; torch 1, 0",
+    ("fmin", "kink"): "ties share equally, 0.5; torch 1, 0",
+    ("cummax", "kink"): "elements that tie share equally; torch has the last of them",
+    ("elu", "kink"): "the second derivative at 0 is that of the side whose slope it has; torch 0",
+    ("std", "kink"): "of equal numbers 0 exactly; torch divides by the rounding of their mean",
+}
 BESIDE = ("an integer beside an index array counts as one (NumPy), so that the indexed axis comes "
           "first; torch leaves it in its place")
 LAST = (BESIDE + "; of several values written to one place the last gets the gradient, in torch "
@@ -171,6 +353,10 @@ DIFFERENT_CASES = {
     "getitem": (lambda c: mixed(c.params["key"]), BESIDE),
     "setitem": (lambda c: mixed(c.params["key"]) or repeated(c.args[2:])
                 or np.asarray(c.args[0]).dtype.kind == "i", LAST),
+    "gelu": (lambda c: np.any(c.args[0] < -5.0), "exact in the lower tail; torch adds 1 and erf"),
+    "mish": (lambda c: np.any(np.abs(c.args[0]) > 700.0), "torch's second derivative is NaN there"),
+    "sinc": (lambda c: np.any(np.abs(c.args[0]) < 0.05),
+             "exact near 0; torch has the difference of two nearly equal numbers"),
     "reciprocal": (lambda c: c.args[0].dtype.kind == "i", "of integers: NumPy's integers"),
 }
 
@@ -187,9 +373,10 @@ def repeated(indices):
 
 
 INDEXING = ("getitem", "setitem")
-PRODUCTS = ("linear", "matmul", "dot", "einsum", "inner", "tensordot")
+PRODUCTS = ("convolve", "linear", "matmul", "dot", "einsum", "inner", "tensordot")
 # What torch refuses on the row's cases, and so is not compared.
 REFUSED = {
+    "quantile": "interpolation must be one of",
     "getitem": "step must be greater than zero",
     "setitem": "step must be greater than zero|cannot be broadcast to indexing result",
 }

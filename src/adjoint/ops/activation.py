@@ -221,14 +221,15 @@ hardswish = _activation(
     "hardswish",
     lambda x: where(x < -3.0, x.dtype.type(0.0),
                     maximum(x, -3.0) * (_clipped(x + 3.0, 0.0, 6.0) / 6.0)),
-    lambda x: _steps(x, 0.0, x / 3.0 + 0.5, 1.0, (-3.0, 3.0), closed=True),
+    lambda x: _steps(x, 0.0, x / 3.0 + 0.5, 1.0, (-3.0, 3.0)),
     _label("hardswish", r"\frac{{{0}}}{{3}} + \frac{{1}}{{2}}"), at=(-3.0, 3.0),
     kink=_at(-3.0, 3.0))
-hardswish.__doc__ = """x times the hard sigmoid of x; the slope at -3 is -1/2, at 3 it is 3/2.
+hardswish.__doc__ = """x times the hard sigmoid of x; the slope at -3 is 0, at 3 it is 1.
 
-        y = x min(max(x + 3, 0), 6) / 6,    dy/dx = x/3 + 1/2 for -3 <= x <= 3
+        y = x min(max(x + 3, 0), 6) / 6,    dy/dx = x/3 + 1/2 for -3 < x < 3
 
-    Below it is flat, above it is x itself. Source: Howard et al. 2019, MobileNetV3.
+    Below it is flat, above it is x itself, and at both kinks the slope is theirs, as in PyTorch.
+    Source: Howard et al. 2019, MobileNetV3.
 
     >>> ad.hardswish([-4.0, 1.0, 4.0])
     array([0.        , 0.66666667, 4.        ])
