@@ -414,3 +414,169 @@ def test_second_names(call):
 def test_slogdet_of_a_badly_scaled_matrix(x):
     """Small is not singular: the derivative is as exact as the inverse."""
     np.testing.assert_allclose(ad.grad(lambda a: L.slogdet(a)[1])(x), np.linalg.inv(x).T)
+
+
+# ---- found by review
+
+def conditioned(m, n, cond=1e8):
+    k = min(m, n)
+    u, v = (np.linalg.qr(RNG.normal(size=(p, k)))[0] for p in (m, n))
+    return (u * np.logspace(0, -np.log10(cond), k)) @ v.T
+
+
+@pytest.mark.parametrize("m, n", [(6, 4), (4, 4), (4, 6)])
+def test_lstsq_of_an_ill_conditioned_system(m, n):
+    """Through the pseudo-inverse the gradient had one digit at condition 1e8; now it has seven."""
+    mpmath = pytest.importorskip("mpmath", reason="the gradient is computed with sixty digits")
+    a = conditioned(m, n)
+    b, w = a @ RNG.normal(size=n), RNG.normal(size=n)
+    with mpmath.workdps(60):
+        big, rhs, weights = (mpmath.matrix(v.tolist()) for v in (a, b, w))
+        p = (mpmath.inverse(big.T * big) * big.T if m >= n
+             else big.T * mpmath.inverse(big * big.T))
+        x, u = p * rhs, p.T * weights
+        exact = (-u * x.T + (rhs - big * x) * (p * u).T
+                 + (p.T * x) * (weights - p * (big * weights)).T)
+        exact = np.array(exact.tolist(), float)
+        through_b = np.array(u.tolist(), float).ravel()
+    got, db = ad.grad(lambda a, b: L.lstsq(a, b)[0] @ w, (0, 1))(a, b)
+    np.testing.assert_allclose(got, exact, atol=1e-6 * abs(exact).max())
+    np.testing.assert_allclose(db, through_b, atol=1e-7 * abs(through_b).max())
+
+
+def test_lstsq_of_an_ill_conditioned_square_system_is_solve():
+    a, b, w = conditioned(4, 4), RNG.normal(size=4), RNG.normal(size=4)
+    got, expected = (ad.grad(lambda a, f=f: f(a, b) @ w)(a)
+                     for f in (lambda a, b: L.lstsq(a, b)[0], L.solve))
+    np.testing.assert_allclose(got, expected, atol=1e-6 * abs(expected).max())
+
+
+def test_solve_triangular_is_substitution():
+    """Columns that grow: the condition number is 1e30, and every digit is right."""
+    n = 12
+    a = np.tril(np.ones((n, n))) * np.logspace(0, 30, n)
+    x = RNG.normal(size=n)
+    b = a @ x
+    y = L.solve_triangular(a, b, lower=True)
+    np.testing.assert_allclose(a @ y, b, rtol=1e-14)
+    with pytest.raises(MatrixError, match="number 1 of its diagonal is 0"):
+        L.solve_triangular(np.diag([1.0, 0.0]), np.ones(2))
+    stacked = np.stack([np.eye(2), np.diag([0.0, 1.0])])
+    with pytest.raises(MatrixError, match=r"at index \(1,\).*number 0"):
+        L.solve_triangular(stacked, np.ones((2, 1)))
+    with pytest.raises(ShapeError, match="solve_triangular: 2 equations"):
+        L.solve_triangular(np.eye(2), np.ones(3))
+
+
+@pytest.mark.parametrize("dtype", [float, complex], ids=["real", "complex"])
+@pytest.mark.parametrize("trans", ["N", "T", "C"])
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("unit", [False, True])
+def test_solve_triangular_every_way(dtype, trans, lower, unit):
+    for a, b in (((3, 3), (3,)), ((2, 3, 3), (3, 2)), ((3, 3), (2, 3, 1))):
+        x, z = shifted(draw(*a, dtype=dtype)), draw(*b, dtype=dtype)
+        params = {"lower": lower, "trans": trans, "unit_diagonal": unit}
+        y = L.solve_triangular(x, z, **params)
+        kept = np.tril(x, -1) if lower else np.triu(x, 1)
+        kept = kept + (np.eye(3) if unit else x * np.eye(3))
+        kept = {"N": kept, "T": kept.swapaxes(-1, -2), "C": kept.swapaxes(-1, -2).conj()}[trans]
+        np.testing.assert_allclose(kept @ (y[..., None] if len(b) == 1 else y),
+                                   (z[..., None] if len(b) == 1 else z) + 0 * kept[..., :1],
+                                   rtol=1e-10, atol=1e-12)
+        w = draw(*y.shape, dtype=complex)
+        against_differences(lambda x, z=z, w=w, p=params: (
+            L.solve_triangular(x, z, **p) * w).real.sum(), x, general, dtype)
+        against_differences(lambda z, x=x, w=w, p=params: (
+            L.solve_triangular(x, z, **p) * w).real.sum(), z, general, dtype)
+
+
+@pytest.mark.parametrize("size", [1e-160, 1e-150, 1e200])
+@pytest.mark.parametrize("p", [2, 0.5, 3, -1, -2.5, 1.5])
+def test_vector_norms_scale(size, p):
+    """|s x| = s |x|, and the gradient is the same, where squares and powers leave the range."""
+    x = np.array([3.0, -4.0, 1.0])
+    np.testing.assert_allclose(L.norm(size * x, p), size * np.linalg.norm(x, p), rtol=1e-14)
+    np.testing.assert_allclose(ad.grad(lambda x: L.norm(x, p))(size * x),
+                               ad.grad(lambda x: L.norm(x, p))(x), rtol=1e-13)
+
+
+def test_norms_of_single_precision_near_the_edge():
+    x = np.array([3e-22, 4e-22], np.float32)
+    np.testing.assert_allclose(ad.grad(L.norm)(x), [0.6, 0.8], rtol=1e-6)
+
+
+def test_an_element_zero_in_a_norm_of_order_below_one():
+    """|x_i| has derivative 0 at 0, in every order."""
+    x = np.array([1.0, 0.0, 4.0])
+    np.testing.assert_allclose(ad.grad(lambda x: L.norm(x, 0.5))(x), [3.0, 0.0, 1.5])
+    assert ad.jvp(lambda x: L.norm(x, 0.5), (x,), (np.ones(3),))[1] == pytest.approx(4.5)
+
+
+@pytest.mark.parametrize("p", ["nuc", 2, 1, np.inf, "fro", None])
+def test_norms_of_nothing_are_numpys(p):
+    for shape in ((0, 0), (0, 3), (3, 0)):
+        assert L.norm(np.zeros(shape), p) == np.linalg.norm(np.zeros(shape), p) == 0.0
+
+
+def test_columns_of_different_size_are_no_matter_to_qr():
+    rng = np.random.default_rng(0)
+    a, scale = rng.normal(size=(4, 3)), np.array([1.0, 1e-20, 1e20])
+    got = ad.grad(lambda a: (L.qr(a).Q ** 2)[0].sum())(a * scale) * scale
+    np.testing.assert_allclose(got, ad.grad(lambda a: (L.qr(a).Q ** 2)[0].sum())(a), atol=1e-14)
+    with pytest.raises(MatrixError, match="full rank"):
+        ad.grad(lambda a: L.qr(a).R.sum())(a[:, [0, 1, 0]] * scale)
+    with pytest.raises(MatrixError, match="full rank"):
+        ad.grad(lambda a: L.qr(a).R.sum())(a * np.array([1.0, 0.0, 1.0]))
+
+
+@pytest.mark.filterwarnings("ignore:Matrix is singular")  # SciPy says so too
+def test_functions_of_singular_matrices():
+    for x in (np.diag([0.0, 1.0]), np.arange(9.0).reshape(3, 3)):
+        with pytest.raises(MatrixError, match=r"logm, .* singular"):
+            L.logm(x)
+    with pytest.raises(MatrixError, match=r"derivative of sqrtm: .* singular"):
+        ad.grad(lambda x: L.sqrtm(x).sum())(np.diag([0.0, 1.0]))
+    with pytest.raises(MatrixError, match=r"derivative of sqrtm: .* singular"):
+        ad.jvp(L.sqrtm, (np.diag([0.0, 1.0]),), (np.eye(2),))
+    np.testing.assert_allclose(L.sqrtm(np.diag([0.0, 4.0])), np.diag([0.0, 2.0]))
+    small = np.diag([1e-20, 1.0])
+    np.testing.assert_allclose(np.diag(ad.grad(lambda x: ad.trace(L.logm(x)))(small)), [1e20, 1.0])
+    np.testing.assert_allclose(np.diag(ad.grad(lambda x: ad.trace(L.sqrtm(x)))(small)), [5e9, 0.5])
+    for name in ("expm", "logm", "sqrtm"):
+        assert np.isnan(getattr(L, name)(np.array([[np.nan, 0.0], [0.0, 1.0]]))).all()
+
+
+def test_ranks_and_conditions_of_special_shapes():
+    for x in (np.ones(3), np.zeros(3), np.ones(()), np.ones((2, 3))):
+        assert np.linalg.matrix_rank(ad.tensor(x)) == np.linalg.matrix_rank(x)
+    for p in (None, 2, -2):
+        x = np.stack([np.eye(2), np.zeros((2, 2))])
+        np.testing.assert_array_equal(L.cond(x, p), np.linalg.cond(x, p))
+    with pytest.raises(ShapeError, match="cond: a matrix without elements"):
+        L.cond(np.zeros((0, 0)))
+    with pytest.raises(ArgumentError, match="two names"):
+        L.pinv(np.eye(2), 1e-3, rtol=1e-3)
+    with pytest.raises(DTypeError, match=r"np\.float64"):
+        L.inv(np.eye(2, dtype=np.longdouble))
+
+
+@pytest.mark.parametrize("cond", [1e2, 1e5, 1e8, 1e12])
+def test_det_of_an_ill_conditioned_matrix(cond):
+    """The gradient has the digits of a polynomial, not those of the inverse."""
+    mpmath = pytest.importorskip("mpmath", reason="the gradient is computed with sixty digits")
+    a = conditioned(5, 5, cond)
+    with mpmath.workdps(60):
+        big = mpmath.matrix(a.tolist())
+        exact = np.array((mpmath.det(big) * mpmath.inverse(big)).T.tolist(), float)
+    got = ad.grad(L.det)(a)
+    np.testing.assert_allclose(got, exact, atol=1e-11 * abs(exact).max())
+
+
+def test_the_minor_that_is_not_positive_is_found_fast():
+    a = np.eye(400)
+    a[300, 300] = -1.0
+    with pytest.raises(MatrixError, match=r"leading minor of order 301 has the eigenvalue -1 "):
+        L.cholesky(a)
+    complex_one = np.array([[1.0, 2j], [-2j, 1.0]])
+    with pytest.raises(MatrixError, match="order 2 has the eigenvalue -1 "):
+        L.cholesky(complex_one)

@@ -230,7 +230,7 @@ def test_svd_and_its_gauge():
     with pytest.raises(MatrixError, match="are equal"):
         ad.grad(lambda a: L.svd(a).U[0, 0])(np.eye(2))
     with pytest.raises(MatrixError, match="singular value number 1 is 0"):
-        ad.grad(lambda a: L.svd(a).U[0, 0])(np.diag([1.0, 0.0]))
+        ad.grad(lambda a: L.svd(a).U[0, 1])(np.diag([1.0, 0.0]))
     with pytest.raises(MatrixError, match="splits"):
         ad.jvp(rebuilt(same), (np.eye(2),), (np.ones((2, 2)),))
     x = RNG.normal(size=(3, 2)) + 1j * RNG.normal(size=(3, 2))
@@ -313,7 +313,7 @@ def test_a_second_derivative_without_digits_is_an_error(gap):
               lambda a: (rebuilt(lambda s: s ** 3)(a) * c).sum()):
         assert np.isfinite(ad.grad(f)(a)).all()
         for second in (ad.hessian, lambda f: ad.jacobian(ad.grad(f))):
-            with pytest.raises(MatrixError, match="nearly equal, and .* too few digits"):
+            with pytest.raises(MatrixError, match=r"nearly equal, and .* too few digits"):
                 second(f)(a)
     h = ad.hessian(lambda a: (L.eigvalsh(a) ** 2).sum())(a)
     exact = ad.hessian(lambda a: (((a + a.T) / 2) ** 2).sum())(a)
@@ -346,3 +346,50 @@ def test_a_badly_conditioned_eigenvalue_is_not_a_defective_one():
     a = np.array([[1.0, 1e6], [0.0, 1.001]])
     got = ad.grad(lambda a: L.eigvals(a).real.max())(a)
     np.testing.assert_allclose(got, [[0.0, 0.0], [1e9, 1.0]], rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (4, 5), (4, 4)])
+def test_the_truncation_of_a_matrix_of_low_rank(shape):
+    """Unused vectors of the singular value 0 do not stand in the way."""
+    rng = np.random.default_rng(5)
+    a = rng.normal(size=(shape[0], 2)) @ rng.normal(size=(2, shape[1]))
+    c, dx = rng.normal(size=shape), rng.normal(size=shape)
+
+    def truncated(a):
+        u, s, vh = L.svd(a)
+        return (((u[:, :2] * s[:2] ** 2) @ vh[:2]) * c).sum()
+    slope = (truncated(a + 1e-6 * dx) - truncated(a - 1e-6 * dx)) / 2e-6
+    assert (ad.grad(truncated)(a) * dx).sum() == pytest.approx(slope, rel=1e-6)
+    np.testing.assert_allclose(ad.grad(lambda a: L.svd(a).S[:2].sum())(a),
+                               ad.grad(lambda a: L.svdvals(a)[:2].sum())(a), atol=1e-12)
+    assert np.isfinite(ad.grad(lambda a: L.svd(a).S.sum())(a)).all()
+    with pytest.raises(MatrixError, match="is 0, so its vectors are arbitrary"):
+        ad.grad(lambda a: (L.svd(a).U[:, :3] ** 2 * 2.0).sum())(a)
+    with pytest.raises(MatrixError, match="is 0, so its vectors are arbitrary"):
+        ad.grad(lambda a: L.svd(a).Vh[3, 0])(a)
+    with pytest.raises(MatrixError, match=r"svd: the .* forward mode"):
+        ad.jvp(truncated, (a,), (dx,))
+
+
+def test_hermitian_reads_one_triangle_as_numpy_does():
+    a = RNG.normal(size=(2, 3, 3)) + 1j * RNG.normal(size=(2, 3, 3))
+    t = ad.tensor(a)
+    for got, expected in zip(np.linalg.svd(t, hermitian=True),
+                             np.linalg.svd(a, hermitian=True), strict=True):
+        np.testing.assert_allclose(got.numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.svd(t, compute_uv=False, hermitian=True).numpy(),
+                               np.linalg.svd(a, compute_uv=False, hermitian=True), rtol=1e-12)
+    np.testing.assert_allclose(np.linalg.pinv(t, hermitian=True).numpy(),
+                               np.linalg.pinv(a, hermitian=True), rtol=1e-10)
+    x, d = a.real[0], RNG.normal(size=(3, 3))
+    for f in (lambda a: (L.svd(a, hermitian=True).S * np.arange(3.0)).sum(),
+              lambda a: (L.svd(a, hermitian=True).Vh ** 2 * C).sum(),
+              lambda a: (L.svd(a, compute_uv=False, hermitian=True) ** 3 * C[0]).sum(),
+              lambda a: (L.pinv(a, hermitian=True) * C).sum()):
+        g = ad.grad(f)(x)
+        np.testing.assert_array_equal(np.triu(g, 1), 0)
+        slope = (f(x + 1e-6 * d) - f(x - 1e-6 * d)) / 2e-6
+        assert (g * d).sum() == pytest.approx(slope, rel=1e-5)
+        assert ad.jvp(f, (x,), (d,))[1] == pytest.approx(slope, rel=1e-5)
+    opposite = np.diag([1.0, -1.0])  # equal as singular values, apart as eigenvalues
+    assert np.isfinite(ad.grad(lambda a: L.svd(a, hermitian=True).U[0, 1])(opposite)).all()

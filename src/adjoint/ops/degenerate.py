@@ -30,7 +30,8 @@ from adjoint.core.primitive import Label
 from adjoint.errors import MatrixError
 
 from .cases import Case, Cases, draw
-from .matrices import NO_SCALARS, at, eye_like, row, wide
+from .determinant import is_rounding
+from .matrices import NO_SCALARS, at, eye_like, row, singular, wide
 from .shape import broadcast_to, unbroadcast
 
 if TYPE_CHECKING:
@@ -141,8 +142,13 @@ def _check_phase(x: Any, w: Any) -> None:
             "so it has no derivative. Use what does not depend on them: abs(v), v @ v.conj().T")
 
 
-def _check_vectors(x: Any, w: Any) -> None:
+def _check_unused(x: Any, w: Any) -> None:
     """Vectors of a singular value 0 have a derivative only in functions that ignore them."""
+    _check_vectors(x, np.where((x == 0).all(-2)[..., None, :], largest_of(w), w))
+
+
+def _check_vectors(x: Any, w: Any) -> None:
+    """No singular value is 0."""
     values = w[..., 0, :]
     low = np.abs(values) <= tolerance(values)
     if low.any():
@@ -196,9 +202,27 @@ def _spread(vectors: Any, matrix: Any) -> Any:
     return np.einsum("...ij,...ji->...i", np.abs(inverse) @ np.abs(matrix), np.abs(vectors))
 
 
-CHECKS = {"separate": _check_separate, "apart": _check_apart, "unsplit": _check_unsplit,
-          "phase": _check_phase, "vectors": _check_vectors, "full": _check_full,
-          "distinct": _check_distinct}
+def _check_columns(x: Any, w: Any) -> None:
+    """No column of the triangular w of a QR factorisation depends on those before it."""
+    size = np.abs(w).max(-2, initial=0.0)
+    height = np.abs(np.diagonal(w, axis1=-2, axis2=-1)) / np.where(size > 0, size, 1)
+    _check_full(x, height[..., None, :])
+
+
+def _check_regular(x: Any, w: Any) -> None:
+    """The matrix w is regular as far as rounding can tell."""
+    try:
+        regular = not is_rounding(w, np.linalg.inv(w))
+    except np.linalg.LinAlgError:
+        regular = False
+    if not regular:
+        raise singular("logm, or the derivative of sqrtm", w)
+
+
+CHECKS = {"columns": _check_columns, "regular": _check_regular,
+          "separate": _check_separate, "apart": _check_apart, "unsplit": _check_unsplit,
+          "phase": _check_phase, "vectors": _check_vectors, "unused": _check_unused,
+          "full": _check_full, "distinct": _check_distinct}
 
 
 def _guard_impl(x: Any, w: Any, check: str) -> Any:
@@ -228,10 +252,10 @@ def _guard_vjp(dy: Any, y: Any, x: Any, w: Any, needs: Any, check: str) -> Any:
 def _guard_cases(rng: np.random.Generator) -> Iterator[Case]:
     w = np.array([[-1.0, 0.5, 2.0]])
     for check in CHECKS:
-        p = {"check": check}
-        yield Case((draw(rng, (3, 3)), w), p)
-        yield Case((draw(rng, (2, 3, 3)), w), p)
-        yield Case((draw(rng, (1, 1)), w[:, :1]), p)
+        p, known = {"check": check}, np.eye(3) if check in ("columns", "regular") else w
+        yield Case((draw(rng, (3, 3)), known), p)
+        yield Case((draw(rng, (2, 3, 3)), known), p)
+        yield Case((draw(rng, (1, 1)), known[:1, :1]), p)
     p = {"check": "separate"}
     yield Case((draw(rng, (3, 3)), np.stack([w, w + 1])), p)
     yield Case((np.zeros((0, 0)), np.zeros((1, 0))), p)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 # ---- det: the adjugate is a polynomial, so it is exact at singular matrices
 
+WELL = 1e-8  # well conditioned is what loses less than this much of all digits, as a share
+
+
 def _decomposed(x: Any) -> tuple[Any, Any, Any, Any]:
     u, s, vh = np.linalg.svd(x.astype(wide(x.dtype), copy=False))
     return u, s, vh, (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
@@ -66,9 +69,25 @@ def _others(s: Any) -> Any:
     return before * after
 
 
+def _by_inverse(x: Any) -> Any:
+    """det(X) X^-1 where that is as exact as the way by singular values, else None."""
+    try:
+        y = np.linalg.inv(x)
+    except np.linalg.LinAlgError:
+        return None
+    d = np.linalg.det(x)
+    info = np.finfo(y.dtype)
+    with np.errstate(all="ignore"):
+        usual = (abs(d) > info.tiny) & (abs(d) < np.inf) & (_condition(x, y) < WELL / info.eps)
+        return d[..., None, None] * y if usual.all() else None
+
+
 def _adjugate_impl(x: Any) -> Any:
     if not x.shape[-1]:
         return np.zeros(x.shape, wide(x.dtype))
+    quick = _by_inverse(x)
+    if quick is not None:
+        return quick
     u, s, vh, unit = _decomposed(x)
     v, uh = np.swapaxes(vh, -1, -2).conj(), np.swapaxes(u, -1, -2).conj()
     return unit * ((v * _others(s)[..., None, :]) @ uh)
@@ -199,20 +218,28 @@ def _inverse_impl(x: Any, of: str) -> Any:
     except np.linalg.LinAlgError:
         is_square(of, x)
         raise singular(of, x) from None
-    if of == OF_SLOGDET and _is_rounding(x, y):
+    if of == OF_SLOGDET and is_rounding(x, y):
         raise singular(of, x)
     return y
 
 
-def _is_rounding(x: Any, y: Any) -> bool:
+def is_rounding(x: Any, y: Any) -> bool:
     """Whether an inverse y of x has no digit that is right, by Skeel's condition number.
 
     Scaling rows leaves |y||x| as it is, scaling columns |x||y|; a diagonal matrix passes.
     """
+    limit = 1.0 / np.finfo(y.dtype).eps
     with np.errstate(all="ignore"):
+        if (_condition(x, y) < limit).all():  # the usual condition number is no smaller
+            return False
         sizes = [(a @ b).sum(-1).max(-1, initial=0.0)
                  for a, b in ((abs(y), abs(x)), (abs(x), abs(y)))]
-    return bool((np.minimum(*sizes) > 1.0 / np.finfo(y.dtype).eps).any())
+    return bool((np.minimum(*sizes) > limit).any())
+
+
+def _condition(x: Any, y: Any) -> Any:
+    """The condition number of x with inverse y, in the norm of largest row sums."""
+    return abs(x).sum(-1).max(-1, initial=0.0) * abs(y).sum(-1).max(-1, initial=0.0)
 
 
 inverse = row(

@@ -7,12 +7,13 @@ one array, side by side, and the public function takes it apart.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjoint.core.node import aval
-from adjoint.core.primitive import NUMPY, Label
+from adjoint.core.primitive import NUMPY, PUBLIC, Label
 from adjoint.errors import MatrixError, UnsupportedError
 
 from .cases import Case, Cases, draw
@@ -36,9 +37,10 @@ from .matrices import (
     square_cases,
     wide,
 )
+from .select import where
 from .shape import concatenate
 from .solve import solve_triangular
-from .spectral import rotated, turns
+from .spectral import eigh, eigvalsh, rotated, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,19 +57,25 @@ def _lower(x: Any, diagonal: float = 1.0) -> Any:
 def _indefinite(x: Any) -> MatrixError:
     """The error for a matrix without Cholesky factor: the first leading minor that is at fault."""
     for index in np.ndindex(x.shape[:-2]):
-        for k in range(1, x.shape[-1] + 1):
-            a = np.tril(x[index][:k, :k])
-            a = a + np.tril(a, -1).conj().T
-            least = np.linalg.eigvalsh(a)[0]
-            try:
-                np.linalg.cholesky(a)
-            except np.linalg.LinAlgError:
-                return MatrixError(
-                    f"cholesky: the matrix{at(index)} is not positive definite: its leading minor "
-                    f"of order {k} has the eigenvalue {least:.3g} (pivot {k - 1} is not positive). "
-                    "A covariance that is nearly singular needs a small multiple of "
-                    f"np.eye({x.shape[-1]}) added; ad.linalg.eigh is for indefinite matrices")
+        a, n = x[index], x.shape[-1]
+        if _is_definite(a) or not np.isfinite(a).all():
+            continue
+        k = bisect_left(range(1, n + 1), x=True, key=lambda k, a=a: not _is_definite(a[:k, :k])) + 1
+        least = np.linalg.eigvalsh(a[:k, :k])[0]
+        return MatrixError(
+            f"cholesky: the matrix{at(index)} is not positive definite: its leading minor of "
+            f"order {k} has the eigenvalue {least:.3g} (pivot {k - 1} is not positive). A "
+            f"covariance that is nearly singular needs a small multiple of np.eye({n}) added; "
+            "ad.linalg.eigh is for indefinite matrices")
     return MatrixError("cholesky: the matrix is not positive definite, or holds NaN")
+
+
+def _is_definite(x: Any) -> bool:
+    try:
+        np.linalg.cholesky(x)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def _cholesky_impl(x: Any) -> Any:
@@ -148,8 +156,7 @@ def _qr_known(x: Any) -> Any:
 def _factors(y: Any, m: int) -> tuple[Any, Any]:
     """Q and R, of which R must be regular where a derivative is asked for."""
     r = y[..., m:]
-    diagonal = (real_part(r) * np.eye(r.shape[-1], dtype=real_of(r.dtype))).sum(-2)
-    return flip(y[..., :m]), guard(r, diagonal[..., None, :], check="full")
+    return flip(y[..., :m]), guard(r, r, check="columns")
 
 
 def _qr_jvp(dxs: Any, y: Any, x: Any) -> Any:
@@ -270,15 +277,18 @@ def _svd_vjp(dy: Any, y: Any, x: Any, needs: Any, turn: bool) -> Any:
 
     To it come the parts of Ubar and Vbar outside the spaces of U and V, divided by s.
     """
-    u, s, vh = _svd_split(y, x.shape[-2])
+    u, values, vh = _svd_split(y, x.shape[-2])
     du, ds, dvh = _svd_split(conj(dy), x.shape[-2])
-    du = guard(du, _lines(s), check="vectors")
+    s = values
+    du = guard(du, _lines(s), check="unused")
+    dvh = flip(guard(flip(dvh), _lines(s), check="unused"))
+    s = where(s == 0, 1.0, s)  # nothing is divided by it
     p, r = adjoint(u) @ du, vh @ adjoint(dvh)
     q, t = (p + r) / 2, (p - r) / 2
     if q.dtype.kind == "c":
         q = guard(q, _lines(s), check="phase")
-    inner = (within(_lines(ds), q, _lines(s)) + gaps(s) * (q - adjoint(q))
-             + gaps(s, 1) * (t - adjoint(t)))
+    inner = (within(_lines(ds), q, _lines(values)) + gaps(values) * (q - adjoint(q))
+             + gaps(values, 1) * (t - adjoint(t)))
     dx = u @ inner @ vh + ((du - u @ p) / _lines(s)) @ vh
     return (conj(dx + (u / _lines(s)) @ (dvh - adjoint(r) @ vh)),)
 
@@ -346,15 +356,19 @@ def svd(a: Any, full_matrices: bool = False, compute_uv: bool = True,
 
     Args: ``a`` (..., m, n). The further columns of U and V that ``full_matrices=True`` asks for,
     the default of np.linalg.svd, are arbitrary: an error unless a is square. With
-    ``compute_uv=False`` s alone.
+    ``compute_uv=False`` s alone; ``hermitian`` says that a is: its lower triangle is read, and the
+    eigenvalues are taken, of which those of opposite signs are apart.
     Equal singular values are treated as equal eigenvalues are in `eigh`, with the same promises and
-    errors; vectors of a singular value 0 have no derivative (MatrixError), `svdvals` has. Source:
+    errors; vectors of a singular value 0 have no derivative (MatrixError, unless they are not used:
+    the truncation of a matrix of low rank has one), `svdvals` has. Source:
     Townsend (2016), "Differentiating the singular value decomposition"; Giles (2008), section
     2.2.6; Wan & Zhang (2019) for complex matrices.
 
     >>> ad.linalg.svd([[3.0, 0.0], [0.0, 2.0]]).S
     array([3., 2.])
     """
+    if hermitian:
+        return _svd_of_hermitian(a, compute_uv)
     x = arrayed(a)
     is_matrix("svd", x)
     if not compute_uv:
@@ -364,6 +378,19 @@ def svd(a: Any, full_matrices: bool = False, compute_uv: bool = True,
         raise UnsupportedError(f"svd: full_matrices=True of shape {x.shape}: the columns beyond "
                                f"{min(m, n)} are arbitrary. Write full_matrices=False")
     return SVD(*_svd_split(_svd(x, turn=turns(x)), m))
+
+
+def _svd_of_hermitian(a: Any, compute_uv: bool) -> Any:
+    """By eigenvalues, of which the signs go to V, as in NumPy: eigenvalues 1 and -1 stay apart."""
+    if not compute_uv:
+        return PUBLIC["flip"](PUBLIC["sort"](abs(eigvalsh(a, "L")), axis=-1), -1)
+    w, v = eigh(a, "L")
+    size = abs(w)
+    order = PUBLIC["flip"](PUBLIC["argsort"](size, axis=-1), -1)
+    ordered = PUBLIC["take_along_axis"]
+    u = ordered(v, order[..., None, :], axis=-1)
+    signs = ordered(where(w < 0, -1.0, 1.0), order, axis=-1)
+    return SVD(u, ordered(size, order, axis=-1), adjoint(u * signs[..., None, :]))
 
 
 SVD: Any = type(np.linalg.svd(np.eye(1)))

@@ -47,8 +47,9 @@ def conj(x: Any) -> Any:
 
 def wide(dtype: Any) -> Any:
     """The dtype that NumPy's linear algebra computes in: integers become float64."""
-    if dtype.kind in "fc" and dtype.itemsize in ((2,) if dtype.kind == "f" else ()):
-        raise DTypeError(f"linear algebra has no {dtype}; write x.astype(np.float32)")
+    if dtype.kind in "fc" and dtype.char not in "fdFD":
+        known = "complex128" if dtype.kind == "c" else f"float{32 if dtype.itemsize < 4 else 64}"
+        raise DTypeError(f"linear algebra has no {dtype}; write x.astype(np.{known})")
     return dtype if dtype.kind in "fc" else np.dtype(float)
 
 

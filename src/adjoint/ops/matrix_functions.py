@@ -11,18 +11,24 @@ from adjoint.core.primitive import Label
 from adjoint.errors import MatrixError
 
 from .cases import draw
+from .degenerate import guard
 from .matrices import flip, is_square, offered, row, square, square_cases, wide
 from .shape import concatenate
 
 
-def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str) -> Any:
-    """A matrix function whose Frechet derivative is a block: f([[A, E], [0, A]])."""
+def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str, regular: str
+                 ) -> Any:
+    """A matrix function whose Frechet derivative is a block: f([[A, E], [0, A]]).
+
+    ``regular`` says what needs a regular matrix: the "value", the "derivative" or "nothing".
+    """
     def impl(x: Any) -> Any:
         x = np.asarray(x).astype(wide(x.dtype), copy=False)
         if not x.size:
             return np.zeros(x.shape, x.dtype)
         flat = x.reshape(-1, *x.shape[-2:])
-        y = np.stack([f(part.astype(np.result_type(x.dtype, float))) for part in flat])
+        y = np.stack([f(part.astype(np.result_type(x.dtype, float))) if np.isfinite(part).all()
+                      else np.full(part.shape, np.nan) for part in flat])
         y = y.reshape(x.shape)
         if y.dtype.kind == "c" and x.dtype.kind != "c":
             raise MatrixError(f"{name}: the result of this real matrix is complex (it has "
@@ -38,6 +44,7 @@ def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str) -> Any:
 
     def derivative(x: Any, e: Any) -> Any:
         n = x.shape[-1]
+        e = guard(e, x, check="regular") if regular == "derivative" else e
         zero = np.zeros(x.shape, x.dtype)
         upper, lower = concatenate([x, e], axis=-1), concatenate([zero, x], axis=-1)
         return apply(concatenate([upper, lower], axis=-2))[..., :n, n:]
@@ -50,7 +57,8 @@ def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str) -> Any:
         vjp=lambda dy, y, x, needs: (derivative(flip(x), dy),), keeps=frozenset({0}))
 
     def public(x: Any) -> Any:
-        return apply(square(name, x))
+        x = square(name, x)
+        return apply(guard(x, x, check="regular") if regular == "value" else x)
     public.__doc__ = doc
     return offered(name)(public)
 
@@ -76,24 +84,26 @@ expm = _of_matrices("expm", _scipy("expm"), """The exponential of a matrix, sum_
     >>> ad.linalg.expm([[0.0, 1.0], [0.0, 0.0]])
     array([[1., 1.],
            [0., 1.]])
-    """, _positive, r"e^{{{0}}}")
+    """, _positive, r"e^{{{0}}}", "nothing")
 logm = _of_matrices("logm", _scipy("logm"), """The principal logarithm of a matrix, inverse of expm.
 
     Derivatives by the block form, as in `expm`. Args: ``x`` (..., n, n) without eigenvalues that
-    are 0 or negative. Raises ShapeError if it is not square, MatrixError if the result would be
-    complex for a real matrix. Needs SciPy. Source: Higham, "Functions of Matrices", chapters 3, 11.
+    are 0 or negative. Raises ShapeError if it is not square, MatrixError if it is singular or the
+    result would be complex for a real matrix. Needs SciPy. Source: Higham, "Functions of Matrices",
+    chapters 3, 11.
 
     >>> ad.linalg.logm(np.diag([1.0, np.e])).round(12) + 0.0
     array([[0., 0.],
            [0., 1.]])
-    """, _positive, r"\log {0}")
+    """, _positive, r"\log {0}", "value")
 sqrtm = _of_matrices("sqrtm", _scipy("sqrtm"), """The principal square root of a matrix.
 
     Derivatives by the block form, as in `expm`. Args: ``x`` (..., n, n) without eigenvalues that
-    are 0 or negative. Raises ShapeError if it is not square, MatrixError if the result would be
-    complex for a real matrix. Needs SciPy. Source: Higham, "Functions of Matrices", chapters 3, 6.
+    are negative. Raises ShapeError if it is not square, MatrixError if the result would be complex
+    for a real matrix, or for a derivative at a singular one. Needs SciPy. Source: Higham,
+    "Functions of Matrices", chapters 3, 6.
 
     >>> ad.linalg.sqrtm(np.diag([4.0, 9.0]))
     array([[2., 0.],
            [0., 3.]])
-    """, _positive, r"{0}^{{1/2}}")
+    """, _positive, r"{0}^{{1/2}}", "derivative")

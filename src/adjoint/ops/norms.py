@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from .reduce import axes_of, batched, full, reduced, restored
 from .reduce import max as largest
 from .reduce import min as smallest
 from .reduce import sum as summed
-from .select import where
+from .select import stop_gradient, where
 from .shape import moveaxis, reshape
 
 # ---- the 2-norm over axes: a row, so that it is 0 at 0 and does not overflow on its way
@@ -29,7 +30,9 @@ def _euclid_impl(x: Any, axis: Any, keepdims: bool) -> Any:
     x = np.asarray(x).astype(wide(np.asarray(x).dtype), copy=False)
     with np.errstate(over="ignore", under="ignore"):
         y = np.sqrt(np.add.reduce((x * x.conj()).real, axis=axis, keepdims=keepdims))
-    if x.size and not np.all((y > 0) & (y < np.inf)):  # squares that left the range of floats
+    info = np.finfo(y.dtype)
+    low = np.sqrt(info.tiny / info.eps)  # below it squares lose digits, or all
+    if x.size and not np.all((y > low) & (y < np.inf)):
         scale = np.abs(x).max(axis=axis, keepdims=True)
         scale = np.where((scale > 0) & (scale < np.inf), scale, 1).astype(y.dtype)
         u = x / scale
@@ -89,9 +92,29 @@ def _of_vector(x: Any, p: Any, axis: Any, keepdims: bool) -> Any:
         return summed(astype(x != 0, real_of(x.dtype)), axis=axis, keepdims=keepdims)
     if p == 1:
         return summed(size, axis=axis, keepdims=keepdims)
-    total = summed(size ** p, axis=axis, keepdims=keepdims)
+    return _of_powers(size, p, axis, keepdims)
+
+
+def _of_powers(size: Any, p: Any, axis: Any, keepdims: bool) -> Any:
+    """(sum size^p)^(1/p), computed in units of what counts most, so that no power overflows."""
+    unit = 1.0
+    if prod(size.shape):
+        most = stop_gradient((largest if p > 0 else smallest)(size, axis=axis, keepdims=True))
+        unit = where((most > 0) & (most < np.inf), most, 1.0)
+        size = size / unit
+    absent = size == 0 if 0 < p < 1 else np.False_  # the slope there is infinite, on both sides
+    powers = where(absent, 0.0, where(absent, 1.0, size) ** p)
+    total = summed(powers, axis=axis, keepdims=True)
     zero = total == 0
-    return where(zero, 0.0, where(zero, 1.0, total) ** (1.0 / p))
+    y = unit * where(zero, 0.0, where(zero, 1.0, total) ** (1.0 / p))
+    return reshape(y, reduced(size.shape, axis, keepdims))
+
+
+def _extreme(x: Any, p: Any) -> Any:
+    """The largest along the last axis (0 of none), or with a negative order the smallest."""
+    if p > 0 and not x.shape[-1]:
+        return summed(x, axis=-1)
+    return (largest if p > 0 else smallest)(x, axis=-1)
 
 
 def _of_matrix(x: Any, p: Any, keepdims: bool) -> Any:
@@ -101,10 +124,10 @@ def _of_matrix(x: Any, p: Any, keepdims: bool) -> Any:
         return _euclid(x, axis=(n - 2, n - 1), keepdims=keepdims)
     if p in ("nuc", 2, -2):
         s = svdvals(x)
-        y = summed(s, axis=-1) if p == "nuc" else (largest if p == 2 else smallest)(s, axis=-1)
+        y = summed(s, axis=-1) if p == "nuc" else _extreme(s, p)
     elif p in (1, -1, np.inf, -np.inf):
         sums = summed(abs(x), axis=-2 if abs(p) == 1 else -1)
-        y = (largest if p > 0 else smallest)(sums, axis=-1)
+        y = _extreme(sums, p)
     else:
         raise ArgumentError(f"norm: the order {p!r} is not one of matrices: None, 'fro', 'nuc', 1, "
                             "-1, 2, -2, np.inf or -np.inf")
@@ -194,8 +217,13 @@ def cond(x: Any, p: Any = None) -> Any:
     """
     x = _inexact(x)
     is_matrix("cond", x)
+    if not prod(x.shape[-2:]):
+        raise ShapeError(f"cond: a matrix without elements, of shape {x.shape}, has no condition")
     if p in (None, 2, -2):
         s = svdvals(x)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+        first, last = s[..., 0], s[..., -1]
+        zero = first == 0
+        first, last = where(zero, 1.0, first), where(zero, 1.0, last)
+        return where(zero, np.inf, last / first if p == -2 else first / last)
     return _of_matrix(square("cond", x), p, keepdims=False) * _of_matrix(
         inv(x), p, keepdims=False)

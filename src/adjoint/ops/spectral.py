@@ -150,7 +150,7 @@ _eigvalsh = row(
     kink=lambda x: (clusters(np.linalg.eigvalsh(hermitian(x))).sum(-1) > 1))
 
 
-def _triangle(name: str, x: Any, uplo: Any) -> Any:
+def triangle(name: str, x: Any, uplo: Any) -> Any:
     """The Hermitian matrix that one triangle stands for; with None the Hermitian part of x."""
     x = square(name, x)
     if uplo is None:
@@ -184,7 +184,7 @@ def eigh(a: Any, UPLO: Any = None) -> Any:
     array([[0., 0.],
            [0., 1.]])
     """
-    x = _triangle("eigh", a, UPLO)
+    x = triangle("eigh", a, UPLO)
     return EIGH(*_split(_eigh(x, turn=turns(x))))
 
 
@@ -202,7 +202,7 @@ def eigvalsh(a: Any, UPLO: Any = None) -> Any:
     array([[1., 0.],
            [0., 1.]])
     """
-    return _eigvalsh(_triangle("eigvalsh", a, UPLO))
+    return _eigvalsh(triangle("eigvalsh", a, UPLO))
 
 
 EIGH: Any = type(np.linalg.eigh(np.eye(1)))
