@@ -286,7 +286,8 @@ EXITS = [
 ]
 
 REPORTS = [
-    Program("the doctor, of (-2)**y at y=2", "ad.diagnose(lambda y: ad.power(-2.0, y), 2.0).first.remedy",
+    Program("the doctor, of (-2)**y at y=2",
+            "ad.diagnose(lambda y: ad.power(-2.0, y), 2.0).first.remedy",
             "'for x < 0, x**z is a real number at whole z only, so it has no derivative by z. "
             "If z is not a variable, pass a plain number or ad.stop_gradient(z); if it is, keep "
             "the base positive: np.exp(z * np.log(x))'"),
