@@ -23,6 +23,7 @@ from .index import Slot, _scatter
 from .reduce import max as largest
 from .reduce import min as smallest
 from .reduce import sum
+from .scans import diff
 from .select import not_equal
 from .select import stop_gradient as stop
 from .shape import ravel, stack
@@ -218,7 +219,7 @@ def histogram(x: Any, bins: Any = 10, range: Any = None, density: Any = None, we
         counts = _weighted_counts(data, values(edges), arrayed(weights))
     elif not density or not isinstance(edges, Box):
         return counts, edges
-    return (counts / (edges[1:] - edges[:-1]) / sum(counts) if density else counts), edges
+    return (counts / diff(edges) / sum(counts) if density else counts), edges
 
 
 def _weighted_counts(x: Any, edges: Any, weights: Any) -> Any:
