@@ -348,6 +348,23 @@ def test_linspace_keeps_the_ends_in_the_graph():
     np.testing.assert_array_equal(np.linspace(a, 3.0, 5).detach().numpy(), np.linspace(1.0, 3.0, 5))
 
 
+def test_linspace_of_integers_rounds_down():
+    for ends in ((-1.5, 2.5), (-3.0, -1.0)):
+        got = np.linspace(ad.tensor(ends[0]), ends[1], 4, dtype=int)
+        np.testing.assert_array_equal(got.numpy(), np.linspace(*ends, 4, dtype=int))
+    y, step = np.linspace(ad.tensor([1.0, 2.0]), 3.0, 1, retstep=True)
+    assert y.shape == (1, 2)
+    assert np.isnan(step)
+
+
+def test_piecewise_of_one_condition_and_of_booleans():
+    for x in (np.array(1.5), np.array([True, False])):
+        expected = np.piecewise(x, x > 0, [0.0, 2])
+        got = np.piecewise(ad.tensor(x), x > 0, [0.0, 2]).numpy()
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == expected.dtype
+
+
 def test_arange_of_a_tracked_end_raises():
     a = ad.tensor(3.0, requires_grad=True)
     for f in (np.arange, ad.arange):
@@ -433,7 +450,9 @@ ERRORS = [
     (lambda: np.linspace(X, 1.0, -1), ArgumentError, "not negative"),
     (lambda: np.linspace(X, 1.0, 2.5), ArgumentError, "is an integer, not 2.5"),
     (lambda: ad.vander(X), ShapeError, "vector"),
-    (lambda: ad.polyval(X, 1.0), ShapeError, "vector"),
+    (lambda: ad.polyval(X, np.ones(4)), ShapeError, "do not broadcast"),
+    (lambda: ad.polyval(2.0, 1.0), ShapeError, "vector"),
+    (lambda: np.piecewise(X, [], []), ArgumentError, "at least one condition"),
     (lambda: np.fill_diagonal(X, 1.0), MutationError, r"x\[np.diag_indices\(n\)\] = v"),
     (lambda: np.put_along_axis(X, [[0]], 1.0, 1), MutationError, r"x = ad.scatter\(x, axis"),
     (lambda: np.put(X, [0], 1.0), MutationError, "unravel_index"),

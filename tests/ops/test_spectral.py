@@ -393,3 +393,31 @@ def test_hermitian_reads_one_triangle_as_numpy_does():
         assert ad.jvp(f, (x,), (d,))[1] == pytest.approx(slope, rel=1e-5)
     opposite = np.diag([1.0, -1.0])  # equal as singular values, apart as eigenvalues
     assert np.isfinite(ad.grad(lambda a: L.svd(a, hermitian=True).U[0, 1])(opposite)).all()
+
+
+@pytest.mark.parametrize("gap", [1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13])
+def test_functions_of_a_matrix_keep_their_digits_near_equal_values(gap):
+    """The quotients alone are off by eps/gap, up to a share of a thousand."""
+    rng = np.random.default_rng(2)
+    for _ in range(4):
+        q, u = (np.linalg.qr(rng.normal(size=(4, 4)))[0] for _ in range(2))
+        values, c = np.array([1.0, 1.0 + gap, 2.0, 3.0]), rng.normal(size=(4, 4))
+        a, c = (q * values) @ q.T, c + c.T
+        got = ad.grad(lambda a, c=c: (function_of(np.exp)(a) * c).sum())(a)
+        exact = ad.grad(lambda a, c=c: (L.expm(a) * c).sum())(a)
+        np.testing.assert_allclose(got, (exact + exact.T) / 2, atol=3e-7 * abs(exact).max())
+        x = (u * values) @ q.T
+        got = ad.grad(lambda x, c=c: (rebuilt(lambda s: s ** 3)(x) * c).sum())(x)
+        exact = ad.grad(lambda x, c=c: ((x @ x.T @ x) * c).sum())(x)
+        np.testing.assert_allclose(got, exact, atol=3e-7 * abs(exact).max())
+
+
+@pytest.mark.parametrize("gap", [1e-8, 1e-10, 1e-12])
+def test_what_depends_on_near_vectors_is_as_large_as_it_is(gap):
+    """Nothing is taken from a derivative of size 1/gap, however small its weight."""
+    for weight in (1.0, 1e-6):
+        a = np.array([[1.0, 0.0], [0.0, 1.0 + gap]])
+        got = ad.grad(lambda a, w=weight: w * L.eigh(a).eigenvectors[0, 1] * L.eigh(
+            a).eigenvectors[0, 0] + function_of(np.exp)(a)[0, 0])(a)
+        actual = a[1, 1] - a[0, 0]
+        assert abs(got[0, 1]) == pytest.approx(weight / actual / 2, rel=1e-6)

@@ -409,6 +409,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None, *, dim: int | None = N
     array([1., 1., 2., 2.])
     """
     x, axis = arrayed(x), axis if dim is None else dim
+    x = x if x.shape else ravel(x)  # NumPy takes an axis of a 0-d array too
     x, axis = (ravel(x), 0) if axis is None else (x, check_axis("repeat", axis, len(x.shape)))
     counts = np.asarray(sizes(repeats))
     if counts.size not in (1, x.shape[axis]):

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from adjoint.core.box import Box, bind
-from adjoint.core.primitive import NUMPY, REGISTRY
+from adjoint.core.primitive import NUMPY, PUBLIC, REGISTRY
 from adjoint.errors import ArgumentError, IndexingError, MutationError, ShapeError, UnsupportedError
 
 from .arithmetic import astype, power, remainder
@@ -66,8 +66,8 @@ def take(x: Any, indices: Any, axis: int | None = None, mode: str = "raise", *,
     """
     x, axis = arrayed(x), axis if dim is None else dim
     found = indices_of("take", indices)
-    if axis is None:
-        x, axis = ravel(x), 0
+    if axis is None or not x.shape:  # NumPy takes an axis of a 0-d array too
+        x, axis = ravel(x), 0 if axis is None else axis
     axis = check_axis("take", axis, len(x.shape))
     return getitem(x, along(axis, in_mode("take", found, x.shape[axis], mode)))
 
@@ -337,6 +337,10 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -
     array([0., 2.])
     """
     x = arrayed(x)
+    known = (len(condlist),) if isinstance(condlist, (list, tuple)) else shape_of(condlist)
+    condlist = condlist if known else [condlist]
+    if known[:1] == (0,):
+        raise ArgumentError("piecewise: at least one condition is needed")
     one = x.shape and not shape_of(condlist[0])  # one condition alone
     masks = [broadcast_to(_mask("piecewise", c), x.shape)
              for c in ([condlist] if one else condlist)]
@@ -351,6 +355,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -
         if not np.any(mask):
             continue
         part = f(getitem(x, places) if x.shape else x, *args, **kwargs) if callable(f) else f
+        part = astype(arrayed(part), bool) if x.dtype.kind == "b" else part
         y = setitem(y, places if x.shape else ..., part)
     # Constant everywhere, here: still a value of x, so that backward() exists.
     return where(False, x, y) if isinstance(x, Box) and not isinstance(y, Box) else y
@@ -393,6 +398,7 @@ def insert(x: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     x, axis = (ravel(x), 0) if axis is None else (x, check_axis("insert", axis, len(x.shape)))
     values = astype(arrayed(values), x.dtype)
     n, ndim = x.shape[axis], len(x.shape)
+    obj = np.asarray(obj) if isinstance(obj, list) and obj else obj  # NumPy fails on lists of bool
     if len(values.shape) < ndim:
         values = reshape(values, (*(1,) * (ndim - len(values.shape)), *values.shape))
     if isinstance(obj, slice):
@@ -501,11 +507,12 @@ def _linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retst
     t = np.linspace(0.0, 1.0, count, endpoint, dtype=computed)
     t = t.reshape((-1,) + (1,) * len(start.shape))
     y = moveaxis(start * (1.0 - t) + stop * t, 0, axis)
-    y = y if dtype is None else astype(y, dtype)
+    if dtype is not None:
+        y = astype(PUBLIC["floor"](y) if np.dtype(dtype).kind in "iu" else y, dtype)
     if not retstep:
         return y
     parts = count - 1 if endpoint else count
-    return y, (stop - start) / parts if parts > 0 else (stop - start) * np.nan
+    return y, (stop - start) / parts if parts > 0 else np.nan
 
 
 NUMPY[np.linspace] = _linspace
@@ -570,9 +577,10 @@ def polyval(p: Any, x: Any) -> Any:
     np.float64(11.0)
     """
     p, x = arrayed(p), arrayed(x)
-    if len(p.shape) != 1 or not p.shape[0]:
-        raise ShapeError(f"polyval: the coefficients are a vector, not of shape {p.shape}")
-    y = broadcast_to(p[0], x.shape)
+    if not p.shape or not p.shape[0]:
+        raise ShapeError("polyval: the coefficients are a vector (or stand in the first axis), not "
+                         f"of shape {p.shape}")
+    y = broadcast_to(p[0], broadcast_shape("polyval", p[0], x))
     for i in range(1, p.shape[0]):
         y = y * x + p[i]
     return y

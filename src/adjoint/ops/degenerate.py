@@ -13,7 +13,9 @@ a cotangent can only be right if the function does not depend on it. With equal 
 - the second derivative is an error.
 
 Values count as equal if they differ by less than a few roundings of the largest. Where they nearly
-are, derivatives through vectors lose digits in proportion to 1/gap, as the vectors themselves do.
+are, derivatives through vectors lose digits in proportion to 1/gap, as the vectors themselves do,
+but not those of the functions above; second derivatives lose 1/gap^2, and are an error where
+too few are left.
 
 Cotangents are conjugated on the way in and out (see ``complexes.py``): between, the formulas are
 those of the literature, with the inner product Re tr(X^H Y).
@@ -71,11 +73,12 @@ def clusters(w: Any) -> Any:
     return number[..., :, None] == number[..., None, :]
 
 
-def blocks_of(w: Any, near: bool = False) -> Iterator[tuple[tuple[int, ...], Any]]:
-    """(index in the stack, positions) of each block of two or more equal (or near) values."""
-    bound = tolerance(w)
-    if near:
-        bound = np.maximum(bound, np.sqrt(NEAR * np.finfo(w.dtype).eps) * largest_of(w))
+def blocks_of(w: Any, roundings: float = 0.0) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """(index in the stack, positions) of each block of two or more equal values.
+
+    Or of near ones: those that differ by less than the root of so many roundings, relatively.
+    """
+    bound = np.maximum(tolerance(w), np.sqrt(roundings * np.finfo(w.dtype).eps) * largest_of(w))
     joined = ~(np.abs(np.diff(w, axis=-1)) > bound)  # so that a NaN is equal to all
     for index in map(tuple, np.argwhere(joined.any(-1))):
         cuts = np.flatnonzero(~joined[index]) + 1
@@ -119,7 +122,7 @@ def _check_separate(x: Any, w: Any) -> None:
 
 def _check_apart(x: Any, w: Any) -> None:
     _check_separate(x, w)
-    for index, members in blocks_of(w[..., 0, :], near=True):
+    for index, members in blocks_of(w[..., 0, :], NEAR):
         refuse(w[..., 0, :], index, members, NO_DIGITS)
 
 
@@ -339,7 +342,29 @@ def _within_impl(x: Any, q: Any, w: Any) -> Any:
         if found is None:
             refuse(values, index, members, UNKNOWN)
         y[(*index, *np.ix_(members, members))] = found
+    for index, members in blocks_of(values, 1.0):
+        block = (*index, *np.ix_(members, members))
+        joined = clusters(values[index])[np.ix_(members, members)]
+        y[block] += np.where(joined, 0, _correction(
+            x[index][0, members].real, q[block], values[index][members], joined))
     return y
+
+
+def _correction(diagonal: Any, block: Any, w: Any, joined: Any) -> Any:
+    """What the implied block of near values adds to their quotients (q_ij - q_ji*) / (w_j - w_i).
+
+    The quotients lose eps/gap, the implied block is off by the gap itself: it is taken where the
+    two agree as well as rounding lets them, so that at worst the quotient was as bad.
+    """
+    gap = w - w[:, None]
+    size = np.abs(block).max() + np.abs(diagonal).max() + np.finfo(w.dtype).tiny
+    found = _implied(diagonal, (block + block.conj().T) / 2, slack(w) * size)
+    if found is None:
+        return 0
+    with np.errstate(all="ignore"):
+        difference = found - (block - block.conj().T) / gap
+        agree = np.abs(difference * gap) <= 8 * np.finfo(w.dtype).eps * size
+    return difference if agree[~joined].all() else 0
 
 
 def _implied(diagonal: Any, symmetric: Any, loose: float) -> Any:
