@@ -323,7 +323,7 @@ RUN: dict[str, Callable[[Probe], str]] = {
 
 DECIDING = {"tol", "rtol", "atol", "rcond", "cond", "discont"}  # tolerances: nothing flows through
 SHAPE_ONLY = {("np.full_like", "a")}
-SAID = {"np.histogram"}  # its docstring says so, and its edges are plain arrays
+SAID = {"np.histogram"}  # its docstring says so: counts, and edges that x does not set
 UNSEEN = {  # NumPy asks Python alone, and nothing of the value is in the answer
     "np.isscalar", "np.iterable", "np.isfortran", "np.bool", "np.bool_"}
 
