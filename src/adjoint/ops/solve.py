@@ -127,7 +127,7 @@ def _triangular_impl(a: Any, b: Any, lower: bool, turned: bool, unit: bool) -> A
     y = np.empty(b.shape, dtype)
     if not y.size:
         return y
-    substitute = get_lapack_funcs("trtrs", (a, b))
+    substitute: Any = get_lapack_funcs(("trtrs",), (a, b))[0]
     for index in np.ndindex(*lead):  # the transpose of a matrix in C order needs no copy
         y[index], info = substitute(a[index].T, b[index], lower=not lower, trans=not turned,
                                     unitdiag=unit)
