@@ -27,6 +27,7 @@ from adjoint.errors import (
 )
 
 from .instead import advice
+from .ops.declare import is_tracked
 from .ops.protocol import TEXTS, through_numpy
 
 if TYPE_CHECKING:
@@ -122,15 +123,6 @@ def bottom(x: Any) -> Any:
     while isinstance(x, Box) and not isinstance(x, Symbol):
         x = x.value
     return x
-
-
-def is_tracked(x: Any) -> bool:
-    """Whether a derivative flows through ``x``, or it has no value to give away."""
-    while isinstance(x, Box):
-        if not isinstance(x, Tracked) or x.node is not None:
-            return True
-        x = x.value
-    return False
 
 
 def is_concrete(x: Any) -> bool:

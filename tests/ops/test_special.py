@@ -350,6 +350,16 @@ def test_gelu_by_tanh_keeps_its_tail():
     assert ad.grad(lambda x: ad.gelu(x, "tanh"))(x) < 0
 
 
+@pytest.mark.parametrize("x", [1e-8, -1e-3, 0.01, -0.1])
+def test_tanhshrink_near_zero(x):
+    """x^3 / 3 - 2 x^5 / 15 + ...; 1 - 1e-16 would be all that is left of x - tanh x."""
+    series = (1 / 3, -2 / 15, 17 / 315, -62 / 2835, 1382 / 155925, -21844 / 6081075,
+              929569 / 638512875)
+    expected = sum(c * x ** (2 * k + 3) for k, c in enumerate(series))
+    assert ad.tanhshrink(x) == pytest.approx(expected, rel=4e-15)
+    assert ad.tanhshrink(ad.tensor(x)).item() == ad.tanhshrink(x)
+
+
 def test_threshold_passes_nan_on():
     assert np.isnan(ad.threshold(nan, 1.0, -2.0))
     assert ad.grad(lambda x: ad.threshold(x, 1.0, -2.0))(nan) == 1.0

@@ -13,12 +13,11 @@ import numpy as np
 from adjoint.core.box import Box, bind
 from adjoint.core.node import aval
 from adjoint.core.primitive import PUBLIC, REGISTRY, Label
-from adjoint.core.reverse import Tracked
 from adjoint.errors import ArgumentError, DTypeError, EscapeError, ShapeError
 
 from .arithmetic import astype
 from .cases import CONTRACTED, Case, Cases, draw, layouts
-from .declare import arrayed, check_axis, function, general
+from .declare import arrayed, check_axis, function, general, is_tracked
 from .index import Slot, _scatter
 from .reduce import max as largest
 from .reduce import min as smallest
@@ -164,11 +163,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
 
 def flows(x: Any) -> bool:
     """Whether a derivative flows through ``x``, or through something in a list."""
-    while isinstance(x, Box):
-        if not isinstance(x, Tracked) or x.node is not None:
-            return True
-        x = x.value
-    return isinstance(x, (list, tuple)) and any(map(flows, x))
+    return any(map(flows, x)) if isinstance(x, (list, tuple)) else is_tracked(x)
 
 
 def _binned(x: Any, bins: Any, range: Any, density: bool) -> Any:

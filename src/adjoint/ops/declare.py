@@ -54,6 +54,15 @@ def holds_box(x: Any) -> bool:
     return any(map(holds_box, x)) if isinstance(x, (list, tuple)) else isinstance(x, Box)
 
 
+def is_tracked(x: Any) -> bool:
+    """Whether a derivative flows through ``x``, or it has no value to give away."""
+    while isinstance(x, Box):
+        if not isinstance(x, Tracked) or x.node is not None:
+            return True
+        x = x.value
+    return False
+
+
 def broadcast_shape(name: str, *xs: Any) -> tuple[int, ...]:
     """The common shape by NumPy's rule, or an error that shows the shapes."""
     try:
