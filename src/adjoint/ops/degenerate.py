@@ -23,6 +23,7 @@ those of the literature, with the inner product Re tr(X^H Y).
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -47,14 +48,19 @@ GAUGE = 1e-6  # what a function independent of the gauge may show of it, relativ
 
 # ---- which values are equal
 
+def _roundings(w: Any) -> float:
+    """What counts as equal, relative to the largest of the values."""
+    return CLOSE * float(np.finfo(w.dtype).eps) * max(w.shape[-1], 1)
+
+
 def tolerance(w: Any) -> Any:
     """What counts as equal among the values w of one matrix, in the shape (..., 1)."""
-    return CLOSE * np.finfo(w.dtype).eps * max(w.shape[-1], 1) * largest_of(w)
+    return _roundings(w) * largest_of(w)
 
 
 def largest_of(w: Any) -> Any:
     """The largest absolute value of each matrix, in the shape (..., 1)."""
-    return np.max(np.abs(w), axis=-1, keepdims=True, initial=0.0)
+    return np.maximum.reduce(np.abs(w), axis=-1, keepdims=True, initial=0.0)
 
 
 def slack(w: Any) -> float:
@@ -66,7 +72,7 @@ def clusters(w: Any) -> Any:
     """A mask (..., n, n): whether values i and j, which are sorted, hang together."""
     if w.shape[-1] == 0:
         return np.zeros((*w.shape, 0), bool)
-    jump = np.abs(np.diff(w, axis=-1)) > tolerance(w)
+    jump = np.abs(w[..., 1:] - w[..., :-1]) > tolerance(w)
     if jump.all():
         return np.broadcast_to(np.eye(w.shape[-1], dtype=bool), (*w.shape, w.shape[-1]))
     number = np.concatenate([np.zeros((*w.shape[:-1], 1), int), np.cumsum(jump, -1)], -1)
@@ -78,8 +84,11 @@ def blocks_of(w: Any, roundings: float = 0.0) -> Iterator[tuple[tuple[int, ...],
 
     Or of near ones: those that differ by less than the root of so many roundings, relatively.
     """
-    bound = np.maximum(tolerance(w), np.sqrt(roundings * np.finfo(w.dtype).eps) * largest_of(w))
-    joined = ~(np.abs(np.diff(w, axis=-1)) > bound)  # so that a NaN is equal to all
+    share = max(_roundings(w), sqrt(roundings * float(np.finfo(w.dtype).eps)))
+    separate = np.abs(w[..., 1:] - w[..., :-1]) > share * largest_of(w)
+    if separate.all():
+        return
+    joined = ~separate  # so that a NaN is equal to all
     for index in map(tuple, np.argwhere(joined.any(-1))):
         cuts = np.flatnonzero(~joined[index]) + 1
         for members in np.split(np.arange(w.shape[-1]), cuts):
@@ -332,7 +341,8 @@ def _within_impl(x: Any, q: Any, w: Any) -> Any:
     x, q = np.broadcast_to(x, (*lead, 1, n)), np.broadcast_to(q, (*lead, n, n))
     values = np.broadcast_to(values, (*lead, n))
     y[..., np.arange(n), np.arange(n)] = x[..., 0, :]
-    for index, members in blocks_of(values):
+    near = list(blocks_of(values, 1.0))
+    for index, members in blocks_of(values) if near else ():
         block = q[index][np.ix_(members, members)]
         size = np.abs(q[index]).max() + np.abs(x[index]).max() + np.finfo(w.dtype).tiny
         gauge = slack(w)
@@ -342,7 +352,7 @@ def _within_impl(x: Any, q: Any, w: Any) -> Any:
         if found is None:
             refuse(values, index, members, UNKNOWN)
         y[(*index, *np.ix_(members, members))] = found
-    for index, members in blocks_of(values, 1.0):
+    for index, members in near:
         block = (*index, *np.ix_(members, members))
         joined = clusters(values[index])[np.ix_(members, members)]
         y[block] += np.where(joined, 0, _correction(
