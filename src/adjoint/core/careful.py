@@ -9,7 +9,7 @@ that they make becomes the one in which the zero wins.
 
 from __future__ import annotations
 
-from cmath import isfinite, isnan  # of real numbers too
+from cmath import isfinite  # of real numbers too
 from typing import TYPE_CHECKING, Any
 
 from .box import Box, bind
@@ -60,7 +60,8 @@ def has_nan(x: Any) -> bool:
 
     Of complex infinities and of what overflows it may be true too; that costs a second look.
     """
-    return isnan(squares(x))
+    s = squares(x)
+    return bool(s != s)
 
 
 def is_finite(x: Any) -> bool:

@@ -42,13 +42,10 @@ class Dual(Box):
 def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: dict[str, Any]
          ) -> Any:
     """The tangent of one step. A NaN may have been 0 * inf: then once more, with care."""
-    if not row.singular and all(map(is_finite, dxs)):
+    if row.elementwise and not row.singular and all(map(is_finite, dxs)):
+        return row.jvp(dxs, y, *xs, **params)  # a product for each: there is nothing to cancel
+    with np.errstate(all="ignore"):  # infinity is meant; the doctor names it
         dy = row.jvp(dxs, y, *xs, **params)
-        if row.elementwise:  # one product for each tangent: there is nothing to cancel
-            return dy
-    else:
-        with np.errstate(all="ignore"):  # infinity is meant; the doctor names it
-            dy = row.jvp(dxs, y, *xs, **params)
     if dy is None or not has_nan(dy) or MODES.get().strict:
         return dy
     with Level() as level, np.errstate(all="ignore"):

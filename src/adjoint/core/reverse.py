@@ -120,22 +120,22 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
 def stretches(nodes: Sequence[Node]) -> list[list[Node]]:
     """``nodes`` in parts, to be freed one by one; all in one where they hold little memory."""
     sizes = [n.value.nbytes if n.value.__class__ is ndarray else 0 for n in nodes]
-    limit, sums = max(LITTLE, sum(sizes) / PARTS), accumulate(sizes)
-    return [list(part) for _, part in groupby(nodes, lambda _: next(sums) // limit)]
+    limit, sums = max(LITTLE, sum(sizes) // PARTS), accumulate(sizes)
+    return [list(part) for _, part in groupby(nodes, lambda _: next(sums) // limit)] if (
+        sum(sizes) > limit) else [list(nodes)]
 
 
 def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
          answers: dict[Node, Any] | None, level: int = 0) -> dict[Any, Any] | None:
     """One pass over the steps ``nodes``; what is left in the buffer is that of the leaves.
 
-    A cotangent that two paths reach is summed in the order of the pass.
-
-    A structural zero is None and never an array. ``flat`` writes one and two arguments out. What
-    users' functions gave is kept in ``answers``, so that they are called once; a plain walk that
-    would show them a NaN ends there, with None. ``level`` is that of the Factors in a careful walk.
+    A cotangent that two paths reach is summed in the order of the pass. A structural zero is None
+    and never an array. ``flat`` writes one and two arguments out. What users' functions gave is
+    kept in ``answers``, so that they are called once; a plain walk that would show them a NaN ends
+    there, with None. ``level`` is that of the Factors in a careful walk.
     """
     buffer, owned = dict(seeds), set[Node]()
-    take = buffer.pop
+    get, take = buffer.get, buffer.pop
     for n in nodes:
         dy = take(n, None)
         if dy is None:
@@ -150,25 +150,25 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
             dx, dz = row.vjp(dy, n.value, x, z, needs)
             if dx is not None:
                 dx = dx if a.aval is here else fit(dx, a.aval, row)
-                buffer[a] = dx if a not in buffer else plus(buffer[a], dx, a, owned)
+                buffer[a] = dx if (y := get(a)) is None else plus(y, dx, a, owned)
             if dz is not None:
                 dz = dz if b.aval is here else fit(dz, b.aval, row)
-                buffer[b] = dz if b not in buffer else plus(buffer[b], dz, b, owned)
+                buffer[b] = dz if (y := get(b)) is None else plus(y, dz, b, owned)
         elif arity == 1:
             (a,) = inputs
             x = a.value
             (dx,) = row.vjp(dy, n.value, a.aval if x is None else x, ONE)
             if dx is not None:
                 dx = dx if a.aval is here else fit(dx, a.aval, row)
-                buffer[a] = dx if a not in buffer else plus(buffer[a], dx, a, owned)
+                buffer[a] = dx if (y := get(a)) is None else plus(y, dx, a, owned)
         else:
             parts = pull(n, dy, see, answers, level)
             if parts is None:
                 return None
             for source, part in zip(inputs, parts, strict=True):
                 if part is not None and source.prim is not CONSTANT:
-                    dx, y = fit(part, source.aval, row), buffer.get(source)
-                    buffer[source] = dx if y is None else plus(y, dx, source, owned)
+                    a, dx = source, fit(part, source.aval, row)
+                    buffer[a] = dx if (y := get(a)) is None else plus(y, dx, a, owned)
     return buffer
 
 
@@ -189,7 +189,7 @@ def pull(n: Node, dy: Any, see: Any, answers: dict[Node, Any] | None, level: int
 
 def plus(before: Any, part: Any, source: Node, owned: set[Node]) -> Any:
     """One more cotangent of ``source``, added in place where the walk made the sum itself."""
-    if source in owned and part.__class__ is ndarray:
+    if part.__class__ is ndarray and source in owned:
         before += part
         return before
     total = before + part
