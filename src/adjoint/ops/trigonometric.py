@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from adjoint.core.primitive import Label
+from adjoint.core.primitive import PUBLIC, Label
 
 from .arithmetic import annihilate, sqrt
 from .declare import elementwise
@@ -50,9 +50,15 @@ arctan = _named("arctan", np.arctan, lambda y, x: 1.0 / (1.0 + x * x), r"\arctan
                 "array([0.        , 0.46364761])", sentence="The inverse tangent, in radians.")
 
 
+def _length(x: Any, z: Any) -> Any:
+    """(x^2 + z^2)^(1/2) without squares, which would leave the range of floats."""
+    return PUBLIC["hypot"](x, z)  # special.py stands above this file
+
+
 def _arctan2_share(dyx: Any, x: Any, z: Any) -> Any:
     """``dyx / (x^2 + z^2)``, 0 at the origin, where the angle has no direction."""
-    return annihilate(dyx, 1.0 / (x * x + z * z))
+    by = 1.0 / _length(x, z)
+    return annihilate(annihilate(dyx, by), by)
 
 
 arctan2 = elementwise(
@@ -80,13 +86,13 @@ cosh = _named("cosh", np.cosh, lambda y, x: sinh(x), r"\cosh {0}", r"\sinh {0}",
 tanh = _named("tanh", np.tanh, lambda y, x: 1.0 - y * y, r"\tanh {0}", "1 - {y}^2",
               "y = tanh x,    dy/dx = 1 - y^2", "array([0.        , 0.46211716])",
               sentence="The hyperbolic tangent.", rule="hyperbolic function")
-arcsinh = _named("arcsinh", np.arcsinh, lambda y, x: 1.0 / sqrt(1.0 + x * x),
+arcsinh = _named("arcsinh", np.arcsinh, lambda y, x: 1.0 / _length(x, 1.0),
                  r"\mathrm{{arsinh}}\,{0}", r"\frac{{1}}{{\sqrt{{1 + {0}^2}}}}",
                  "y = ln(x + (x^2 + 1)^(1/2)),    dy/dx = (1 + x^2)^(-1/2)",
                  "array([0.        , 0.48121183])", sentence="The inverse hyperbolic sine.",
                  rule="hyperbolic function")
 arccosh = elementwise(
-    "arccosh", np.arccosh, lambda y, x: 1.0 / sqrt((x - 1.0) * (x + 1.0)), numpy=[np.arccosh],
+    "arccosh", np.arccosh, lambda y, x: 1.0 / (sqrt(x - 1.0) * sqrt(x + 1.0)), numpy=[np.arccosh],
     scalar=math.acosh, singular=True, domain=(1.2, 3.0), singular_at=[(1.0,)],
     label=Label("arccosh({0})", r"\mathrm{{arcosh}}\,{0}",
                 (r"\frac{{1}}{{\sqrt{{{0}^2 - 1}}}}",), "hyperbolic function"),
