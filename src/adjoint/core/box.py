@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from adjoint.errors import LevelError, UnsupportedError
 
-from .node import MODES, aval_of, ndarray, switch
+from .node import MODES, aval_of, float64, ndarray, switch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .primitive import Primitive
 
+PLAIN = {ndarray, float64, float, int}  # what rows meet nearly always, and know
 new_level = count(1).__next__
 live: set[int] = set()  # the levels of transformations that have not ended
 
@@ -48,7 +49,7 @@ def bind(row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         if isinstance(a, Box):
             if a.level > level:
                 top, level = a, a.level
-        elif a.__class__ is not ndarray and getattr(a, "__array_priority__", 0) > 0:
+        elif a.__class__ not in PLAIN and getattr(a, "__array_priority__", 0) > 0:
             raise UnsupportedError(f"{row}: {type(a).__name__} has a product or masks of its own, "
                                    "which no row knows; write np.asarray(a)")
     if top is None:
