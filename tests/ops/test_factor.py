@@ -580,3 +580,20 @@ def test_the_minor_that_is_not_positive_is_found_fast():
     complex_one = np.array([[1.0, 2j], [-2j, 1.0]])
     with pytest.raises(MatrixError, match="order 2 has the eigenvalue -1 "):
         L.cholesky(complex_one)
+
+
+def test_scalars_and_tensors_come_as_numpy_says():
+    """A number is a NumPy scalar, not a 0-d array; of Tensors every part is a Tensor."""
+    x = draw(3, 3)
+    for y in (*L.slogdet(x), L.det(x), L.multi_dot([x[0], x, x[1]]), L.cond(x), L.norm(x)):
+        assert type(y) is np.float64
+    for m in (x, x[:, :2]):
+        parts_of = L.lstsq(ad.tensor(m), np.ones(3))
+        assert all(isinstance(y, ad.Tensor) for y in parts_of)
+
+
+def test_lstsq_is_linear_in_b_whatever_the_rank():
+    a, b, db = np.ones((3, 2)), draw(3), draw(3)
+    np.testing.assert_allclose(ad.grad(lambda b: L.lstsq(a, b)[0].sum())(b), np.ones(3) / 3)
+    dx = ad.jvp(lambda b: L.lstsq(a, b)[0], (b,), (db,))[1]
+    np.testing.assert_allclose(dx, np.full(2, db.mean() / 2))

@@ -315,8 +315,8 @@ def slogdet(x: Any) -> Any:
     -1.0
     """
     y = _slogdet(square("slogdet", x))
-    log = y[..., 1]
-    return SLOGDET(y[..., 0], real(log) if log.dtype.kind == "c" else log)
+    sign, log = (y[..., 0], y[..., 1]) if len(y.shape) > 1 else (y[0], y[1])
+    return SLOGDET(sign, real(log) if log.dtype.kind == "c" else log)
 
 
 SLOGDET: Any = type(np.linalg.slogdet(np.eye(1)))

@@ -180,7 +180,8 @@ def _lstsq_known(a: Any, b: Any, rcond: float) -> Any:
 def _lstsq_jvp(dxs: Any, y: Any, a: Any, b: Any, rcond: float) -> Any:
     """With P = A^+: dX = P (dB - dA X) + P P^H dA^H (B - A X) + (I - P A) dA^H P^H X."""
     da, db = dxs
-    p = _full_rank(_pinv(a, rcond=rcond), a, rcond)
+    p = _pinv(a, rcond=rcond)
+    p = p if da is None else _full_rank(p, a, rcond)
     rate = total([None if da is None else -(da @ y), db])
     if rate is None:
         return None
@@ -195,7 +196,10 @@ def _lstsq_jvp(dxs: Any, y: Any, a: Any, b: Any, rcond: float) -> Any:
 
 
 def _lstsq_vjp(dy: Any, y: Any, a: Any, b: Any, needs: Any, rcond: float) -> Any:
-    p, g = _full_rank(_pinv(a, rcond=rcond), a, rcond), conj(dy)
+    p, g = _pinv(a, rcond=rcond), conj(dy)
+    if not needs[0]:  # linear in b, whatever the rank
+        return None, unbroadcast(conj(adjoint(p) @ g), b.shape)
+    p = _full_rank(p, a, rcond)
     u = adjoint(p) @ g
     da = -(u @ adjoint(y))
     m, n = a.shape[-2:]
@@ -203,8 +207,8 @@ def _lstsq_vjp(dy: Any, y: Any, a: Any, b: Any, needs: Any, rcond: float) -> Any
         da = da + (b - a @ y) @ adjoint(p @ u)
     if m < n:
         da = da + (adjoint(p) @ y) @ adjoint(g - p @ (a @ g))
-    return (unbroadcast(conj(da), a.shape) if needs[0] else None,
-            unbroadcast(conj(u), b.shape) if needs[1] else None)
+    return unbroadcast(conj(da), a.shape), (
+        unbroadcast(conj(u), b.shape) if needs[1] else None)
 
 
 def _lstsq_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -236,7 +240,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
     Args: ``a`` (m, n), ``b`` (m,) or (m, k). ``residuals`` are the sums of squares of a x - b if
     m > n and the rank is n, else empty. Raises ShapeError if the rows do not match, MatrixError for
-    a derivative where a has not full rank. Source: Golub & Pereyra (1973).
+    a derivative with respect to a where it has not full rank. Source: Golub & Pereyra (1973).
 
     >>> ad.linalg.lstsq([[1.0], [1.0]], [1.0, 3.0])[0]
     array([2.])
@@ -257,7 +261,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     rank, s = matrix_rank(a, rtol=limit), svdvals(a)
     square_of = vector_norm(b - a @ x, axis=0, keepdims=vector) ** 2
     whole = m > n and _is_full(rank, n)
-    return x, square_of if whole else np.zeros(0, square_of.dtype), rank, s
+    return x, square_of if whole else square_of[:0], rank, s
 
 
 def _is_full(rank: Any, n: int) -> bool:

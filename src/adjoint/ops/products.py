@@ -81,8 +81,9 @@ def multi_dot(arrays: Any) -> Any:
     def product(i: int, j: int) -> Any:
         return xs[i] if i == j else matmul(product(i, split[i, j]), product(split[i, j] + 1, j))
     y = product(0, len(xs) - 1)
-    y = y[0] if first else y
-    return y[..., 0] if last else y
+    if first and last:
+        return y[0, 0]
+    return y[0] if first else y[:, 0] if last else y
 
 
 @offered("matmul", np.linalg.matmul)
