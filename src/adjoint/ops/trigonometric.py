@@ -52,6 +52,8 @@ arctan = _named("arctan", np.arctan, lambda y, x: 1.0 / (1.0 + x * x), r"\arctan
 
 def _length(x: Any, z: Any) -> Any:
     """(x^2 + z^2)^(1/2) without squares, which would leave the range of floats."""
+    if x.dtype.kind == "c":
+        return sqrt(x * x + z * z)
     return PUBLIC["hypot"](x, z)  # special.py stands above this file
 
 
