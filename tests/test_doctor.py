@@ -967,3 +967,13 @@ def test_every_kink_that_a_row_names_in_its_cases_is_seen():
                 mask = np.asarray(row.kink(*case.args, **case.params))
             seen |= {row.name} if mask.any() else set()
     assert {"maximum", "minimum", "relu", "max", "min", "abs"} <= seen
+
+
+def test_what_a_zero_cancelled_is_named():
+    report = ad.diagnose(lambda x: np.sqrt(x) ** 2, 0.0)
+    assert report
+    assert report.cancelled.operation == "sqrt"
+    assert "ad.strict() shows NaN" in str(report)
+    assert report.as_dict()["cancelled"]["operation"] == "sqrt"
+    assert ad.diagnose(lambda x: np.sqrt(x) ** 2, 1.0).cancelled is None
+    assert ad.diagnose(lambda x: np.sqrt(x * x), 0.0).cancelled is None  # not finite: a finding

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box, live
+from adjoint.core.careful import has_nan
 from adjoint.core.forward import Dual
 from adjoint.core.node import MODES, aval_of, leaf, node
 from adjoint.core.primitive import CONSTANT, LEAF, Primitive
 from adjoint.core.reverse import Tracked, order, sweep, tracked
 from adjoint.errors import ArgumentError, NonFiniteError, NonFiniteWarning
-from adjoint.modes import site
+from adjoint.modes import site, strict
 from adjoint.tensors import Tensor
 from adjoint.transforms.batching import Batch
 from adjoint.transforms.trees import flatten, lift, unflatten
@@ -326,11 +327,24 @@ def diagnose(f: Callable[..., Any], *args: Any, infinity: bool = True) -> Report
         nodes = order(list(seeds))
         with np.errstate(all="ignore"):
             gradients = MODES.get().watch.sweep(seeds, True, None) if seeds else {}
+            report.cancelled = cancelled(seeds, gradients, looker)
     looker.reconsider(nodes)
     results = [*outputs, *gradients.values()]
     report.finite = not any(any_bad(y, infinity) for y in results)
     report.checked = summary(forward, looker, gradients, leaves)
     return report
+
+
+def cancelled(seeds: Mapping[Any, Any], gradients: Mapping[Any, Any], looker: Doctor) -> Any:
+    """What a sweep by IEEE 754 finds wrong if its gradients have a NaN that these have not."""
+    if not seeds:
+        return None
+    other = Doctor("report", looker.infinity, Report())
+    other.names = looker.names
+    with Block(lambda: other, Doctor), strict():
+        plain = MODES.get().watch.sweep(seeds, True, None)
+    lost = any(has_nan(dx) and not has_nan(gradients[n]) for n, dx in plain.items())
+    return other.report.first if lost else None
 
 
 def variables(f: Any, args: Sequence[Any], looker: Doctor) -> tuple[list[Any], list[Any]]:

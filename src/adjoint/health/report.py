@@ -61,12 +61,20 @@ class Finding:
         return INDENT.join(lines)
 
 
+CANCELLED = (
+    "\ncancelled: the derivative of `{}` ({}) is not finite, and a zero downstream made the\n"
+    "   product 0. So it is meant where a branch was not taken; where the zero is a value, as\n"
+    "   in sqrt(x)**2 at 0, it is a convention and not the limit. ad.strict() shows NaN")
+
+
 @dataclass
 class Report:
     """What was found: ``findings``, the first one first. Its truth is "nothing was found".
 
     ``checked`` says what was looked at; ``finite`` whether results and gradients came out finite
-    (None if that was not asked). ``str`` prints it, ``as_dict()`` gives plain data.
+    (None if that was not asked). ``cancelled`` is what would be NaN if a zero downstream did not
+    win over it: meant so where a branch was not taken, a convention elsewhere. ``str`` prints it,
+    ``as_dict()`` gives plain data.
 
     >>> report = ad.diagnose(lambda x: np.log(x), 0.0)
     >>> report.first.operation, report.first.kind, bool(report)
@@ -76,6 +84,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list[Finding])
     checked: str = ""
     finite: bool | None = None
+    cancelled: Finding | None = None
 
     @property
     def first(self) -> Finding | None:
@@ -85,13 +94,16 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """The report as dicts, lists and strings."""
         return {"findings": [asdict(f) for f in self.findings], "checked": self.checked,
-                "finite": self.finite}
+                "finite": self.finite,
+                "cancelled": None if self.cancelled is None else asdict(self.cancelled)}
 
     def __bool__(self) -> bool:
         return not self.findings
 
     def __str__(self) -> str:
         checked = f"\nchecked: {self.checked}" if self.checked else ""
+        if self.cancelled is not None:
+            checked = CANCELLED.format(self.cancelled.operation, self.cancelled.where) + checked
         if not self.findings:
             return "nothing found" + checked
         head = ""
