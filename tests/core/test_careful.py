@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import adjoint as ad
+from adjoint.core.node import aval
+from adjoint.core.symbol import trace
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the values, as NumPy's
 INF, NAN = np.inf, np.nan
@@ -351,3 +353,14 @@ def test_forward_mode_warns_of_values_only():
         assert (y, dy) == (0.0, 1.0)
         with pytest.raises(FloatingPointError):
             ad.jvp(np.log, (0.0,), (1.0,))
+
+
+def test_what_is_traced_is_done_with_care():
+    """Nobody can look at a Symbol: the zero wins in every product, before there is a NaN."""
+    graph, out = trace(ad.grad(masked), aval((2,), float))
+    graph.outputs = [out.node]
+    np.testing.assert_allclose(graph(np.array([0.0, 2.0]))[0], [0.0, np.log(2.0) + 1.0])
+    graph, out = trace(lambda x: ad.jvp(lambda x: x * np.sqrt(x), (x,), (x + 1.0,))[1],
+                       aval((), float))
+    graph.outputs = [out.node]
+    assert graph(np.float64(0.0))[0] == 0.0

@@ -9,7 +9,7 @@ that they make becomes the one in which the zero wins.
 
 from __future__ import annotations
 
-from cmath import isfinite  # of real numbers too
+from cmath import isfinite, nan  # of real numbers too
 from typing import TYPE_CHECKING, Any
 
 from .box import Box, bind
@@ -70,12 +70,15 @@ def is_finite(x: Any) -> bool:
 
 
 def squares(x: Any) -> Any:
-    """The sum of the squares of an array, or what has the same kind of number."""
+    """The sum of the squares of an array, or what has the same kind of number.
+
+    That of a Symbol is not known, so NaN: what is traced is always done with care.
+    """
     if x.__class__ is ndarray:
         flat = x if x.ndim == 1 else x.ravel()
         return flat.dot(flat)
     if isinstance(x, Box):
-        return squares(x.value)
+        return nan if x.value is None else squares(x.value)
     if isinstance(x, tuple):
         return sum(map(squares, x))
     return 0 if x is None else x
