@@ -601,3 +601,15 @@ def test_lstsq_is_linear_in_b_whatever_the_rank():
     np.testing.assert_allclose(ad.grad(lambda b: L.lstsq(a, b)[0].sum())(b), np.ones(3) / 3)
     dx = ad.jvp(lambda b: L.lstsq(a, b)[0], (b,), (db,))[1]
     np.testing.assert_allclose(dx, np.full(2, db.mean() / 2))
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("f", [L.det, lambda x: L.svdvals(x).sum(), lambda x: L.svd(x).S.sum(),
+                               lambda x: L.norm(x, 2), lambda x: L.pinv(x).sum()])
+def test_what_is_not_finite_is_named_and_never_loops(f, bad):
+    """LAPACK's gesdd does not return for some matrices with infinities."""
+    a = np.diag([1.0, bad, 2.0])
+    for derive in (ad.grad(f), lambda a: ad.jvp(f, (a,), (np.eye(3),))):
+        with (np.errstate(all="ignore"),
+              pytest.raises(MatrixError, match=r"has (nan|-?inf) at \(1, 1\)")):
+            derive(a)

@@ -19,6 +19,7 @@ from .complexes import imag, real
 from .declare import total
 from .matrices import (
     NO_SCALARS,
+    converged,
     flip,
     is_square,
     matrix,
@@ -44,7 +45,8 @@ WELL = 1e-8  # well conditioned is what loses less than this much of all digits,
 
 
 def _decomposed(x: Any) -> tuple[Any, Any, Any, Any]:
-    u, s, vh = np.linalg.svd(x.astype(wide(x.dtype), copy=False))
+    u, s, vh = converged("the derivative of det", np.linalg.svd,
+                         x.astype(wide(x.dtype), copy=False))
     return u, s, vh, (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
 
 

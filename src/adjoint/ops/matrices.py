@@ -178,7 +178,12 @@ def square_known(name: str) -> Any:
 
 
 def converged(name: str, f: Any, *xs: Any) -> Any:
-    """``f(*xs)``, with NumPy's error as ours."""
+    """``f(*xs)``, with NumPy's error as ours; of an infinity LAPACK's SVD may never return."""
+    for x in xs:
+        if not np.all(np.isfinite(x)):
+            index = tuple(map(int, np.argwhere(~np.isfinite(x))[0]))
+            raise MatrixError(f"{name}: the matrix has {np.asarray(x)[index]} at {index}; "
+                              "ad.diagnose(f, x) finds out where it came from")
     try:
         return f(*xs)
     except np.linalg.LinAlgError as e:
