@@ -977,3 +977,12 @@ def test_what_a_zero_cancelled_is_named():
     assert report.as_dict()["cancelled"]["operation"] == "sqrt"
     assert ad.diagnose(lambda x: np.sqrt(x) ** 2, 1.0).cancelled is None
     assert ad.diagnose(lambda x: np.sqrt(x * x), 0.0).cancelled is None  # not finite: a finding
+
+
+def test_operands_without_derivative_are_shown_too():
+    x, mask = np.array([0.0, 1.0]), np.array([[False, True], [True, True]])
+    report = ad.diagnose(lambda x: np.log(x) * mask, x)
+    assert report.findings[1].operation == "multiply"
+    assert report.findings[1].operands == ("-inf", "False")
+    assert ad.diagnose(lambda x: np.log(x) * np.array([0, 3]), x).findings[1].operands == (
+        "-inf", "0")

@@ -36,6 +36,8 @@ def number(x: Any) -> str:
 def described(x: Any, held: Sequence[Part], there: Place | None) -> tuple[str, Any]:
     """An operand as text, and its number at the element, None if there is not one."""
     values = [p for p in held if not p.moving]
+    if isinstance(x, np.ndarray) and x.dtype.kind in "biu":
+        values = [Part("", x)]
     if there is not None and values and (at := element(values[0], there)) is not None:
         slopes = [element(p, there) for p in held[1:2] if p.moving]
         moving = f", tangent {number(slopes[0])}" if slopes and slopes[0] is not None else ""
