@@ -700,3 +700,16 @@ def test_extremes_of_nothing_name_the_row():
         with pytest.raises(ShapeError, match=rf"{name}: of nothing: shape \(0, 3\)"):
             getattr(ad, name)(x, *more)
         assert np.shape(getattr(ad, name)(x, *more, axis=1)) == (0,)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-165, 1.0, 1e160, 1e300])
+def test_std_keeps_its_gradient_where_squares_leave_the_range(scale):
+    x = np.array([[3.0, 4.0, 8.0], [5.0, 5.0, 5.0]]) * scale
+    usual = x / scale
+    np.testing.assert_allclose(ad.std(x, axis=1) / scale, np.std(usual, axis=1), rtol=1e-14)
+    for f in (lambda x: ad.std(x, axis=1, ddof=1).sum(), lambda x: np.std(x[0])):
+        np.testing.assert_allclose(ad.grad(f)(x), ad.grad(f)(usual), rtol=1e-13)
+        np.testing.assert_allclose(ad.jvp(f, (x,), (usual,))[1], ad.jvp(f, (usual,), (usual,))[1],
+                                   rtol=1e-13)
+    small = np.array([3e-30, 4e-30], np.float32)
+    np.testing.assert_allclose(ad.grad(np.std)(small), [-0.5, 0.5], rtol=1e-6)

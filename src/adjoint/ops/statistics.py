@@ -20,6 +20,7 @@ from .arithmetic import astype, sqrt
 from .cases import Case, Cases, array_cases
 from .complexes import conjugate, imag, real
 from .declare import arrayed, composed, function, general
+from .norms import _euclid_impl as euclid
 from .reduce import (
     NOT_EMPTY,
     REDUCTIONS,
@@ -98,6 +99,19 @@ def _var_impl(x: Any, axis: Axes, ddof: float, keepdims: bool) -> Any:
     with np.errstate(invalid="ignore", divide="ignore"):  # infinities; no degree of freedom
         return _sum(_squares(_deviations(x, axis)), axis=axis, keepdims=keepdims) / (
             _freedom(x, axis, ddof))
+
+
+def _std_impl(x: Any, axis: Axes, ddof: float, keepdims: bool) -> Any:
+    """The root of the variance; by the norm of the deviations where squares leave the range."""
+    with np.errstate(over="ignore", under="ignore"):
+        y = np.sqrt(_var_impl(x, axis, ddof, keepdims))
+    limits = np.finfo(y.dtype)
+    usual = (y > np.sqrt(limits.tiny / limits.eps)) & (y < np.inf)
+    if np.all(usual):
+        return y
+    with np.errstate(invalid="ignore", divide="ignore"):
+        norm = euclid(_deviations(x, axis), axis, keepdims) / np.sqrt(_freedom(x, axis, ddof))
+    return np.where(usual, y, norm.astype(y.dtype))[()]
 
 
 def _var_slope(x: Any, axis: Axes, ddof: float) -> Any:
@@ -197,7 +211,7 @@ _var = _spread_row(
     "var", _var_impl, r"\mathrm{{var}}\,{0}", r"\frac{{2}}{{n}}({0}_i - \overline{{{0}}})",
     jvp=_var_jvp, vjp=_var_vjp, keeps=frozenset({0}), lower=_lower_var)
 _std = _spread_row(
-    "std", lambda x, **params: np.sqrt(_var_impl(x, **params)), r"\sigma({0})",
+    "std", _std_impl, r"\sigma({0})",
     r"\frac{{{0}_i - \overline{{{0}}}}}{{n {y}}}", jvp=_std_jvp, vjp=_std_vjp,
     keeps=frozenset({0, "y"}), lower=_lower_std,
     kink=lambda x, axis, ddof, keepdims: _var_impl(x, axis, ddof, keepdims=True) == (
