@@ -126,7 +126,7 @@ class Examination:
     def compare(self, d, along, scale, sizes, order):
         """Each step's derivative against its difference."""
         g = along(scale)
-        s = slope(g, 1.5, 0.0, 4e-16, sizes / scale if order == "second" else 0.0)
+        s = slope(g, 1.5, 0.0, 4e-16, self.sizes / scale if order == "second" else 0.0)
         size = np.maximum(np.maximum(np.abs(s.low), np.abs(s.high)), np.abs(d) / scale)
         floor = 1e-9 * sizes / scale
         near = None
