@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from adjoint.core.primitive import Primitive
 
 
+tick = clock.__next__
+
+
 class Step(Node):
     """A Node without parameters and site: they stand in the class, and two slots stay empty."""
 
@@ -53,10 +56,8 @@ def unary(row: Primitive) -> Callable[[Any], Any]:
 
     def apply(x: Any) -> Any:
         cls = x.__class__
-        if cls is ndarray or cls is float64:
-            return impl(x)
         if not isinstance(x, Tracked):
-            return bind(row, (x,), NO_PARAMS)
+            return impl(x) if cls is ndarray or cls is float64 else bind(row, (x,), NO_PARAMS)
         aval, level, source, paused = x.aval, x.level, x.node, 0
         if switch.armed:
             paused = paused_below()
@@ -77,7 +78,7 @@ def unary(row: Primitive) -> Callable[[Any], Any]:
             source.value = value
         n.value = result if keeps_y else None
         n.prim, n.inputs = row, (source,)
-        n.aval, n.index = aval, next(clock)
+        n.aval, n.index = aval, tick()
         return y
     return apply
 
@@ -110,7 +111,7 @@ def unary_with(row: Primitive) -> Callable[..., Any]:
             source.value = value
         n.value = result if keeps_y else None
         n.prim, n.inputs, n.params = row, (source,), params
-        n.aval, n.index, n.site = aval, next(clock), None
+        n.aval, n.index, n.site = aval, tick(), None
         return y
 
     def apply(x: Any, **params: Any) -> Any:
@@ -166,6 +167,6 @@ def binary(row: Primitive, swapped: bool = False) -> Callable[[Any, Any], Any]:
         y.node = n = new(Step)
         n.value = result if keeps_y else None
         n.prim, n.inputs = row, (first, second)
-        n.aval, n.index = aval, next(clock)
+        n.aval, n.index = aval, tick()
         return y
     return apply
