@@ -60,8 +60,7 @@ def has_nan(x: Any) -> bool:
 
     Of complex infinities and of what overflows it may be true too; that costs a second look.
     """
-    s = squares(x)
-    return bool(s != s)
+    return bool((s := squares(x)) != s)
 
 
 def is_finite(x: Any) -> bool:

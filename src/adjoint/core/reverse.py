@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 by_index = attrgetter("index")
 ONE, BOTH, FIRST, SECOND = (True,), (True, True), (True, False), (False, True)
 FEW, PARTS, LITTLE = 8, 8, 1 << 20  # steps, parts of a long sweep, bytes worth a part
+SAMPLE = 7  # one in so many steps, out of step with the layers of a network
 NOTHING = ()  # the inputs of leaves and constants; there is but one empty tuple
 
 
@@ -118,11 +119,14 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
 
 
 def stretches(nodes: Sequence[Node]) -> list[list[Node]]:
-    """``nodes`` in parts, to be freed one by one; all in one where they hold little memory."""
-    sizes = [n.value.nbytes if n.value.__class__ is ndarray else 0 for n in nodes]
+    """``nodes`` in parts, to be freed one by one; all in one where a sample holds little memory."""
+    def held(some: Sequence[Node]) -> list[int]:
+        return [n.value.nbytes if n.value.__class__ is ndarray else 0 for n in some]
+    if SAMPLE * sum(held(nodes[::SAMPLE])) < LITTLE:
+        return [list(nodes)]
+    sizes = held(nodes)
     limit, sums = max(LITTLE, sum(sizes) // PARTS), accumulate(sizes)
-    return [list(part) for _, part in groupby(nodes, lambda _: next(sums) // limit)] if (
-        sum(sizes) > limit) else [list(nodes)]
+    return [list(part) for _, part in groupby(nodes, lambda _: next(sums) // limit)]
 
 
 def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
@@ -192,8 +196,7 @@ def plus(before: Any, part: Any, source: Node, owned: set[Node]) -> Any:
     if part.__class__ is ndarray and source in owned:
         before += part
         return before
-    total = before + part
-    if total.__class__ is ndarray:
+    if (total := before + part).__class__ is ndarray:
         owned.add(source)
     return total
 
@@ -203,11 +206,8 @@ def seen_as(record: tuple[type[Any], int] | None) -> Any:
     if record is None:
         return lambda n: n.aval if n.value is None else n.value
     cls, level = record
-
-    def box(n: Node) -> Any:
-        return n.aval if n.value is None else n.value if n.prim is CONSTANT else tracked(
-            cls, n.value, level, n)
-    return box
+    return lambda n: n.aval if n.value is None else n.value if n.prim is CONSTANT else tracked(
+        cls, n.value, level, n)
 
 
 def fit(part: Any, known: Any, row: Primitive) -> Any:

@@ -15,7 +15,6 @@ from adjoint.errors import ArgumentError, ShapeError
 from . import loops
 from .cases import CONTRACTED, Case, Cases, array_cases, draw, pair_cases
 from .declare import bilinear, composed, function, general, promoted, shape_of, total
-from .operators import product
 from .shape import axes_once, broadcast_to, expand_dims, moveaxis, reshape, swapaxes, unbroadcast
 
 NO_BROADCAST = {"0-d": "matmul takes no 0-d array"}
@@ -30,8 +29,8 @@ def _flip(x: Any) -> Any:
 
 def _left(dy: Any, x: Any, z: Any) -> Any:
     """dL/dx = dL/dy z^T; a vector is a matrix with one row (x) or column (z)."""
-    if len(x.shape) == len(z.shape) == 2:
-        return product(dy, z.T)
+    if x.ndim == z.ndim == 2:
+        return dy.dot(z.T) if dy.__class__ is z.__class__ is ndarray else dy @ z.T
     if len(z.shape) == 1:
         return dy * z if len(x.shape) == 1 else unbroadcast(expand_dims(dy, -1) * z, x.shape)
     if len(x.shape) == 1:
@@ -41,8 +40,8 @@ def _left(dy: Any, x: Any, z: Any) -> Any:
 
 def _right(dy: Any, x: Any, z: Any) -> Any:
     """dL/dz = x^T dL/dy, with the same reading of vectors."""
-    if len(x.shape) == len(z.shape) == 2:
-        return product(x.T, dy)
+    if x.ndim == z.ndim == 2:
+        return x.T.dot(dy) if x.__class__ is dy.__class__ is ndarray else x.T @ dy
     if len(x.shape) == 1:
         return dy * x if len(z.shape) == 1 else unbroadcast(
             expand_dims(x, -1) * expand_dims(dy, -2), z.shape)

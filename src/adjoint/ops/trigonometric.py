@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from adjoint.core.node import ndarray
 from adjoint.core.primitive import PUBLIC, Label
 
 from .arithmetic import annihilate, sqrt
@@ -85,9 +86,20 @@ sinh = _named("sinh", np.sinh, lambda y, x: cosh(x), r"\sinh {0}", r"\cosh {0}",
 cosh = _named("cosh", np.cosh, lambda y, x: sinh(x), r"\cosh {0}", r"\sinh {0}",
               "y = (e^x + e^-x) / 2,    dy/dx = sinh x", "array([1.        , 1.12762597])",
               sentence="The hyperbolic cosine.", rule="hyperbolic function")
+
+
+ONE = np.ones(())
+
+
+def _tanh_vjp(dy: Any, y: Any, x: Any, needs: Any) -> tuple[Any]:
+    """The product dy (1 - y^2); NumPy takes half the time for a 1 in an array of no axes."""
+    usual = y.__class__ is ndarray and y.dtype is ONE.dtype
+    return (dy * ((ONE if usual else 1.0) - y * y),)
+
+
 tanh = _named("tanh", np.tanh, lambda y, x: 1.0 - y * y, r"\tanh {0}", "1 - {y}^2",
               "y = tanh x,    dy/dx = 1 - y^2", "array([0.        , 0.46211716])",
-              sentence="The hyperbolic tangent.", rule="hyperbolic function")
+              sentence="The hyperbolic tangent.", rule="hyperbolic function", vjp=_tanh_vjp)
 arcsinh = _named("arcsinh", np.arcsinh, lambda y, x: 1.0 / _length(x, 1.0),
                  r"\mathrm{{arsinh}}\,{0}", r"\frac{{1}}{{\sqrt{{1 + {0}^2}}}}",
                  "y = ln(x + (x^2 + 1)^(1/2)),    dy/dx = (1 + x^2)^(-1/2)",
