@@ -14,6 +14,7 @@ import time
 import numpy as np
 
 STEPS, ROUNDS = 200, 25
+ONE = np.ones(())  # half the time of a Python number
 
 
 def multiply(values, w, g):
@@ -28,17 +29,14 @@ def divide(values, w, g):
     total = np.zeros_like(w)
     for x in reversed(values):
         dx = g / w
-        dw = dx * x
-        flat = dw.ravel()
-        flat.dot(flat)  # the test for infinities
-        total += -dw
+        total += -(dx * x)
         g = dx
     return g, total
 
 
 def tanh(values, w, g):
     for y in reversed(values):
-        g = g * (1.0 - y * y)
+        g = g * (ONE - y * y)
     return g, None
 
 
