@@ -58,14 +58,15 @@ _rank = row(
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
     """The number of singular values above a tolerance: an integer, without derivative.
 
-    Args as in `numpy.linalg.matrix_rank`; a vector has rank 1, or 0 if it is zero.
+    Args as in `numpy.linalg.matrix_rank`; a vector has rank 1, or 0 if it is zero, whatever the
+    tolerances.
 
     >>> int(ad.linalg.matrix_rank(np.ones((2, 2))))
     1
     """
     x = arrayed(A)
     if len(x.shape) < 2:
-        x = reshape(x, (1, -1))
+        return _rank(reshape(x, (1, -1)), tol=0.0, hermitian=False, rtol=None)
     return _rank(x, tol=tol, hermitian=hermitian, rtol=rtol)
 
 
