@@ -495,8 +495,9 @@ def _border(shape: tuple[int, ...], width: Any, constants: Any, dtype: Any) -> A
     """What stands around the array: a (possibly tracked) number, or pairs of numbers by axis."""
     if isinstance(constants, Box) and constants.shape == ():
         return PUBLIC["astype"](constants, dtype)
+    pairs: Any = constants
     try:
-        return np.pad(np.zeros(shape, dtype), width, constant_values=constants)
+        return np.pad(np.zeros(shape, dtype), width, constant_values=pairs)
     except ValueError:
         raise ShapeError(f"pad: constant_values {constants!r} is a number, a pair (before, after), "
                          f"or one pair for each of the {len(shape)} axes") from None
