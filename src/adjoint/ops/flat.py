@@ -87,8 +87,8 @@ def unary_with(row: Primitive) -> Callable[..., Any]:
     """The function of a row with one argument and parameters: the shape and dtype may change."""
     impl, keeps_x, keeps_y, alias = row.impl, row.kept(0), row.kept("y"), row.alias
 
-    def record(x: Any, params: dict[str, Any]) -> Any:
-        cls = x.__class__
+    def record(x: Any, params: dict[str, Any], run: Any = None) -> Any:
+        cls = x.__class__  # run(x) is impl(x, **params), where a caller has a shorter way
         if cls is ndarray or cls is float64:
             return impl(x, **params)
         if not isinstance(x, Tracked) or (paused := paused_below() if switch.armed else 0) < 0:
@@ -97,8 +97,8 @@ def unary_with(row: Primitive) -> Callable[..., Any]:
         if level and level not in live:
             raise escaped(x)
         y = new(cls)
-        y.value = result = impl(value, **params) if value.__class__ is ndarray else bind(
-            row, (value,), params)
+        y.value = result = bind(row, (value,), params) if value.__class__ is not ndarray else (
+            impl(value, **params) if run is None else run(value))
         y.aval = aval = known.get((result.shape, result.dtype)) or aval_of(result)
         y.level = level
         if alias:

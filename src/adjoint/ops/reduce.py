@@ -112,9 +112,15 @@ def settings(name: str, x: Any, axis: Any, keepdims: bool, dim: Any, keepdim: bo
 
 # ---- sum and mean
 
+_reduce: Any = np.add.reduce
+
+
 def _sum_impl(x: Any, axis: Axes, keepdims: bool) -> Any:
-    reduce: Any = np.add.reduce  # parameters by position: 150 ns less
-    return reduce(x, axis, None, None, keepdims)
+    return _reduce(x, axis, None, None, keepdims)  # by position: 150 ns less
+
+
+def _sum_all(x: Any) -> Any:
+    return _reduce(x, None)
 
 
 _sum = linear(
@@ -139,7 +145,7 @@ def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, 
     if x.__class__ is list or x.__class__ is tuple:
         x = arrayed(x)
     if axis is None and dim is None and dtype is None and not keepdims and not keepdim:
-        return _sum_record(x, TO_SCALAR)
+        return _sum_record(x, TO_SCALAR, _sum_all)
     if isinstance(dtype, bool):  # PyTorch's x.sum(dim, keepdim)
         dtype, keepdims = None, dtype
     x, axes, keepdims = settings("sum", x, axis, keepdims, dim, keepdim)
