@@ -27,7 +27,7 @@ from .describing import number
 from .parts import Part, concrete, element, parts, place
 from .report import KINK, Finding, Report
 from .watching import Block, Looker
-from .ways import located
+from adjoint.show.places import located
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from adjoint.show.tables import plain
 from .parts import Part, Place, any_bad, bad, element, parts, place
 from .remedies import Case
 from .report import ARRIVED, BACKWARD, FORWARD, TANGENT, Finding
-from .ways import located
+from adjoint.show.places import located
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

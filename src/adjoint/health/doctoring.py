@@ -33,7 +33,9 @@ from .parts import any_bad, bad, concrete, origin, parts, place
 from .remedies import consumers, remedy_for
 from .report import TANGENT, Report
 from .watching import Block, Looker
-from .ways import Derived, name_of, owner_of, printed, users_frames, variable_of, way
+from adjoint.show.places import Derived
+
+from .ways import name_of, owner_of, printed, users_frames, variable_of, way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

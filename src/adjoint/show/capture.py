@@ -1,0 +1,293 @@
+"""Running a function once with everything kept: from a call to a `Record`.
+
+Arguments become leaves, the steps are witnessed (`naming.Witness`), sweeps inside (a training step
+calls backward()) are retained, and what the result depends on becomes the Record.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optree
+
+from adjoint.core import reverse
+from adjoint.core.box import Box, bind
+from adjoint.core.node import MODES, Mode, Node, aval_of
+from adjoint.core.primitive import CONSTANT as CONSTANT_ROW
+from adjoint.core.reverse import order
+from adjoint.errors import ArgumentError, GraphError
+from adjoint.modes import HERE
+from adjoint.tensors import Tensor
+from adjoint.transforms.trees import NAMESPACE, check_function, lift
+
+from .flows import EngineRules
+from .naming import Witness, outside_names, scopes
+from .numbers import shown
+from .record import CONSTANT, INPUT, OPERATION, SKIPPED, Record, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import CodeType
+
+    from .naming import Call
+
+SMALL = 4  # elements of a constant that is written out
+WAYS = ("source", "v")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one call left behind: its result, its witness, the seeds of its sweeps, its leaves."""
+
+    result: Any
+    witness: Witness
+    seeds: list[Node]
+    leaves: dict[Node, str]
+    skipped: dict[int, str]  # id of an argument's array that no gradient is asked of
+
+
+def capture(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], names: str
+            ) -> Record:
+    """The Record of ``f(*args, **kwargs)``."""
+    check_function(f, "ad.explain(f, x)")
+    if names not in WAYS:
+        raise ArgumentError(f"explain: names={names!r} is 'source' (the variables of your program) "
+                            "or 'v' (v1, v2, ...)")
+    ran = run(f, args, kwargs)
+    output = output_of(ran, title_of(f))
+    nodes = order([output])
+    return built(f, ran, nodes[::-1], output, names)
+
+
+def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Run:
+    """Call ``f`` on leaves, with a witness."""
+    leaves: dict[Node, str] = {}
+    skipped: dict[int, str] = {}
+    given = bound(f, args, kwargs)
+
+    def enter(path: Any, x: Any) -> Any:
+        t = entered(x)
+        if isinstance(t, Tensor):
+            name = path_name(path)
+            if t.node is not None:
+                leaves.setdefault(t.node, name)
+            else:
+                skipped[id(t.value)] = name
+        return t
+    inner = optree.tree_map_with_path(enter, given, namespace=NAMESPACE)
+    keyword = {k: inner.pop(k) for k in list(inner) if k in kwargs}
+    witness, seeds = Witness(witnessed.__code__), list[Node]()
+    with Mode(lambda m: m._replace(tapes=(*m.tapes, witness), site=inside,
+                                   watch=Retaining(m.watch, seeds))):
+        out = witnessed(f, list(inner.values()), keyword)
+    witness.finish()
+    return Run(out, witness, seeds, leaves, skipped)
+
+
+def witnessed(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call ``f``; frames from here outwards are not the program's."""
+    return f(*args, **kwargs)
+
+
+def inside() -> tuple[CodeType, int] | None:
+    """The code and the instruction of the program's innermost frame; None in a sweep around it."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not witnessed.__code__:
+        if not frame.f_code.co_filename.startswith(HERE):
+            return frame.f_code, frame.f_lasti
+        frame = frame.f_back
+    return None
+
+
+class Retaining:
+    """A watch under which no sweep frees its graph, and which notes where sweeps began."""
+
+    quiet = False
+    lookers = ()
+
+    def __init__(self, before: Any, seeds: list[Node]) -> None:
+        self.before, self.seeds = before, seeds
+
+    def __call__(self, row: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply ``row``, with the watch that was there before."""
+        modes = MODES.get()
+        MODES.set(modes._replace(watch=self.before))
+        try:
+            return bind(row, args, params)
+        finally:
+            MODES.set(modes)
+
+    def truth(self, x: Any) -> None:
+        """Python asks whether ``x`` is true."""
+        if self.before is not None:
+            self.before.truth(x)
+
+    def moved(self, n: Any, dxs: Sequence[Any], dy: Any) -> None:
+        """A tangent went through a recorded step."""
+        if self.before is not None:
+            self.before.moved(n, dxs, dy)
+
+    def sweep(self, seeds: Mapping[Any, Any], retain: bool, record: Any) -> dict[Any, Any]:
+        """Sweep, and keep the graph."""
+        self.seeds += seeds
+        if self.before is not None:
+            return self.before.sweep(seeds, True, record)
+        return reverse.sweep(seeds, True, record)
+
+
+# ---- arguments
+
+def bound(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by the names of the parameters; extra positional ones as ``args[0]``."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # a ufunc, a builtin
+        parameters = []
+    found: dict[str, Any] = {}
+    for k, x in enumerate(args):
+        p = parameters[min(k, len(parameters) - 1)] if parameters else None
+        if p is None:
+            found[f"x{k + 1}"] = x
+        elif p.kind is p.VAR_POSITIONAL:
+            found[f"{p.name}[{k - parameters.index(p)}]"] = x
+        else:
+            found[p.name if k < len(parameters) else f"x{k + 1}"] = x
+    return found | dict(kwargs)
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """``params['w']`` for a leaf inside a container."""
+    first, *rest = path
+    return str(first) + "".join(f"[{k!r}]" for k in rest)
+
+
+def entered(x: Any) -> Any:
+    """An argument as the program gets it: numbers and arrays with a derivative are leaves."""
+    if isinstance(x, Tensor):
+        if x.level or (x.node is not None and not x.is_leaf):
+            return x.detach().requires_grad_()
+        return x
+    if isinstance(x, Box) or not isinstance(x, (float, complex, np.ndarray, np.generic)):
+        return x
+    return Tensor(lift(x), requires_grad=True) if aval_of(x).inexact else x
+
+
+def output_of(ran: Run, title: str) -> Node:
+    """The Node that is explained: the result, or where a training step began its sweep."""
+    leaves = [x for x in optree.tree_leaves(ran.result, namespace=NAMESPACE)
+              if isinstance(x, (Tensor, Node))]
+    found = [n for n in (x if isinstance(x, Node) else x.node for x in leaves) if n is not None]
+    if not found and ran.seeds:
+        return ran.seeds[0]
+    if len(found) > 1:
+        raise ArgumentError(f"explain: {title} returned {len(found)} results that depend on its "
+                            "arguments; explain one of them, as in "
+                            "ad.explain(lambda *xs: f(*xs)[0], ...), or join them with np.stack")
+    if found:
+        return found[0]
+    if not ran.leaves:
+        raise ArgumentError(
+            f"explain: no argument of {title} has a derivative: give floats (2.0, not 2), arrays "
+            "of floats, or tensors with requires_grad=True")
+    what = "a constant" if leaves or isinstance(ran.result, (float, np.ndarray)) else (
+        f"{type(ran.result).__name__}")
+    raise GraphError(f"explain: {title} returned {what}, which does not depend on its arguments: "
+                     "nothing between them was recorded. Return the loss, or call backward() "
+                     "inside, and do not leave the graph with detach() or no_grad() on the way")
+
+
+def title_of(f: Callable[..., Any]) -> str:
+    """What the function is called."""
+    name = getattr(f, "__qualname__", "") or type(f).__name__
+    return name.rsplit("<locals>.", 1)[-1]
+
+
+# ---- the record
+
+def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, names: str
+          ) -> Record:
+    """Steps for Nodes, oldest first; a Node with several results is part of its `item`."""
+    made: dict[Node, Step] = {}
+    leaves = [n for n in nodes if n.prim is CONSTANT_ROW or not n.inputs]
+    outside = outside_names(f, ran.witness, [n for n in leaves if n not in ran.leaves])
+    groups = group_names(ran.witness, f)
+    first = [n for n in ran.leaves if isinstance(n, Node)]
+    for n in [*first, *[n for n in nodes if n not in ran.leaves]]:
+        if not n.prim.several:
+            made[n] = step_of(n, made, groups.get(n, ()), ran.skipped)
+    for n, s in made.items():
+        s.name = ran.leaves.get(n) or ran.witness.names.get(n) or outside.get(n) or ran.skipped.get(
+            id(n.value), "")
+        s.named = bool(s.name)
+    steps = [s for s in made.values() if s.kind in {INPUT, OPERATION}]
+    steps.sort(key=lambda s: s.kind == OPERATION)  # inputs first; the order is stable
+    constants = [s for s in made.values() if s.kind in {CONSTANT, SKIPPED}]
+    name_all(steps, constants, names)
+    return Record(steps, constants, made[output], EngineRules(), title_of(f))
+
+
+def step_of(n: Node, made: Mapping[Node, Step], group: tuple[str, ...], skipped: Mapping[int, str]
+            ) -> Step:
+    """The Step of one Node."""
+    if n.prim is CONSTANT_ROW:
+        return Step(SKIPPED if id(n.value) in skipped else CONSTANT, n, n.prim, n.value)
+    if not n.inputs:
+        return Step(INPUT, n, n.prim, n.value)
+    source = n.inputs[0] if n.inputs[0].prim.several else n
+    return Step(OPERATION, n, source.prim, n.value, tuple([made[i] for i in source.inputs]),
+                dict(source.params), group=group)
+
+
+def name_all(steps: Sequence[Step], constants: Sequence[Step], names: str) -> None:
+    """Names for all: those of the source, told apart by numbers, or v1, v2, ..."""
+    seen: Counter[str] = Counter()
+    for number, s in enumerate(steps, 1):
+        s.number = number
+        if names == "v" or not s.named:
+            s.name, s.named = f"v{number}", False
+        seen[s.name] += 1
+        if seen[s.name] > 1:
+            s.name = f"{s.name}.{seen[s.name]}"
+    for s in constants:
+        s.name = s.name or (shown(s.value) if np.size(s.value) <= SMALL else "array")
+
+
+def group_names(witness: Witness, f: Callable[..., Any]) -> dict[Node, tuple[str, ...]]:
+    """The layers around each Node as names: ``("net", "0: Linear")``; a second call gets a .2."""
+    labels: dict[Call, str] = {}
+    counts: Counter[tuple[tuple[str, ...], str]] = Counter()
+    found: dict[Node, tuple[str, ...]] = {}
+    for n, path in witness.groups.items():
+        above: list[str] = []
+        parent: Any = None
+        for call in path:
+            if call not in labels:
+                name = call.name or module_name(call.module, parent, witness, f)
+                counts[tuple(above), name] += 1
+                k = counts[tuple(above), name]
+                labels[call] = name if k == 1 else f"{name}.{k}"
+            above.append(labels[call])
+            parent = call.module
+        found[n] = tuple(above)
+    return found
+
+
+def module_name(module: Any, parent: Any, witness: Witness, f: Callable[..., Any]) -> str:
+    """A layer by its attribute in the one around it, or by the variable that holds it."""
+    kind = type(module).__name__
+    if parent is not None:
+        for name, part in parent.named_modules():
+            if part is module and name:
+                return f"{name}: {kind}"
+        return kind
+    if module is f:
+        return kind
+    for name, value in scopes(f, witness):
+        if value is module and name != "self":
+            return name
+    return kind

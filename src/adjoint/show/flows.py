@@ -1,0 +1,275 @@
+"""How derivatives flow through a Record: adjoints backward, tangents forward, local partials.
+
+The reverse flow keeps what the engine's own sweep forgets: the adjoint of every step and each
+contribution to it. Of a result with several elements every adjoint is a Jacobian, with the axes of
+the result first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.box import Level
+from adjoint.core.careful import factor, has_nan, released
+from adjoint.core.forward import push, spread
+from adjoint.core.node import MODES, aval_of
+from adjoint.core.reverse import fit
+from adjoint.errors import ArgumentError, ShapeError
+
+from .record import CONSTANT, OPERATION, SKIPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .record import Record, Step
+
+ELEMENTS = 1_000  # of a result: a Jacobian of more rows is no explanation
+ENTRIES = 1_000_000  # of a local Jacobian
+
+
+class EngineRules:
+    """The rules of the engine's rows. A row with several results is one step with its `item`."""
+
+    def pull(self, step: Step, dy: Any) -> Sequence[Any]:
+        """The cotangents that a step gives back; a zero downstream cancels what is not finite."""
+        def plain(dy: Any) -> Sequence[Any]:
+            with np.errstate(all="ignore"):  # an infinite partial is meant
+                return self.pulled(step, dy)
+        parts = plain(dy)
+        if MODES.get().strict or step.row.effects == "callback" or not any(map(has_nan, parts)):
+            return parts
+        with Level() as level:
+            parts = plain(factor(dy, level, downstream=True))
+            return [released(part, level) for part in parts]
+
+    def pulled(self, step: Step, dy: Any) -> Sequence[Any]:
+        """The same, plainly."""
+        n = step.node
+        if n.inputs[0].prim.several:
+            (dy,) = n.prim.vjp(dy, n.value, n.inputs[0].value, (True,), **n.params)
+            n = n.inputs[0]
+        needs = tuple([s.kind not in {CONSTANT, SKIPPED} for s in step.inputs])
+        xs = [i.aval if i.value is None else i.value for i in n.inputs]
+        return n.prim.vjp(dy, n.value, *xs, needs, **n.params)
+
+    def push(self, step: Step, dxs: Sequence[Any]) -> Any:
+        """The tangent of a step, of the shape and dtype of its value."""
+        n = step.node
+        if n.inputs[0].prim.several:
+            inner = n.inputs[0]
+            dy = push(inner.prim, dxs, inner.value, [i.value for i in inner.inputs], inner.params)
+            return None if dy is None else n.prim.jvp([dy], n.value, inner.value, **n.params)
+        dy = push(n.prim, dxs, n.value, [i.value for i in n.inputs], n.params)
+        return None if dy is None else spread(dy, n.aval, n.prim)
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one use of ``target`` (as the input at ``position`` of ``user``) adds to its adjoint.
+
+    ``total`` is the adjoint of ``target`` so far, and ``first`` says whether this is the first
+    part: it is assigned, later ones are added.
+    """
+
+    target: Step
+    user: Step
+    position: int
+    amount: Any
+    total: Any
+    first: bool
+
+
+class Reverse:
+    """One sweep back from the output, with every contribution written down."""
+
+    def __init__(self, record: Record, cotangent: Any = None) -> None:
+        self.record, self.seed = record, seed_of(record.output, cotangent)
+        self.adjoints: dict[Step, Any] = {record.output: self.seed}
+        self.contributions: list[Contribution] = []
+        lead = self.seed.ndim - len(record.output.shape)
+        for step in reversed(record.behind([record.output])):
+            if step.kind == OPERATION and step in self.adjoints:
+                self.through(step, lead)
+
+    def through(self, step: Step, lead: int) -> None:
+        """Pull the adjoint of ``step`` back to its inputs."""
+        rules, dy = self.record.rules, self.adjoints[step]
+        if lead:
+            rows = [[None if p is None else fitted(p, step.inputs[k], step)
+                     for k, p in enumerate(rules.pull(step, row))]
+                    for row in dy.reshape(-1, *step.shape)]
+            parts = [stacked(column, source, dy.shape[:lead]) for column, source in zip(
+                zip(*rows, strict=True), step.inputs, strict=True)]
+        else:
+            parts = [None if p is None else fitted(p, source, step)
+                     for p, source in zip(rules.pull(step, dy), step.inputs, strict=True)]
+        for k, (source, amount) in enumerate(zip(step.inputs, parts, strict=True)):
+            if amount is not None and source.differentiated:
+                before = self.adjoints.get(source)
+                total = amount if before is None else before + amount
+                self.adjoints[source] = total
+                self.contributions.append(
+                    Contribution(source, step, k, amount, total, before is None))
+
+
+def seed_of(output: Step, cotangent: Any) -> Any:
+    """What the sweep begins with: 1, the identity for a result with axes, or a cotangent."""
+    if cotangent is not None:
+        seed = np.asarray(cotangent, output.dtype)
+        if seed.shape != output.shape:
+            raise ShapeError(f"explain(cotangent): it has shape {seed.shape}, the result "
+                             f"{output.shape}; they are equal")
+        return seed
+    if output.size > ELEMENTS:
+        raise ArgumentError(
+            f"explain: the result has {output.size:,} elements, and the adjoint of each step one "
+            f"row for every one of them; at most {ELEMENTS:,} are shown. Return a number (a "
+            "loss), or give cotangent=v, an array of the result's shape, for v times the Jacobian")
+    one = np.eye(output.size, dtype=output.dtype)
+    return one.reshape(output.shape + output.shape)
+
+
+def fitted(part: Any, source: Step, step: Step) -> Any:
+    """A cotangent in the shape and dtype of the input that it belongs to."""
+    part = np.asarray(part)[()]
+    return fit(part, aval_of(np.asarray(source.value)), step.row)
+
+
+def stacked(column: Sequence[Any], source: Step, lead: tuple[int, ...]) -> Any:
+    """The cotangents of one input, one for each element of the result, as one array."""
+    if all(part is None for part in column):
+        return None
+    nothing = np.zeros(source.shape, source.dtype)
+    return np.stack([nothing if part is None else part for part in column]).reshape(
+        lead + source.shape)
+
+
+def forward(record: Record, wrt: Step, tangent: Any = None) -> dict[Step, Any]:
+    """The tangent of each step that depends on ``wrt``: one pass for each element of ``wrt``.
+
+    Without ``tangent`` that of a step is its Jacobian, the axes of ``wrt`` last; with it (an array
+    of the shape of ``wrt``) the derivative in that direction.
+    """
+    if tangent is not None:
+        seed = np.asarray(tangent, wrt.dtype)
+        if seed.shape != wrt.shape:
+            raise ShapeError(f"forward(tangent): it has shape {seed.shape}, {wrt.name} "
+                             f"{wrt.shape}; they are equal")
+        return pushed(record, wrt, seed[()])
+    if wrt.size > ELEMENTS:
+        raise ArgumentError(
+            f"forward: {wrt.name} has {wrt.size:,} elements, and forward mode needs a pass for "
+            f"each; at most {ELEMENTS:,} are made. Give tangent=v for the direction v")
+    seeds = np.eye(wrt.size, dtype=wrt.dtype).reshape(wrt.size, *wrt.shape)
+    passes = [pushed(record, wrt, seed[()]) for seed in seeds]
+    if not wrt.shape:
+        return passes[0]
+    return {s: np.stack([np.asarray(p.get(s, np.zeros(s.shape))) for p in passes], -1).reshape(
+        s.shape + wrt.shape) for s in (passes[0] if passes else {wrt: None})}
+
+
+def pushed(record: Record, wrt: Step, seed: Any) -> dict[Step, Any]:
+    """One pass of forward mode."""
+    tangents: dict[Step, Any] = {wrt: seed}
+    for step in record.after(wrt):
+        if step.kind == OPERATION and step is not wrt:
+            dy = record.rules.push(step, [tangents.get(i) for i in step.inputs])
+            if dy is not None:
+                tangents[step] = dy
+    return tangents
+
+
+def local(record: Record, step: Step, position: int) -> Any:
+    """The partial derivative of a step by one of its inputs.
+
+    A number between numbers; between arrays of an elementwise row the partial at each element, in
+    the shape of the result; otherwise the Jacobian, shape(step) + shape(input). None where the
+    input has no derivative, or the Jacobian more than a million entries.
+    """
+    source = step.inputs[position]
+    if not source.differentiated:
+        return None
+    if step.row.elementwise or step.size == source.size == 1:
+        part = record.rules.pull(step, np.ones(step.shape, step.dtype)[()])[position]
+        if part is None:
+            return np.zeros(step.shape)[()]
+        return np.broadcast_to(np.asarray(part), step.shape)[()] if step.row.elementwise else (
+            np.asarray(part).reshape(())[()])
+    return jacobian(record, step, position)
+
+
+def jacobian(record: Record, step: Step, position: int) -> Any:
+    """The Jacobian of a step by one of its inputs, shape(step) + shape(input), row by row."""
+    source = step.inputs[position]
+    if step.size * source.size > ENTRIES:
+        return None
+    rows: list[Any] = []
+    for one in np.eye(step.size, dtype=step.dtype).reshape(step.size, *step.shape):
+        part = record.rules.pull(step, one[()])[position]
+        rows.append(np.zeros(source.shape) if part is None else fitted(part, source, step))
+    return np.reshape(rows, step.shape + source.shape)[()]
+
+
+class Flows:
+    """The flows of one Record, each made when first asked for."""
+
+    def __init__(self, record: Record, cotangent: Any = None) -> None:
+        self.record, self.cotangent = record, cotangent
+        self.tangents: dict[tuple[Step, Any], dict[Step, Any]] = {}
+        self.partials: dict[tuple[Step, int], Any] = {}
+
+    @cached_property
+    def reverse(self) -> Reverse:
+        """The sweep back from the output."""
+        return Reverse(self.record, self.cotangent)
+
+    def adjoint(self, step: Step) -> Any:
+        """The adjoint of a step; zeros if the output does not depend on it."""
+        found = self.reverse.adjoints.get(step)
+        lead = self.reverse.seed.shape[:self.reverse.seed.ndim - len(self.record.output.shape)]
+        return np.zeros(lead + step.shape)[()] if found is None else found
+
+    def forward(self, wrt: Step, tangent: Any = None) -> dict[Step, Any]:
+        """The tangents of all steps that depend on ``wrt``."""
+        key = (wrt, None if tangent is None else np.asarray(tangent).tobytes())
+        if key not in self.tangents:
+            self.tangents[key] = forward(self.record, wrt, tangent)
+        return self.tangents[key]
+
+    def local(self, step: Step, position: int) -> Any:
+        """The local partial of a step by one of its inputs, see `local`."""
+        if (step, position) not in self.partials:
+            self.partials[step, position] = local(self.record, step, position)
+        return self.partials[step, position]
+
+    def partial(self, step: Step, source: Step) -> Any:
+        """The partial by an input, summed over the places where it stands."""
+        places = [k for k, s in enumerate(step.inputs) if s is source]
+        if not places:
+            raise ArgumentError(f"{step.name} is not computed from {source.name} directly, only "
+                                f"from {', '.join(s.name for s in step.inputs)}; paths("
+                                f"{source.name!r}, {step.name!r}) shows the way")
+        parts = [self.local(step, k) for k in places]
+        return None if None in [p if p is None else 0 for p in parts] else sum(parts)
+
+    def entries(self, step: Step, position: int) -> Any:
+        """The Jacobian of a step by one input as a matrix: (elements of step, of input)."""
+        source, found = step.inputs[position], self.local(step, position)
+        if found is None:
+            return None
+        if not step.row.elementwise:
+            return np.reshape(found, (step.size, source.size))
+        where = np.broadcast_to(np.arange(source.size).reshape(source.shape), step.shape)
+        matrix = np.zeros((step.size, source.size), np.asarray(found).dtype)
+        matrix[np.arange(step.size), where.ravel()] = np.ravel(found)
+        return matrix
+
+
+def passes(record: Record) -> dict[str, int]:
+    """What each mode costs here: passes over the operations, for the whole Jacobian."""
+    return {"operations": len(record.operations), "forward": sum(s.size for s in record.inputs),
+            "reverse": record.output.size}

@@ -1,0 +1,218 @@
+"""What the user calls a value: variables of the frames that run, parameters, layers.
+
+A `Witness` is a tape: `bind` appends every Node to it. Each time it looks at the frames of the user,
+those of the moment and those of the last time: a variable that holds a value recorded since then
+names it. That finds every assignment, `a, b = f(x), g(x)` and `ys.append(y)` too, without reading
+bytecode, and in a REPL where there is no source.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.box import Box
+from adjoint.core.node import Leaf, Node
+from adjoint.core.primitive import CONSTANT
+from adjoint.modes import HERE
+from adjoint.ops.declare import COMPOSED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import CodeType, FrameType
+
+FRAMES = 30  # looked at, from the innermost one
+FEW, LAST = 16, 1  # of a list all elements are looked at, or the last
+ARRAYS = 200  # constants that are compared with variables
+OURS = {composed.decompose.__code__: name for name, composed in COMPOSED.items()}
+
+
+class Witness:
+    """A tape that knows what the user calls each Node, and in which layer it was made."""
+
+    def __init__(self, stop: CodeType) -> None:
+        self.stop = stop
+        self.nodes: list[Node] = []
+        self.names: dict[Node, str] = {}
+        self.groups: dict[Node, tuple[Call, ...]] = {}
+        self.waiting: set[Node] = set()
+        self.frames: list[FrameType] = []
+        self.scopes: dict[CodeType, FrameType] = {}
+
+    def append(self, n: Node) -> None:
+        """A Node was recorded: name those before it, and note where this one was made."""
+        frames, self.groups[n] = self.surroundings()
+        for frame in self.frames:
+            self.look(frame)
+        for frame in frames:
+            if frame not in self.frames:
+                self.look(frame)
+                self.scopes[frame.f_code] = frame
+        self.frames = frames
+        self.nodes.append(n)
+        self.waiting.add(n)
+
+    def finish(self) -> None:
+        """The function has returned: look once more."""
+        for frame in self.frames:
+            self.look(frame)
+
+    def surroundings(self) -> tuple[list[FrameType], tuple[Call, ...]]:
+        """The frames of the user, innermost first, and the layers around, outermost first."""
+        frame: FrameType | None = sys._getframe(2)
+        users: list[FrameType] = []
+        groups: list[Call] = []
+        ours: list[FrameType] = []
+        while frame is not None and frame.f_code is not self.stop and len(users) < FRAMES:
+            if frame.f_code.co_filename.startswith(HERE):
+                ours.append(frame)
+            else:
+                groups += calls(ours)
+                ours = []
+                users.append(frame)
+            frame = frame.f_back
+        return users, tuple((groups + calls(ours))[::-1])
+
+    def look(self, frame: FrameType) -> None:
+        """Name what the variables of a frame hold, if it is new."""
+        if not self.waiting:
+            return
+        for name, value in frame.f_locals.items():
+            for label, x in elements(name, value):
+                for n in nodes_of(x):
+                    if n in self.waiting:
+                        self.waiting.discard(n)
+                        self.names[n] = label
+
+
+class Call:
+    """One call of a layer, or of an operation that is written in others."""
+
+    __slots__ = ("frame", "module", "name")
+
+    def __init__(self, frame: FrameType, module: Any, name: str) -> None:
+        self.frame, self.module, self.name = frame, module, name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Call) and self.frame is other.frame
+
+    def __hash__(self) -> int:
+        return id(self.frame)
+
+
+def calls(frames: list[FrameType]) -> list[Call]:
+    """The groups that a run of this package's frames makes, innermost first."""
+    modules = sys.modules.get("adjoint.nn.modules")
+    enter = modules.Module.__call__.__code__ if modules else None
+    found = [Call(f, f.f_locals["self"], "") for f in frames if f.f_code is enter]
+    if found or not frames:
+        return found
+    outer = frames[-1]
+    name = OURS.get(outer.f_code) or (
+        outer.f_code.co_name if outer.f_globals.get("__name__") == "adjoint.nn.functional" else "")
+    return [Call(outer, None, name)] if name else []
+
+
+def elements(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A variable, or the elements of a list in it."""
+    if isinstance(value, (Box, Node)):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        few: Any = value
+        start = 0 if len(few) <= FEW else len(few) - LAST
+        for k in range(start, len(few)):
+            if isinstance(few[k], (Box, Node)):
+                yield f"{name}[{k}]", few[k]
+
+
+def nodes_of(x: Any) -> Iterator[Node]:
+    """The Nodes of a value at every level."""
+    if isinstance(x, Node):
+        yield x
+    while isinstance(x, Box):
+        n = getattr(x, "node", None)
+        if n is not None:
+            yield n
+        x = x.value
+
+
+# ---- leaves and constants
+
+def scopes(f: Callable[..., Any], witness: Witness) -> Iterator[tuple[str, Any]]:
+    """Every variable that the program could have read: of its frames, closures and globals."""
+    codes = {frame.f_code: (frame.f_locals, frame.f_globals) for frame in witness.scopes.values()}
+    inner: Any = getattr(f, "__wrapped__", f)
+    code = getattr(inner, "__code__", None)
+    if code is not None:
+        cells = inner.__closure__ or ()
+        yield from ((name, cell.cell_contents) for name, cell in zip(
+            code.co_freevars, cells, strict=True) if filled(cell))
+        codes.setdefault(code, ({}, inner.__globals__))
+    for used, (local, outer) in codes.items():
+        yield from local.items()
+        yield from ((name, outer[name]) for name in used.co_names if name in outer)
+
+
+def filled(cell: Any) -> bool:
+    """Whether a closure's cell holds something yet."""
+    try:
+        cell.cell_contents  # noqa: B018 - asking is what raises
+    except ValueError:
+        return False
+    return True
+
+
+def owned_names(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The tensors and arrays in variables, with the names that a user would type."""
+    for name, value in found.items():
+        if isinstance(value, (Box, np.ndarray)):
+            yield name, value
+        elif isinstance(value, dict):
+            parts: dict[Any, Any] = value
+            yield from ((f"{name}[{k!r}]", v) for k, v in parts.items()
+                        if isinstance(v, (Box, np.ndarray)))
+        elif isinstance(value, (list, tuple)):
+            items: Any = value
+            yield from ((f"{name}[{k}]", v) for k, v in enumerate(items[:1_000])
+                        if isinstance(v, (Box, np.ndarray)))
+        elif hasattr(type(value), "named_parameters"):
+            yield from ((f"{name}.{k}", v) for k, v in value.named_parameters())
+        elif hasattr(value, "__dict__") and not isinstance(value, type(sys)):
+            yield from ((f"{name}.{k}", v) for k, v in vars(value).items()
+                        if isinstance(v, (Box, np.ndarray)))
+
+
+def outside_names(f: Callable[..., Any], witness: Witness, nodes: list[Node]) -> dict[Node, str]:
+    """The names of leaves and constant arrays that came from outside the function."""
+    variables: dict[str, Any] = {}
+    for name, value in scopes(f, witness):
+        variables.setdefault(name, value)
+    known = list(owned_names(variables))
+    by_owner = {id(v): name for name, v in reversed(known)}
+    named: dict[Node, str] = {}
+    arrays = [(name, value_of(v)) for name, v in known]
+    for n in nodes[:ARRAYS]:
+        if isinstance(n, Leaf):
+            owner = n.owner() if n.owner is not None else None
+            if id(owner) in by_owner:
+                named[n] = by_owner[id(owner)]
+        elif n.prim is CONSTANT and isinstance(n.value, np.ndarray) and n.value.ndim:
+            same = [name for name, a in arrays if is_same(a, n.value)]
+            if same:
+                named[n] = same[0]
+    return named
+
+
+def value_of(x: Any) -> Any:
+    """The array at the bottom of a value."""
+    while isinstance(x, Box):
+        x = x.value
+    return x
+
+
+def is_same(a: Any, b: Any) -> bool:
+    """Whether two arrays are one, or equal in shape, dtype and every element."""
+    return a is b or (isinstance(a, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype
+                      and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))

@@ -1,0 +1,43 @@
+"""Where a step was asked for: the file, the line, and the expression in the user's source."""
+
+from __future__ import annotations
+
+import linecache
+from typing import Any
+
+from adjoint.modes import line_of
+
+WIDTH = 100
+
+
+class Derived(tuple[Any, ...]):  # noqa: SLOT001 - a tuple of this length cannot have slots
+    """The site of a step that a rule makes: that of the operation whose rule it is."""
+
+    row = ""
+
+
+def located(where: Any) -> tuple[str, int, str]:
+    """File, line, and the text of a site; an expression over several lines is joined."""
+    if where is None:
+        return "", 0, ""
+    file, number = line_of(where)
+    first, last, start, end = span(where)
+    lines = [linecache.getline(file, n) for n in range(number, number + 1)]
+    if first and last and last > first:
+        lines = [linecache.getline(file, n) for n in range(first, last + 1)]
+        if lines and start is not None and end is not None:  # columns count bytes
+            lines[-1] = lines[-1].encode()[:end].decode(errors="ignore")
+            lines[0] = lines[0].encode()[start:].decode(errors="ignore")
+    text = " ".join(" ".join(lines).split())
+    row = getattr(where, "row", "")
+    text = text if len(text) <= WIDTH else text[:WIDTH - 4] + " ..."
+    return file, number, text + (f"  (in the derivative of `{row}`)" if row else "")
+
+
+def span(where: Any) -> tuple[int | None, int | None, int | None, int | None]:
+    """First and last line, and columns, of the expression at a site."""
+    code, instruction = where
+    for k, found in enumerate(code.co_positions()):
+        if 2 * k == instruction:
+            return found[0], found[1], found[2], found[3]
+    return None, None, None, None

@@ -1,0 +1,157 @@
+"""What an explanation is about: the steps of one run, with names, values and places.
+
+`Step` is a vertex (an input, a constant or an operation) and `Record` all of them in the order in
+which they were made. Tables, paths, derivations, pictures and words are read off a Record; none of
+them looks at a Node. How a step pulls cotangents back and pushes tangents forward stands in its
+`Rules`, because the teaching classes have rules of their own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from adjoint.errors import ArgumentError
+
+from .places import located
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from adjoint.core.primitive import Primitive
+
+INPUT, CONSTANT, SKIPPED, OPERATION = "input", "constant", "skipped", "operation"
+
+
+class Place(NamedTuple):
+    """Where a step was asked for; ``file`` is empty where nothing is known."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"line {self.line} of {self.file}" if self.file else "no line"
+
+
+class Rules(Protocol):
+    """How the steps of one engine are differentiated."""
+
+    def pull(self, step: Step, dy: Any) -> Sequence[Any]:
+        """The cotangent of each input of ``step``, not yet summed to its shape; None is zero."""
+        ...
+
+    def push(self, step: Step, dxs: Sequence[Any]) -> Any:
+        """The tangent of ``step`` for the tangents of its inputs; None is zero."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """One vertex: ``name = row(*inputs) = value``.
+
+    ``kind`` is "input" (a gradient is asked of it), "skipped" (an argument of which none is asked),
+    "constant" or "operation". ``number`` counts inputs and operations from 1; constants have 0.
+    ``users`` are the uses: pairs of a later step and the position of this one among its inputs.
+    ``group`` is the way down the layers and functions in which the step was made.
+    """
+
+    kind: str
+    node: Any
+    row: Primitive
+    value: Any
+    inputs: tuple[Step, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
+    name: str = ""
+    number: int = 0
+    named: bool = False  # by the source, not by its number
+    group: tuple[str, ...] = ()
+    users: list[tuple[Step, int]] = field(default_factory=list[tuple["Step", int]])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along each axis."""
+        return np.shape(self.value)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.size(self.value))
+
+    @property
+    def dtype(self) -> Any:
+        """The NumPy dtype of the value."""
+        return np.asarray(self.value).dtype
+
+    @property
+    def differentiated(self) -> bool:
+        """Whether a derivative flows through it."""
+        return self.kind in {INPUT, OPERATION}
+
+    @property
+    def place(self) -> Place:
+        """The line that asked for it."""
+        return Place(*located(self.node.site)) if self.kind == OPERATION else Place("", 0, "")
+
+    def __repr__(self) -> str:
+        if self.kind != OPERATION:
+            return f"{self.name}: {self.kind} {self.shape}"
+        return f"{self.name} = {self.row}({', '.join(i.name for i in self.inputs)})"
+
+
+class Record:
+    """The steps of one run: ``steps`` holds inputs and operations in order, without constants."""
+
+    def __init__(self, steps: Sequence[Step], constants: Sequence[Step], output: Step, rules: Rules,
+                 title: str) -> None:
+        self.steps, self.constants, self.output = list(steps), list(constants), output
+        self.rules, self.title = rules, title
+        self.by_name = {s.name: s for s in (*self.constants, *self.steps)}
+        for s in self.steps:
+            self.by_name.setdefault(f"v{s.number}", s)
+        for step in self.steps:
+            for k, source in enumerate(step.inputs):
+                source.users.append((step, k))
+
+    @property
+    def inputs(self) -> list[Step]:
+        """The steps that gradients are asked of."""
+        return [s for s in self.steps if s.kind == INPUT]
+
+    @property
+    def operations(self) -> list[Step]:
+        """The steps that compute."""
+        return [s for s in self.steps if s.kind == OPERATION]
+
+    def find(self, name: str | Step) -> Step:
+        """The step of this name; raises ArgumentError, which names those that are close."""
+        if isinstance(name, Step):
+            return name
+        found = self.by_name.get(name)
+        if found is None:
+            close = difflib.get_close_matches(str(name), self.by_name, 3, 0.4)
+            known = close or [s.name for s in self.steps[:8]]
+            raise ArgumentError(f"there is no step named {name!r}; there is {', '.join(known)}"
+                                f"{'' if close else ', ...'}. e.table() lists the names.")
+        return found
+
+    def behind(self, targets: Iterable[Step]) -> list[Step]:
+        """The differentiated steps that ``targets`` depend on, themselves included, in order."""
+        reached = {id(t) for t in targets}
+        found: list[Step] = []
+        for step in reversed(self.steps):
+            if id(step) in reached:
+                found.append(step)
+                reached.update(id(i) for i in step.inputs)
+        return found[::-1]
+
+    def after(self, source: Step) -> list[Step]:
+        """The steps that depend on ``source``, itself included, in order."""
+        reached = {id(source)}
+        for step in self.steps:
+            if any(id(i) in reached for i in step.inputs):
+                reached.add(id(step))
+        return [s for s in self.steps if id(s) in reached]
