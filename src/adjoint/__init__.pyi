@@ -337,5 +337,6 @@ check: Any
 default_dtype: Any
 diagnose: Any
 doctor: Any
+explain: Any
 kinks: Any
 manual_seed: Any

@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import optree
@@ -68,7 +68,7 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
     """Call ``f`` on leaves, with a witness."""
     leaves: dict[Node, str] = {}
     skipped: dict[int, str] = {}
-    given = bound(f, args, kwargs)
+    given: Any = bound(f, args, kwargs)
 
     def enter(path: Any, x: Any) -> Any:
         t = entered(x)
@@ -79,7 +79,8 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
             else:
                 skipped[id(t.value)] = name
         return t
-    inner = optree.tree_map_with_path(enter, given, namespace=NAMESPACE)
+    inner: dict[str, Any] = cast("Any", optree).tree_map_with_path(
+        enter, given, namespace=NAMESPACE)
     keyword = {k: inner.pop(k) for k in list(inner) if k in kwargs}
     witness, seeds = Witness(witnessed.__code__), list[Node]()
     with Mode(lambda m: m._replace(tapes=(*m.tapes, witness), site=inside,

@@ -1,9 +1,9 @@
 """What the user calls a value: variables of the frames that run, parameters, layers.
 
-A `Witness` is a tape: `bind` appends every Node to it. Each time it looks at the frames of the user,
-those of the moment and those of the last time: a variable that holds a value recorded since then
-names it. That finds every assignment, `a, b = f(x), g(x)` and `ys.append(y)` too, without reading
-bytecode, and in a REPL where there is no source.
+A `Witness` is a tape: every Node is appended to it as it is recorded. Each time it looks at the
+frames of the user, those of the moment and those of the last time: a variable that holds a value
+recorded since then names it. That finds every assignment, `a, b = f(x), g(x)` and `ys.append(y)`
+too, without reading bytecode, and in a REPL where there is no source.
 """
 
 from __future__ import annotations

@@ -1,0 +1,169 @@
+"""Steps in words: the formula of a step, its partials and pullbacks, as text and as LaTeX.
+
+Everything is read off the Label of the step's row, with the names of the arguments filled in.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from .formulas import latex_name, latex_text
+from .numbers import shown
+from .record import CONSTANT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .record import Step
+
+BAR, DOT = "\u0304", "\u0307"  # combining: the usual signs of an adjoint and of a tangent
+GROUP = r"\{([^{}]*)\}"
+WORD = r"-?(?:\d+(?:\.\d+)?|[A-Za-z]\w*(?:\([^()]*\))?)"
+INDEXED = re.compile(r"\{(?:\d|y|dy)\}[_^]")
+REPEATED = re.compile(r"(.+)\.(\d+)")
+
+
+def marked(name: str, mark: str) -> str:
+    """A name with a bar (an adjoint) or a dot (a tangent) over its first letter."""
+    return name[0] + mark + name[1:]
+
+
+def name_latex(step: Step, mark: str = "") -> str:
+    r"""The name of a step in LaTeX; ``mark`` is "bar" or "dot".
+
+    What recurs has its number above: ``h.2`` is :math:`h^{(2)}`. A constant is its value.
+    """
+    if step.kind == CONSTANT and not step.named:
+        return shown(step.value) if not step.shape else rf"\mbox{{{latex_text(step.name)}}}"
+    repeated = REPEATED.fullmatch(step.name)
+    base = latex_name(repeated[1] if repeated else step.name)
+    if mark:
+        head, below, index = base.partition("_{")
+        if not below or (len(head) > 1 and not head.startswith("\\")):
+            head, below, index = base, "", ""
+        long = "mathit" in head or "mbox" in head
+        sign = {"bar": r"\overline" if long else r"\bar", "dot": r"\dot"}[mark]
+        base = f"{sign}{{{head}}}{below}{index}"
+    return f"{base}^{{({repeated[2]})}}" if repeated else base
+
+
+def filled(template: str, step: Step, arguments: Sequence[str], y: str, **more: str) -> str:
+    """A label with names filled in; empty if it was written for other arguments."""
+    params = {k: indexed(v) if k == "key" else v for k, v in step.params.items()}
+    try:
+        return template.format(*arguments, **{"y": y, **params, **more})
+    except (LookupError, ValueError, TypeError, AttributeError):  # for another count of arguments
+        return ""
+
+
+def formula(step: Step, name: Callable[[Step], str] | None = None) -> str:
+    """How a step is computed, as plain text: ``v6 - v5``; of an input its name."""
+    arguments = [operand(i) if name is None else name(i) for i in step.inputs]
+    if not arguments:
+        return step.name
+    text = filled(step.row.label.text, step, arguments, step.name) if step.row.label.text else ""
+    text = text or f"{step.row}({', '.join(arguments)})"
+    return f"{text}[{step.node.params['index']}]" if step.node.prim is not step.row else text
+
+
+def operand(step: Step) -> str:
+    """The name of an argument; a negative number in brackets."""
+    return f"({step.name})" if step.name.startswith("-") else step.name
+
+
+def formula_latex(step: Step) -> str:
+    """How a step is computed, in LaTeX."""
+    arguments = [bracketed(i) for i in step.inputs]
+    if not arguments:
+        return name_latex(step)
+    found = filled_latex(step.row.label.latex, step)
+    if not found:
+        found = rf"\mathrm{{{latex_text(step.row.name)}}}({', '.join(arguments)})"
+    return f"({found})_{{{step.node.params['index']}}}" if step.node.prim is not step.row else found
+
+
+def filled_latex(template: str, step: Step, **more: str) -> str:
+    """A LaTeX label with names filled in; ``{dy}`` and other marks come by ``more``."""
+    names = {"y": name_latex(step), **more}
+    arguments = [bracketed(i) for i in step.inputs]
+    if INDEXED.search(template):  # v_{1}_j is an error, {v_{1}}_j is not
+        arguments = [f"{{{a}}}" for a in arguments]
+        names = {k: f"{{{v}}}" for k, v in names.items()}
+    return filled(template, step, arguments, names.pop("y"), **names) if template else ""
+
+
+def bracketed(step: Step) -> str:
+    """The LaTeX name of an argument; a negative number in brackets."""
+    found = name_latex(step)
+    return f"({found})" if found.startswith("-") else found
+
+
+def partial_latex(step: Step, position: int) -> str:
+    """The partial derivative of a step by one of its inputs, in LaTeX."""
+    texts = step.row.label.partials
+    if position < len(texts) and texts[position] and step.node.prim is step.row:
+        found = filled_latex(texts[position], step)
+        if found:
+            return found
+    return derivative_latex(step, step.inputs[position])
+
+
+def derivative_latex(step: Step, source: Step) -> str:
+    """The sign for a derivative: a fraction of two partials."""
+    return rf"\frac{{\partial {name_latex(step)}}}{{\partial {name_latex(source)}}}"
+
+
+def partial_text(step: Step, position: int) -> str:
+    """The partial derivative of a step by one of its inputs, as plain text."""
+    texts = step.row.label.partials
+    if position < len(texts) and texts[position] and step.node.prim is step.row:
+        found = filled(texts[position], step, [operand(i) for i in step.inputs], step.name)
+        if found:
+            return plain(found)
+    return derivative_text(step, step.inputs[position])
+
+
+def derivative_text(step: Step, source: Step) -> str:
+    """The sign for a derivative, as plain text."""
+    return f"\u2202{step.name}/\u2202{source.name}"
+
+
+def indexed(key: Any) -> str:
+    """An index as one types it: ``1:, 0`` for ``(slice(1, None), 0)``."""
+    if isinstance(key, tuple):
+        parts: Any = key
+        return ", ".join(map(indexed, parts))
+    if isinstance(key, slice):
+        parts = ["" if p is None else str(p) for p in (key.start, key.stop, key.step)]
+        return ":".join(parts if parts[2] else parts[:2])
+    return "..." if key is Ellipsis else "None" if key is None else shown(key)
+
+
+def enclosed(text: str) -> str:
+    """``text``, in brackets unless it is one word or one call."""
+    return text if re.fullmatch(WORD, text) else f"({text})"
+
+
+LATEX: tuple[tuple[str, Any], ...] = (
+    (r"\\(?:mathrm|operatorname|mbox|mathit)" + GROUP, r" \1 "),
+    (r"\\sqrt" + GROUP, r"sqrt(\1)"),
+    (r"\^" + GROUP, lambda m: f"^{enclosed(m[1])}"),
+    (r"\\frac" + GROUP + GROUP, lambda m: f"{enclosed(m[1])}/{enclosed(m[2])}"))
+SIGNS = {r"\sigma": "\u03c3", r"\ne": "\u2260", r"\le": "\u2264", r"\ge": "\u2265",
+         r"\neg": "not ", r"\top": "T", r"\cdot": "\u00b7", r"\lfloor": "\u230a",
+         r"\rfloor": "\u230b", r"\left": "", r"\right": ""}
+
+
+def plain(text: str) -> str:
+    """LaTeX of a partial derivative as plain text."""
+    before = ""
+    while before != text:
+        before = text
+        for pattern, replacement in LATEX:
+            text = re.sub(pattern, replacement, text)
+    text = text.replace(r"\,", " ")
+    for sign, replacement in SIGNS.items():
+        text = re.sub(re.escape(sign) + r"(?![a-z])", replacement, text)
+    text = re.sub(r"(?<=\w)\\", " ", text)  # y\ln x: two words
+    return " ".join(re.sub(r"[\\{}]", "", text).split())
