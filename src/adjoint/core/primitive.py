@@ -21,12 +21,22 @@ class Label:
     """How a row is printed: text, LaTeX, LaTeX of each partial, the rule's name in a derivation.
 
     The texts are format strings over the printed arguments: ``"{0} + {1}"``; ``{y}`` is the result.
+    ``pullbacks`` are LaTeX too: what goes back to each argument from the cotangent ``{dy}``, in the
+    arguments' own shapes; an empty one stands for ``{dy}`` times the partial. Of matrices the
+    numerator layout is its transpose: the factors in reverse order, each transposed.
+
+    ``binds`` says which operator stands at the top of the text and of the LaTeX: one of ``=`` (a
+    comparison), ``+``, ``*``, ``^`` and ``(`` (a call), from the weakest to the strongest, or a
+    space if the argument stands there as it is. A formula that is put in place of an argument
+    needs brackets if it binds less than what it is put into, unless brackets stand there already.
     """
 
     text: str = ""
     latex: str = ""
     partials: tuple[str, ...] = ()
     rule: str = ""
+    binds: str = "(("
+    pullbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,9 +102,8 @@ NUMPY: dict[Any, Callable[..., Any]] = {}  # NumPy function -> ours, for the Num
 
 def register(row: Primitive) -> Primitive:
     """Enter ``row``; a second row of the same name is a mistake."""
-    if row.name in REGISTRY:
+    if REGISTRY.setdefault(row.name, row) is not row:
         raise ValueError(f"a row named {row.name!r} exists already; choose another name")
-    REGISTRY[row.name] = row
     return row
 
 
@@ -102,5 +111,4 @@ def _no_value(*_: Any) -> Any:
     raise AssertionError("a leaf or a constant is not computed")
 
 
-LEAF = Primitive("leaf", _no_value)
-CONSTANT = Primitive("constant", _no_value)
+LEAF, CONSTANT = Primitive("leaf", _no_value), Primitive("constant", _no_value)
