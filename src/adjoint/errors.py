@@ -113,6 +113,14 @@ class FormatError(AdjointError, ValueError):
     """A file that is damaged, or not in the format that was expected."""
 
 
+class FormulaError(AdjointError, ValueError):
+    """A formula that cannot be read; ``position`` is the character in ``text`` where it fails."""
+
+    def __init__(self, message: str = "", text: str = "", position: int = 0) -> None:
+        self.text, self.position = text, position
+        super().__init__(message)
+
+
 class MissingPackageError(AdjointError, ImportError):
     """An optional package is not installed; the message has the line that installs it."""
 
