@@ -22,10 +22,13 @@ ACCENTS = {"\u0304": r"\bar", "\u0307": r"\dot", "\u0302": r"\hat", "\u0303": r"
 TEXT_ACCENTS = {"\u0304": "=", "\u0307": ".", "\u0302": "^", "\u0303": "~", "\u0308": '"',
                 "\u0301": "'", "\u0300": "`", "\u030c": "v", "\u0306": "u", "\u0305": "=",
                 "\u0327": "c", "\u030b": "H", "\u0323": "d", "\u0331": "b"}
-GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", (
-    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau "
-    "upsilon varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
-    ).split(), strict=True))
+GREEK = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "ζ": "zeta",
+    "η": "eta", "θ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu",
+    "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "varphi",
+    "χ": "chi", "ψ": "psi", "ω": "omega", "Γ": "Gamma", "Δ": "Delta", "Θ": "Theta",
+    "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi", "Σ": "Sigma", "Υ": "Upsilon", "Φ": "Phi", "Ψ": "Psi",
+    "Ω": "Omega"}
 SIGNS = {c: "\\" + name for c, name in GREEK.items()} | {
     "ϵ": r"\epsilon", "ϕ": r"\phi", "ϑ": r"\vartheta", "µ": r"\mu", "·": r"\cdot", "×": r"\times",
     "÷": r"\div", "−": "-", "±": r"\pm", "∂": r"\partial", "∇": r"\nabla", "∑": r"\sum",
@@ -34,7 +37,8 @@ SIGNS = {c: "\\" + name for c, name in GREEK.items()} | {
     "↦": r"\mapsto", "⇒": r"\Rightarrow", "∈": r"\in", "⊙": r"\odot", "∘": r"\circ",
     "⊤": r"\top", "ᵀ": r"{}^{\top}", "⌊": r"\lfloor", "⌋": r"\rfloor", "⌈": r"\lceil",
     "⌉": r"\rceil", "∧": r"\wedge", "∨": r"\vee", "¬": r"\neg", "′": "'", "ℓ": r"\ell",
-    "…": r"\ldots", "⋯": r"\cdots", "∥": r"\|", "⟨": r"\langle", "⟩": r"\rangle", "°": r"{}^{\circ}"}
+    "…": r"\ldots", "⋯": r"\cdots", "∥": r"\|", "⟨": r"\langle", "⟩": r"\rangle",
+    "°": r"{}^{\circ}"}
 ESCAPED = {"\\": r"\backslash", "{": r"\{", "}": r"\}", "$": r"\$", "%": r"\%", "&": r"\&",
            "#": r"\#", "_": r"\_", "~": r"\sim", "^": r"\wedge", '"': r"\mbox{\char34}",
            "`": r"\mbox{\char96}", "'": r"\mbox{\char39}"}
@@ -53,15 +57,18 @@ TOKEN = re.compile(rf"""
   | (?P<name>[^\W\d_][\w{MARK}]*)(?P<call>(?=\())?
   | \^(?P<power>\([^()]*\)|-?[\w.{MARK}]+)
   | (?P<space>\s+)
-  | (?P<digits>\d+(?:\.\d*)?)
+  | (?P<digits>[0-9]+(?:\.[0-9]*)?)
   | (?P<other>.[{MARK}]*)""", re.VERBOSE | re.DOTALL)
-INDEXED = re.compile(rf"([^\W\d_][{MARK}]*)(\d+)")
+INDEXED = re.compile(rf"([^\W\d_][{MARK}]*)([0-9]+)")
+
+
+WORDS = {"name", "function", "number", "digits", "power"}  # a space between two of them is seen
 
 
 class Token(NamedTuple):
     """A part of a formula: its kind, its text, and the index or exponent that belongs to it."""
 
-    kind: str  # name, function, number, power, space, other
+    kind: str  # name, function, number, digits, power, space, other
     text: str
     extra: str = ""
 
@@ -90,7 +97,7 @@ def tokens(text: str) -> Iterator[Token]:
             bare = m["power"].startswith("(")
             yield Token("power", "", m["power"][1:-1] if bare else m["power"])
         else:
-            yield Token("space" if kind == "space" else "other", m[0])
+            yield Token(kind, m[0])
 
 
 def strange(c: str) -> str:
@@ -131,7 +138,7 @@ def word(text: str) -> str:
     barred = [m for p in parts for m in p[1:] if m in ACCENTS]
     plain = "".join(p[0] for p in parts)
     inner = rf"\mathit{{{''.join(accented(c) for c in plain)}}}"
-    if barred == ["\u0304"] or barred == ["\u0305"]:  # a bar over the whole name
+    if barred in (["\u0304"], ["\u0305"]):  # a bar over the whole name
         return rf"\overline{{{inner}}}"
     return rf"\mathit{{{''.join(accented(p) for p in parts)}}}"
 
@@ -143,7 +150,10 @@ def latex_formula(text: str) -> str:
     >>> latex_formula("v̄5 · cos(v2)")
     '\\bar{v}_{5} \\cdot \\cos (v_{2})'
     """
-    return "".join(map(math_token, tokens(text))).strip()
+    parts = list(tokens(text))
+    kinds = ["", *(t.kind for t in parts), ""]
+    return "".join("\\ " if t.kind == "space" and WORDS.issuperset((kinds[k], kinds[k + 2]))
+                   else math_token(t) for k, t in enumerate(parts)).strip()
 
 
 def math_token(t: Token) -> str:
@@ -156,7 +166,7 @@ def math_token(t: Token) -> str:
         return rf"\{t.text} " if t.text in FUNCTIONS else word(t.text).replace("mathit", "mathrm")
     if t.kind == "power":
         return f"^{{{latex_formula(t.extra)}}}"
-    return r"\ " if t.kind == "space" else accented(t.text)
+    return " " if t.kind == "space" else t.text if t.kind == "digits" else accented(t.text)
 
 
 def latex_text(text: str) -> str:

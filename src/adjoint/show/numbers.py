@@ -60,8 +60,9 @@ def number(x: Any, digits: int | None = None) -> str:
     if isinstance(x, (bool, np.bool_)):
         return str(bool(x))
     if isinstance(x, (int, np.integer)):
-        whole = int(x)
-        return str(whole) if whole.bit_length() <= LONGEST else f"{Decimal(whole):.{(digits or 4) - 1}e}"
+        if int(x).bit_length() <= LONGEST:
+            return str(int(x))
+        return f"{Decimal(int(x)):.{(digits or 4) - 1}e}"
     if isinstance(x, (complex, np.complexfloating)):
         z = complex(x)
         imaginary = real(z.imag, digits)
@@ -71,13 +72,15 @@ def number(x: Any, digits: int | None = None) -> str:
     return str(x)
 
 
-def shown(value: Any, digits: int | None = None, *, whole: bool = False) -> str:
+def shown(value: Any, digits: int | None = None, *, whole: bool = False,
+          lines: bool = False) -> str:
     """A value as a table prints it: a number, an array, several in a row (None among them is 0).
 
     Args:
         value: A number, array, Tensor, text, None (nothing) or a tuple of these.
         digits: Significant digits; None for three decimals.
-        whole: Whether a large array is printed in full as well, a line for each row.
+        whole: Whether a large array is printed in full as well.
+        lines: Whether a matrix that is printed in full has a line for each row.
 
     Raises ArgumentError for digits that are none.
 
@@ -97,25 +100,25 @@ def shown(value: Any, digits: int | None = None, *, whole: bool = False) -> str:
         parts = ("0" if v is None else shown(v, digits, whole=whole) for v in value)
         return "(" + ", ".join(parts) + ")"
     if isinstance(value, np.ndarray):
-        return array(value, digits, whole=whole)
+        return array(value, digits, whole=whole, lines=lines)
     return number(value, digits)
 
 
 def in_full(value: np.ndarray, *, whole: bool) -> bool:
     """Whether an array is printed element by element."""
-    return 0 < value.size and (whole or (value.size <= SMALL and value.ndim <= 2))
+    return value.size > 0 and (whole or (value.size <= SMALL and value.ndim <= 2))
 
 
-def array(value: np.ndarray, digits: int | None, *, whole: bool) -> str:
+def array(value: np.ndarray, digits: int | None, *, whole: bool, lines: bool) -> str:
     """An array in brackets, or in short."""
     if not value.ndim:
         return number(value.item(), digits)
     if not in_full(value, whole=whole):
         return summary(value, digits)
     texts = [element(x, digits) for x in value.ravel().tolist()]
-    width = max(map(len, texts)) if whole and value.ndim > 1 else 0
+    width = max(map(len, texts)) if lines and value.ndim > 1 else 0
     return brackets(np.array([t.rjust(width) for t in texts], dtype=object).reshape(value.shape),
-                    "\n" if whole else " ")
+                    "\n" if lines else " ")
 
 
 def element(x: Any, digits: int | None) -> str:

@@ -93,7 +93,7 @@ class View:
 
     @property
     def spans(self) -> list[tuple[str, int]]:
-        """The headings over the columns, each with how many columns it covers; none if all are ""."""
+        """The headings over the columns, each with how many it covers; none if none is named."""
         spans = [(clean(g), len(list(cs))) for g, cs in groupby(self.columns, lambda c: c.group)]
         return spans if any(g for g, _ in spans) else []
 
@@ -193,7 +193,7 @@ def spelled(piece: Piece, kind: str) -> Piece:
 
 def seen_value(value: Any, latex: str | None, role: str, look: Look) -> Seen:
     """A value as it is printed; text inside an array is cleaned, its line breaks are ours."""
-    raw = numbers.shown(value, look.digits, whole=look.whole)
+    raw = numbers.shown(value, look.digits, whole=look.whole, lines=True)
     lines = raw.split("\n") if isinstance(value, np.ndarray) else [raw]
     text = "\n".join(map(clean, lines))
     if latex is None:
@@ -235,8 +235,9 @@ def aligned(columns: tuple[Column, ...], lines: list[Line]) -> list[Line]:
             tail = decimals(columns[k], cell)
             if tail is not None and len(tail) > len(widths[k]):
                 widths[k] = tail
+    full = ["." + "0" * (len(w) - 1) if w else "" for w in widths]
     return [Line(tuple(cell if (tail := decimals(columns[k], cell)) is None
-                       else replace(cell, pad=("." + "0" * len(widths[k]))[len(tail):len(widths[k])])
+                       else replace(cell, pad=full[k][len(tail):])
                        for k, cell in enumerate(line.cells))) for line in lines]
 
 
