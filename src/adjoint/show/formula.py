@@ -20,6 +20,7 @@ from adjoint.ops.declare import arrayed
 
 from .formula_parser import Parser, Piece
 from .formula_words import (
+    CONSTANTS,
     LONGEST,
     Token,
     brief,
@@ -38,7 +39,7 @@ SPECIAL = {"inf": np.inf, "nan": np.nan, "∞": np.inf}
 DEEPEST = 2  # a value is a number, a vector or a matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Formula:
     """A formula that was read: its text, its variables in order of appearance, and its pieces.
 
@@ -53,6 +54,9 @@ class Formula:
     definitions: Mapping[str, int]
     result: int
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Formula({brief(self.text)!r})"
 
     @cached_property
     def f(self) -> Callable[..., Any]:
@@ -118,23 +122,25 @@ class Formula:
         if better := split_product(name, others):
             return error(self.text, *at.span, f"{brief(name)} has no value; did you mean {better}?")
         typed = ",".join([f"{v}={written(values[v]) if v in values else 1}"
-                          for v in self.variables])
+                          for v in (self.variables if len(self.variables) <= 8 else [name])])
         has = "has" if len(missing) == 1 else "have"
-        like = near(name, set(values) - set(self.variables))
-        hint = f"did you mean {like}?" if like else f"type --at {typed}"
+        like = near(name, set(values) - set(self.variables)) if len(missing) == 1 else ""
+        hint = f"did you mean {like}?" if like else f"type --at {brief(typed)}"
         return error(self.text, *at.span, f"{listed(missing)} {has} no value; {hint}")
 
     def without_variable(self, name: str) -> FormulaError:
         """The error for a value whose name is not in the formula."""
         if name in self.definitions:
             end = "it is defined there by ="
+        elif name in CONSTANTS:
+            end = f"there {name} is {CONSTANTS[name]:.3f}...; choose another name"
         elif not self.variables:
             end = "it has no variables"
         else:
             like = near(name, self.variables)
             end = f"did you mean {like}?" if like else f"it has {listed(self.variables)}"
         return FormulaError(f"a value is given for {brief(name)}, which is no variable of the "
-                            f"formula {brief(self.text)}; {end}", self.text, 0)
+                            f"formula {brief(self.text)!r}; {end}", self.text, 0)
 
 
 def parse(text: str, given: Container[str] = ()) -> Formula:
@@ -179,7 +185,7 @@ def parse_values(text: str) -> dict[str, Any]:
     for start, stop in parts(text, 0, len(text), ",;\n"):
         token = read_token(text, start, stop)
         if token.kind == "end":
-            if text[stop:].strip(" \t\n;") and text[stop] == ",":
+            if text[stop:stop + 1] == "," and text[stop:].strip(", \t\n;"):
                 raise error(text, stop, stop + 1, "nothing stands before this comma; write values "
                             "such as x1=2,x2=5")
             continue
@@ -236,9 +242,13 @@ def read_value(text: str, name: str, start: int, stop: int, depth: int = 0) -> A
     token = read_token(text, start, stop)
     if token.word != "[":
         return read_number(text, name, start, stop)
-    last = start + len(text[start:stop].rstrip()) - 1
-    if text[last] != "]" or last == token.start:
+    last = closing(text, token.start, stop)
+    if last < 0:
         raise error(text, token.start, token.stop, "this [ is never closed; a ] is missing")
+    behind = read_token(text, last + 1, stop)
+    if behind.kind != "end":
+        raise error(text, behind.start, behind.stop, f"found {brief(behind.word)} behind ]; a "
+                    "comma or the end should stand there")
     if depth == DEEPEST:
         raise error(text, token.start, token.stop, "a value is a number, a vector [1,2,3] or a "
                     "matrix [[1,2],[3,4]]")
@@ -252,6 +262,16 @@ def read_value(text: str, name: str, start: int, stop: int, depth: int = 0) -> A
         raise error(text, token.start, last + 1, f"the rows of a matrix have one length, not "
                     f"{sizes}")
     return np.array(rows, float)
+
+
+def closing(text: str, opening: int, stop: int) -> int:
+    """Where the ] stands that closes the [ at ``opening``; -1 if there is none."""
+    depth = 0
+    for at in range(opening, stop):
+        depth += (text[at] == "[") - (text[at] == "]")
+        if depth == 0:
+            return at
+    return -1
 
 
 def read_number(text: str, name: str, start: int, stop: int) -> float:

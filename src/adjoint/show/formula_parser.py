@@ -5,15 +5,17 @@ computed from; an operand on the stack is the number of a piece and the characte
 
 Tightest first: exponents such as ², then ^ and ** (from the right), the sign (-x^2 is -(x^2)),
 then * and /, then + and -. A product may be written without its sign: 2x, 2 sin(x), (a)(b), x1 x2.
-Where that could be read in two ways (1/2x, x^2y, x(y)) it is an error that says what to write.
+Where that could be read in two ways (1/2x, x^2y, x(y)) it is an error that says what to write. A |
+closes the |x| that is open, so |a|b|| is written abs(a*abs(b)).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adjoint.core.primitive import PUBLIC
+from adjoint.errors import FormulaError
 from adjoint.ops.protocol import BINARY, UNARY
 
 from .formula_words import (
@@ -33,8 +35,6 @@ from .formula_words import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from adjoint.errors import FormulaError
-
 OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "^": "pow"}
 PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "^": 4}
 SIGN = 3  # the precedence of a minus before an operand
@@ -52,7 +52,7 @@ class Piece:
 
     kind: str
     name: str
-    source: str
+    source: str = field(repr=False)
     start: int
     stop: int
     value: float = 0.0
@@ -113,6 +113,7 @@ class Parser:
         self.operands: list[Operand] = []
         self.pending: list[Pending] = []
         self.brackets: list[Pending] = []  # those of the pending ones that are open brackets
+        self.count = self.opened = 0  # tokens so far, and up to the last opening bracket
 
     def read(self) -> int:
         """Read all statements; the number of the piece that the last one makes."""
@@ -130,8 +131,8 @@ class Parser:
             if name:
                 self.definitions[name] = result.piece
         if result is None:
-            raise self.error(Token("", "", 0, 1), "there is no formula; write one, such as "
-                             "ln(x1) + x1*x2 - sin(x2)")
+            raise FormulaError("there is no formula; write one, such as ln(x1) + x1*x2 - sin(x2)",
+                               self.text, 0)
         return result.piece
 
     def error(self, token: Token, message: str) -> FormulaError:
@@ -181,8 +182,9 @@ class Parser:
         wants_operand, last = True, None
         while True:
             token = self.take()
-            if token.word == "\n" and self.brackets:
+            if token.word == "\n" and (self.brackets or (wants_operand and last is not None)):
                 continue
+            self.count += 1
             if wants_operand:
                 if token.kind in ("end", "break"):
                     raise self.ended(token, last, name)
@@ -196,19 +198,16 @@ class Parser:
     def ended(self, token: Token, last: Token | None, name: str) -> FormulaError:
         """The error for an expression that ends where an operand should stand."""
         if last is None:
-            return self.error(token, f"{brief(name)} = has no value: a number, a name or ( should "
-                              "follow")
-        if self.just_opened(token) or last.word == ",":
+            return self.error(token, f"nothing stands behind {brief(name)} =; a number, a name or "
+                              "( should")
+        if self.just_opened() or last.word == ",":
             return self.unclosed(self.brackets[-1])
-        return self.error(token, f"the formula ends after {brief(last.word)}; a number, a name or "
-                          "( should follow")
+        return error(self.text, last.stop, last.stop, f"nothing stands behind {brief(last.word)}; "
+                     "a number, a name or ( should")
 
-    def just_opened(self, token: Token) -> bool:
-        """Whether nothing stands between the innermost open bracket and ``token``."""
-        if not self.brackets:
-            return False
-        opened = self.brackets[-1].token.stop
-        return read_token(self.text, opened, self.end).start == token.start
+    def just_opened(self) -> bool:
+        """Whether the token that was taken follows an opening bracket."""
+        return bool(self.brackets) and self.opened == self.count - 1
 
     def finish(self) -> Operand:
         """The value of the statement, all operators applied."""
@@ -243,7 +242,7 @@ class Parser:
             return True
         if word in FOREIGN:
             raise self.error(token, f"found {word} here: {FOREIGN[word]}")
-        if word == ")" and self.just_opened(token):
+        if word == ")" and self.just_opened():
             at = self.brackets[-1].token.stop - 1
             raise error(self.text, at, token.stop, "nothing stands between ( and ); a number, a "
                         "name or a formula should")
@@ -254,6 +253,7 @@ class Parser:
         """A bracket opens, or a call."""
         self.pending.append(Pending(kind, token, base=len(self.operands)))
         self.brackets.append(self.pending[-1])
+        self.opened = self.count
 
     def name(self, token: Token) -> bool:
         """Take a name: the function of a call, a definition, a constant or a variable."""

@@ -7,6 +7,7 @@ reachable from a formula.
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import inspect
 import keyword
@@ -44,6 +45,7 @@ TOKEN = re.compile(r"""
   | (?P<break> [;\n])
   | (?P<sign> \*\* | == | != | <= | >= | // | := | && | .)""", re.VERBOSE | re.DOTALL)
 BLANK = re.compile(r"[^\S\n]*")
+CALLED = re.compile(r"\s*\([^()=]{0,200}\)\s*=(?!=)")  # the rest of f(x) =
 
 # What a sign that no formula has may have been meant to be.
 FOREIGN = {
@@ -105,7 +107,7 @@ def checked_name(text: str, found: re.Match[str]) -> str:
                     "is not run as Python: it holds numbers, names, + - * / ^ and functions")
     if name != "√" and not name.isidentifier():
         raise error(text, found.start(), found.end(),
-                    f"{brief(name)} is no name: write letters, digits and _, as in x_1")
+                    f"{brief(word)} is no name: write letters, digits and _, as in x_1")
     return name
 
 
@@ -218,13 +220,17 @@ def split_product(word: str, known: Iterable[str]) -> str:
 def without_function(text: str, token: Token, names: Iterable[str]) -> FormulaError:
     """The error for a name before ( that is no function."""
     word, known = token.word, [n for n in functions() if n.isascii()]
-    if word in names or word in CONSTANTS:
-        end = f"{word} is no function; write {word}*(...) for a product"
+    if CALLED.match(text, token.stop):
+        end = f"left of = stands a name alone; write {brief(word)} = ..."
+    elif word in names or word in CONSTANTS:
+        end = f"{brief(word)} is no function; write {brief(word)}*(...) for a product"
+    elif word.startswith("__") or hasattr(builtins, word):
+        end = f"there is no function {brief(word)}: a formula is not run as Python"
     elif close := near(word, known):
         end = f"there is no function {brief(word)}; did you mean {close}?"
     else:
-        end = (f"there is no function {brief(word)}; there are sin, cos, tan, exp, ln, sqrt, abs, "
-               "min, max and the other elementwise functions of adjoint, and nothing of Python")
+        end = (f"there is no function {brief(word)}; write {brief(word)}*(...) for a product, or a "
+               "function such as sin, exp, ln, sqrt, max")
     return error(text, token.start, token.stop, end)
 
 
