@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,20 +19,22 @@ from adjoint.core import reverse
 from adjoint.core.box import Box, bind
 from adjoint.core.node import MODES, Mode, Node, aval_of
 from adjoint.core.primitive import CONSTANT as CONSTANT_ROW
+from adjoint.core.primitive import REGISTRY, Label
 from adjoint.core.reverse import order
 from adjoint.errors import ArgumentError, GraphError
-from adjoint.modes import HERE
+from adjoint.teach import AutogradValue, ForwardValue, Value
 from adjoint.tensors import Tensor
 from adjoint.transforms.trees import NAMESPACE, check_function, lift
 
-from .flows import EngineRules
+from .flows import EngineRules, TaughtRules
 from .naming import Witness, outside_names, scopes
 from .numbers import shown
 from .record import CONSTANT, INPUT, OPERATION, SKIPPED, Record, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import CodeType
+
+    from adjoint.core.primitive import Primitive
 
     from .naming import Call
 
@@ -83,26 +85,30 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
         enter, given, namespace=NAMESPACE)
     keyword = {k: inner.pop(k) for k in list(inner) if k in kwargs}
     witness, seeds = Witness(witnessed.__code__), list[Node]()
-    with Mode(lambda m: m._replace(tapes=(*m.tapes, witness), site=inside,
+    with Mode(lambda m: m._replace(tapes=(*m.tapes, witness), site=None,
                                    watch=Retaining(m.watch, seeds))):
-        out = witnessed(f, list(inner.values()), keyword)
+        taught = not leaves or any(isinstance(x, Node) for x in optree.tree_leaves(given))
+        out = (traced if taught else witnessed)(f, list(inner.values()), keyword, witness)
     witness.finish()
     return Run(out, witness, seeds, leaves, skipped)
 
 
-def witnessed(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def witnessed(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], _: Witness
+              ) -> Any:
     """Call ``f``; frames from here outwards are not the program's."""
-    return f(*args, **kwargs)
+    with np.errstate(all="ignore"):  # what is not finite is marked where it is shown
+        return f(*args, **kwargs)
 
 
-def inside() -> tuple[CodeType, int] | None:
-    """The code and the instruction of the program's innermost frame; None in a sweep around it."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code is not witnessed.__code__:
-        if not frame.f_code.co_filename.startswith(HERE):
-            return frame.f_code, frame.f_lasti
-        frame = frame.f_back
-    return None
+def traced(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any],
+           witness: Witness) -> Any:
+    """Call ``f``, which may compute with teaching classes, under the eyes of the witness."""
+    before = sys.gettrace()
+    sys.settrace(witness.line)
+    try:
+        return witnessed(f, args, kwargs, witness)
+    finally:
+        sys.settrace(before)
 
 
 class Retaining:
@@ -191,6 +197,9 @@ def output_of(ran: Run, title: str) -> Node:
                             "ad.explain(lambda *xs: f(*xs)[0], ...), or join them with np.stack")
     if found:
         return found[0]
+    if any(isinstance(x, ForwardValue) for x in optree.tree_leaves(ran.result)):
+        raise ArgumentError(f"explain: {title} returned a ForwardValue, which carries derivatives "
+                            "along and keeps no graph; call it with floats, and ask e.forward()")
     if not ran.leaves:
         raise ArgumentError(
             f"explain: no argument of {title} has a derivative: give floats (2.0, not 2), arrays "
@@ -220,28 +229,42 @@ def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, 
     first = [n for n in ran.leaves if isinstance(n, Node)]
     for n in [*first, *[n for n in nodes if n not in ran.leaves]]:
         if not n.prim.several:
-            made[n] = step_of(n, made, groups.get(n, ()), ran.skipped)
+            made[n] = step_of(n, made, groups.get(n, ()), ran)
     for n, s in made.items():
-        s.name = ran.leaves.get(n) or ran.witness.names.get(n) or outside.get(n) or ran.skipped.get(
-            id(n.value), "")
+        s.name = (getattr(n, "label", "") or ran.leaves.get(n) or ran.witness.names.get(n)
+                  or outside.get(n) or ran.skipped.get(id(n.value), ""))
         s.named = bool(s.name)
     steps = [s for s in made.values() if s.kind in {INPUT, OPERATION}]
     steps.sort(key=lambda s: s.kind == OPERATION)  # inputs first; the order is stable
     constants = [s for s in made.values() if s.kind in {CONSTANT, SKIPPED}]
     name_all(steps, constants, names)
-    return Record(steps, constants, made[output], EngineRules(), title_of(f))
+    rules = TaughtRules() if isinstance(output, AutogradValue) else EngineRules()
+    return Record(steps, constants, made[output], rules, title_of(f))
 
 
-def step_of(n: Node, made: Mapping[Node, Step], group: tuple[str, ...], skipped: Mapping[int, str]
-            ) -> Step:
+def step_of(n: Any, made: Mapping[Node, Step], group: tuple[str, ...], ran: Run) -> Step:
     """The Step of one Node."""
+    value = n.value
+    if isinstance(n, Value):
+        value = np.float64(n.data)
+    elif isinstance(n, AutogradValue):
+        value = np.asarray(value)[()]
     if n.prim is CONSTANT_ROW:
-        return Step(SKIPPED if id(n.value) in skipped else CONSTANT, n, n.prim, n.value)
+        return Step(SKIPPED if id(value) in ran.skipped else CONSTANT, n, n.prim, value)
     if not n.inputs:
-        return Step(INPUT, n, n.prim, n.value)
+        return Step(INPUT, n, n.prim, value)
     source = n.inputs[0] if n.inputs[0].prim.several else n
-    return Step(OPERATION, n, source.prim, n.value, tuple([made[i] for i in source.inputs]),
-                dict(source.params), group=group)
+    row, params, site = source.prim, dict(source.params), n.site
+    picked = n.params["index"] if source is not n else None
+    if isinstance(n, (Value, AutogradValue)):
+        row, params, site = taught_row(n), {}, ran.witness.site_of(n)
+    return Step(OPERATION, n, row, value, tuple([made[i] for i in source.inputs]), params,
+                group=group, site=site, picked=picked)
+
+
+def taught_row(n: Node) -> Primitive:
+    """The row of a step of teaching classes: of a Value the engine's own, which leaves no trace."""
+    return REGISTRY[n.prim.name] if isinstance(n, Value) else replace(n.prim, label=Label())
 
 
 def name_all(steps: Sequence[Step], constants: Sequence[Step], names: str) -> None:

@@ -52,7 +52,8 @@ class Explanation:
 
             adjoint(v) = dL/dv
 
-        Its shape is that of the step, behind the axes of the result where that is no number.
+        Its shape is that of the step, behind the axes of the result where that is no number. Of
+        complex numbers `ad.grad` gives the conjugate of this.
 
         >>> ad.explain(lambda x: x * x, 3.0).adjoint("x")
         np.float64(6.0)

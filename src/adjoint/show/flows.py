@@ -19,8 +19,9 @@ from adjoint.core.forward import push, spread
 from adjoint.core.node import MODES, aval_of
 from adjoint.core.reverse import fit
 from adjoint.errors import ArgumentError, ShapeError
+from adjoint.ops.declare import total
 
-from .record import CONSTANT, OPERATION, SKIPPED
+from .record import OPERATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,23 +49,39 @@ class EngineRules:
 
     def pulled(self, step: Step, dy: Any) -> Sequence[Any]:
         """The same, plainly."""
-        n = step.node
+        y, n = step.value, step.node
         if n.inputs[0].prim.several:
-            (dy,) = n.prim.vjp(dy, n.value, n.inputs[0].value, (True,), **n.params)
-            n = n.inputs[0]
-        needs = tuple([s.kind not in {CONSTANT, SKIPPED} for s in step.inputs])
-        xs = [i.aval if i.value is None else i.value for i in n.inputs]
-        return n.prim.vjp(dy, n.value, *xs, needs, **n.params)
+            y = n.inputs[0].value
+            (dy,) = n.prim.vjp(dy, step.value, y, (True,), **n.params)
+        needs = tuple([s.differentiated for s in step.inputs])
+        return step.row.vjp(dy, y, *[s.value for s in step.inputs], needs, **step.params)
 
     def push(self, step: Step, dxs: Sequence[Any]) -> Any:
         """The tangent of a step, of the shape and dtype of its value."""
-        n = step.node
+        n, xs = step.node, [s.value for s in step.inputs]
         if n.inputs[0].prim.several:
-            inner = n.inputs[0]
-            dy = push(inner.prim, dxs, inner.value, [i.value for i in inner.inputs], inner.params)
-            return None if dy is None else n.prim.jvp([dy], n.value, inner.value, **n.params)
-        dy = push(n.prim, dxs, n.value, [i.value for i in n.inputs], n.params)
-        return None if dy is None else spread(dy, n.aval, n.prim)
+            y = n.inputs[0].value
+            dy = push(step.row, dxs, y, xs, step.params)
+            return None if dy is None else n.prim.jvp([dy], step.value, y, **n.params)
+        dy = push(step.row, dxs, step.value, xs, step.params)
+        return None if dy is None else spread(dy, aval_of(step.value), step.row)
+
+
+class TaughtRules:
+    """The rules of the teaching classes: what a subclass says in ``grads`` or ``vjp``."""
+
+    def pull(self, step: Step, dy: Any) -> Sequence[Any]:
+        """What the class gives back, of numbers as NumPy's."""
+        made = step.node
+        with np.errstate(all="ignore"):
+            parts = made.vjp(np.asarray(dy)[()], *made.args)
+        return [np.asarray(p, float)[()] if s.differentiated else None
+                for p, s in zip(parts, step.inputs, strict=True)]
+
+    def push(self, step: Step, dxs: Sequence[Any]) -> Any:
+        """The sum of the partials that the class gives, each times its tangent."""
+        partials = step.node.grads(*step.node.args)
+        return total([None if dx is None else dx * p for dx, p in zip(dxs, partials, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +127,10 @@ class Reverse:
         for k, (source, amount) in enumerate(zip(step.inputs, parts, strict=True)):
             if amount is not None and source.differentiated:
                 before = self.adjoints.get(source)
-                total = amount if before is None else before + amount
-                self.adjoints[source] = total
+                so_far = amount if before is None else before + amount
+                self.adjoints[source] = so_far
                 self.contributions.append(
-                    Contribution(source, step, k, amount, total, before is None))
+                    Contribution(source, step, k, amount, so_far, before is None))
 
 
 def seed_of(output: Step, cotangent: Any) -> Any:

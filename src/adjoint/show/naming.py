@@ -9,12 +9,13 @@ too, without reading bytecode, and in a REPL where there is no source.
 from __future__ import annotations
 
 import sys
+from bisect import bisect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjoint.core.box import Box
-from adjoint.core.node import Leaf, Node
+from adjoint.core.node import Leaf, Node, clock
 from adjoint.core.primitive import CONSTANT
 from adjoint.modes import HERE
 from adjoint.ops.declare import COMPOSED
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 FRAMES = 30  # looked at, from the innermost one
 FEW, LAST = 16, 1  # of a list all elements are looked at, or the last
 ARRAYS = 200  # constants that are compared with variables
+USERS, LAYER, PLAIN = "the user's", "a layer", ""
 OURS = {composed.decompose.__code__: name for name, composed in COMPOSED.items()}
 
 
@@ -40,10 +42,13 @@ class Witness:
         self.waiting: set[Node] = set()
         self.frames: list[FrameType] = []
         self.scopes: dict[CodeType, FrameType] = {}
+        self.whose: dict[CodeType, str] = {}
+        self.marks: list[tuple[int, Any]] = []
 
     def append(self, n: Node) -> None:
         """A Node was recorded: name those before it, and note where this one was made."""
         frames, self.groups[n] = self.surroundings()
+        n.site = (frames[0].f_code, frames[0].f_lasti) if frames else None
         for frame in self.frames:
             self.look(frame)
         for frame in frames:
@@ -53,6 +58,24 @@ class Witness:
         self.frames = frames
         self.nodes.append(n)
         self.waiting.add(n)
+
+    def line(self, frame: FrameType, event: str, _: Any) -> Any:
+        """Trace a program of teaching classes: they tell no tape, so every line is looked at."""
+        code = frame.f_code
+        if event == "call" and kind_of(code, frame) is not USERS:
+            return None
+        self.marks.append((next(clock), (code, frame.f_lasti)))
+        if event != "call":
+            for name, value in frame.f_locals.items():
+                for label, x in elements(name, value):
+                    if isinstance(x, Node):
+                        self.names.setdefault(x, label)
+        return self.line
+
+    def site_of(self, n: Node) -> Any:
+        """The line that ran when a value of a teaching class was made."""
+        k = bisect(self.marks, n.index, key=lambda mark: mark[0])
+        return self.marks[k - 1][1] if k else None
 
     def finish(self) -> None:
         """The function has returned: look once more."""
@@ -64,14 +87,19 @@ class Witness:
         frame: FrameType | None = sys._getframe(2)
         users: list[FrameType] = []
         groups: list[Call] = []
-        ours: list[FrameType] = []
-        while frame is not None and frame.f_code is not self.stop and len(users) < FRAMES:
-            if frame.f_code.co_filename.startswith(HERE):
-                ours.append(frame)
-            else:
+        ours: list[tuple[FrameType, str]] = []
+        while frame is not None and (code := frame.f_code) is not self.stop:
+            whose = self.whose.get(code)
+            if whose is None:
+                whose = self.whose[code] = kind_of(code, frame)
+            if whose is USERS:
                 groups += calls(ours)
                 ours = []
                 users.append(frame)
+                if len(users) == FRAMES:
+                    break
+            elif whose:
+                ours.append((frame, whose))
             frame = frame.f_back
         return users, tuple((groups + calls(ours))[::-1])
 
@@ -102,17 +130,26 @@ class Call:
         return id(self.frame)
 
 
-def calls(frames: list[FrameType]) -> list[Call]:
-    """The groups that a run of this package's frames makes, innermost first."""
-    modules = sys.modules.get("adjoint.nn.modules")
-    enter = modules.Module.__call__.__code__ if modules else None
-    found = [Call(f, f.f_locals["self"], "") for f in frames if f.f_code is enter]
-    if found or not frames:
-        return found
-    outer = frames[-1]
-    name = OURS.get(outer.f_code) or (
-        outer.f_code.co_name if outer.f_globals.get("__name__") == "adjoint.nn.functional" else "")
-    return [Call(outer, None, name)] if name else []
+def kind_of(code: CodeType, frame: FrameType) -> str:
+    """Whose code runs in a frame: the user's, a layer's call, a composed operation's by name."""
+    if not code.co_filename.startswith(HERE):
+        return USERS
+    home = frame.f_globals.get("__name__")
+    if home == "adjoint.nn.modules" and code.co_qualname == "Module.__call__":
+        return LAYER
+    return OURS.get(code) or (code.co_name if home == "adjoint.nn.functional" else PLAIN)
+
+
+def calls(ours: list[tuple[FrameType, str]]) -> list[Call]:
+    """The groups that a run of this package's frames makes, innermost first.
+
+    A layer of this package is one group, whatever functions it is written in; of functions that
+    call each other the outermost one is the group.
+    """
+    if not ours:
+        return []
+    found = [Call(frame, frame.f_locals["self"], "") for frame, whose in ours if whose is LAYER]
+    return found or [Call(ours[-1][0], None, ours[-1][1])]
 
 
 def elements(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -198,7 +235,7 @@ def outside_names(f: Callable[..., Any], witness: Witness, nodes: list[Node]) ->
             owner = n.owner() if n.owner is not None else None
             if id(owner) in by_owner:
                 named[n] = by_owner[id(owner)]
-        elif n.prim is CONSTANT and isinstance(n.value, np.ndarray) and n.value.ndim:
+        elif n.prim is CONSTANT and isinstance(n.value, (np.ndarray, np.generic)):
             same = [name for name, a in arrays if is_same(a, n.value)]
             if same:
                 named[n] = same[0]
@@ -213,6 +250,8 @@ def value_of(x: Any) -> Any:
 
 
 def is_same(a: Any, b: Any) -> bool:
-    """Whether two arrays are one, or equal in shape, dtype and every element."""
-    return a is b or (isinstance(a, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype
-                      and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
+    """Whether two values are one, or arrays equal in shape, dtype and every element."""
+    if a is b or not isinstance(a, np.ndarray) or not a.ndim:
+        return a is b
+    return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(
+        a, b, equal_nan=a.dtype.kind in "fc")

@@ -69,6 +69,8 @@ class Step:
     number: int = 0
     named: bool = False  # by the source, not by its number
     group: tuple[str, ...] = ()
+    site: Any = None
+    picked: int | None = None  # which result of a row that has several
     users: list[tuple[Step, int]] = field(default_factory=list[tuple["Step", int]])
 
     @property
@@ -94,7 +96,7 @@ class Step:
     @property
     def place(self) -> Place:
         """The line that asked for it."""
-        return Place(*located(self.node.site)) if self.kind == OPERATION else Place("", 0, "")
+        return Place(*located(self.site))
 
     def __repr__(self) -> str:
         if self.kind != OPERATION:

@@ -64,7 +64,7 @@ def formula(step: Step, name: Callable[[Step], str] | None = None) -> str:
         return step.name
     text = filled(step.row.label.text, step, arguments, step.name) if step.row.label.text else ""
     text = text or f"{step.row}({', '.join(arguments)})"
-    return f"{text}[{step.node.params['index']}]" if step.node.prim is not step.row else text
+    return text if step.picked is None else f"{text}[{step.picked}]"
 
 
 def operand(step: Step) -> str:
@@ -80,7 +80,7 @@ def formula_latex(step: Step) -> str:
     found = filled_latex(step.row.label.latex, step)
     if not found:
         found = rf"\mathrm{{{latex_text(step.row.name)}}}({', '.join(arguments)})"
-    return f"({found})_{{{step.node.params['index']}}}" if step.node.prim is not step.row else found
+    return found if step.picked is None else f"({found})_{{{step.picked}}}"
 
 
 def filled_latex(template: str, step: Step, **more: str) -> str:
@@ -102,7 +102,7 @@ def bracketed(step: Step) -> str:
 def partial_latex(step: Step, position: int) -> str:
     """The partial derivative of a step by one of its inputs, in LaTeX."""
     texts = step.row.label.partials
-    if position < len(texts) and texts[position] and step.node.prim is step.row:
+    if position < len(texts) and texts[position] and step.picked is None:
         found = filled_latex(texts[position], step)
         if found:
             return found
@@ -117,7 +117,7 @@ def derivative_latex(step: Step, source: Step) -> str:
 def partial_text(step: Step, position: int) -> str:
     """The partial derivative of a step by one of its inputs, as plain text."""
     texts = step.row.label.partials
-    if position < len(texts) and texts[position] and step.node.prim is step.row:
+    if position < len(texts) and texts[position] and step.picked is None:
         found = filled(texts[position], step, [operand(i) for i in step.inputs], step.name)
         if found:
             return plain(found)
