@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "adjoint"
 FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (  # what stands in one line may import what stands in the lines before it, and its own
     {"errors"},
+    {"drawing"},  # pictures of graphs; knows nothing of nodes or derivatives
     {"core"},
     {"ops"},
     {"tensors", "modes", "methods", "hooks", "functions", "creation", "exits", "instead", "teach",

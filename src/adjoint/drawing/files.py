@@ -1,0 +1,61 @@
+"""A diagram into a file; the ending of its name says which kind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from adjoint.errors import FormatError
+
+from .diagram import Diagram
+from .markup import dot, mermaid
+from .png import need_matplotlib, pdf, png
+from .svg import svg
+
+ENDINGS = (".svg", ".png", ".pdf", ".dot", ".gv", ".mmd")
+WITH_MATPLOTLIB = (".png", ".pdf")
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """The path, or an error now if no picture can be written there.
+
+    Raises FormatError for an unknown ending or a folder that does not exist, and
+    MissingPackageError for .png and .pdf without matplotlib.
+
+    >>> from adjoint import drawing
+    >>> drawing.check_path("graph.svg").name
+    'graph.svg'
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise FormatError(f"a picture of a graph ends in {', '.join(ENDINGS)}, not {path.name!r}; "
+                          f"write {(path.stem or 'graph') + '.svg'!r}")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"lies in {path.parent}, which does not exist"
+        raise FormatError(f"no picture can be written to {path}: it {what}")
+    if ending in WITH_MATPLOTLIB:
+        need_matplotlib()
+    return path
+
+
+def write(diagram: Diagram, path: str | os.PathLike[str]) -> None:
+    """Write a diagram into a file: .svg, .png, .pdf, .dot (or .gv) or .mmd.
+
+    Raises as `check_path`; an existing file is replaced.
+
+    >>> import pathlib, tempfile
+    >>> from adjoint import drawing
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "graph.svg"
+    ...     drawing.write(drawing.Diagram([drawing.Vertex("x", lines=("x",))]), path)
+    ...     path.read_text()[:4]
+    '<svg'
+    """
+    path = check_path(path)
+    ending = path.suffix.lower()
+    if ending in WITH_MATPLOTLIB:
+        path.write_bytes(png(diagram) if ending == ".png" else pdf(diagram))
+        return
+    text = {".svg": svg, ".mmd": mermaid}.get(ending, dot)(diagram)
+    path.write_text(text + "\n", encoding="utf-8")
