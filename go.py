@@ -2,8 +2,8 @@
 """One door to everything in this clone: `python3 go.py COMMAND [arguments]`.
 
 It needs a Python and nothing else. Each command runs in a virtual environment of its own, the
-folder `.venv` beside this file (`.venv-peers` for `parity` and `bench`), made by the first run and
-reused by the next. Nothing outside the clone is changed.
+folder `.venv` beside this file (`.venv-peers` for `parity` and `bench`, `.venv-docs` for `docs`),
+made by the first run and reused by the next. Nothing outside the clone is changed.
 
 Where to start reading: COMMANDS, at the end, lists the commands; all of them go through `ready`.
 The text must parse on Python 3.6, so that an old Python gets a message and not a SyntaxError;
@@ -33,6 +33,7 @@ UNFINISHED = "unfinished"
 # `steps` are the arguments of one `pip install` after another.
 Environment = collections.namedtuple("Environment", "name steps")
 MAIN = Environment(".venv", [["-e", ".[jit,nn,viz,demo,dev]"]])
+DOCS = Environment(".venv-docs", [["-e", ".[jit,nn,viz,demo,docs]"]])
 PEERS = Environment(".venv-peers", [["torch==2.13.0"], ["-e", ".[jit,nn,viz,demo,dev,peers]"]])
 
 
@@ -436,14 +437,14 @@ def python(arguments):
 
 
 def docs(arguments):
-    """Build the documentation."""
+    """Build the documentation, which executes its pages: all, or the one that is named."""
     need("docs/build.py")
-    return hand_over([ready(MAIN), os.path.join("docs", "build.py"), *arguments], ROOT)
+    return hand_over([ready(DOCS), os.path.join("docs", "build.py"), *arguments], ROOT)
 
 
 def clean(_arguments):
     """Remove the environments, caches and build output."""
-    for environment in (MAIN, PEERS):
+    for environment in (MAIN, PEERS, DOCS):
         remove(environment)
     for name in ("build", "dist", ".pytest_cache", ".ruff_cache", ".hypothesis"):
         shutil.rmtree(os.path.join(ROOT, name), ignore_errors=True)
