@@ -71,8 +71,10 @@ def _clipped(x: Any, low: float, high: float) -> Any:
     return minimum(maximum(x, low), high)
 
 
-def _label(name: str, partial_: str, rule: str = "rectifier") -> Label:
-    return Label(name + "({0})", rf"\mathrm{{{{{name}}}}}({{0}})", (partial_,), rule)
+def _label(name: str, partial_: str, rule: str = "rectifier", params: str = "") -> Label:
+    latex = name.replace("_", r"\_")
+    return Label(name + f"({{0}}{params})", rf"\mathrm{{{{{latex}}}}}({{0}}{params})", (partial_,),
+                 "chain rule for the " + rule)
 
 
 def _at(*points: float) -> Any:
@@ -84,7 +86,8 @@ def _at(*points: float) -> Any:
 _hardtanh = _activation(
     "hardtanh", _clipped,
     lambda x, low, high: _steps(x, 0.0, 1.0, 0.0, (low, high)),
-    _label("hardtanh", "[{low} < {0} < {high}]"), {"low": -1.0, "high": 1.0},
+    _label("hardtanh", "[{low} < {0} < {high}]", params=", {low}, {high}"),
+    {"low": -1.0, "high": 1.0},
     {"low": 0.0, "high": 6.0}, at=(-1.0, 1.0),
     kink=lambda x, low, high: np.isin(x, (low, high)))
 
@@ -121,7 +124,8 @@ def relu6(x: Any) -> Any:
 _leaky = _activation(
     "leaky_relu", lambda x, slope: where(x > 0, x, x * slope),
     lambda x, slope: where(x > 0, x.dtype.type(1.0), x.dtype.type(slope)),
-    _label("leaky_relu", "[{0} > 0] + {slope}[{0} \\le 0]"), {"slope": 0.01}, {"slope": -0.5},
+    _label("leaky_relu", r"[{0} > 0] + ({slope})\,[{0} \le 0]", params=", {slope}"),
+    {"slope": 0.01}, {"slope": -0.5},
     at=(0.0,), kink=lambda x, slope: np.equal(x, 0) & (slope != 1.0))
 
 
@@ -140,7 +144,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
 _threshold = _activation(
     "threshold", lambda x, limit, value: where(x <= limit, x.dtype.type(value), x),  # NaN stays
     lambda x, limit, value: where(x <= limit, x.dtype.type(0.0), x.dtype.type(1.0)),
-    _label("threshold", "[{0} > {limit}]"), {"limit": 1.0, "value": -2.0}, at=(1.0,),
+    _label("threshold", "[{0} > {limit}]", params=", {limit}, {value}"),
+    {"limit": 1.0, "value": -2.0}, at=(1.0,),
     kink=lambda x, limit, value: np.equal(x, limit))
 
 
@@ -169,11 +174,13 @@ def _size(name: str, lambd: float) -> float:
 _soft = _activation(
     "softshrink", lambda x, width: where(absolute(x) > width, x - width * sign(x),
                                         where(x == x, x.dtype.type(0.0), x)),
-    _shrink_slope, _label("softshrink", r"[\left|{0}\right| > {width}]"), {"width": 0.5},
+    _shrink_slope, _label("softshrink", r"[\left|{0}\right| > {width}]", params=", {width}"),
+    {"width": 0.5},
     at=(-0.5, 0.5), kink=lambda x, width: np.isin(x, (-width, width)))
 _hard = _activation(
     "hardshrink", lambda x, width: where(absolute(x) <= width, x.dtype.type(0.0), x),
-    _shrink_slope, _label("hardshrink", r"[\left|{0}\right| > {width}]"), {"width": 0.5},
+    _shrink_slope, _label("hardshrink", r"[\left|{0}\right| > {width}]", params=", {width}"),
+    {"width": 0.5},
     at=(-0.5, 0.5), kink=lambda x, width: np.isin(x, (-width, width)))
 
 
@@ -208,7 +215,7 @@ def hardshrink(x: Any, lambd: float = 0.5) -> Any:
 hardsigmoid = _activation(
     "hardsigmoid", lambda x: _clipped(x + 3.0, 0.0, 6.0) / 6.0,
     lambda x: _steps(x, 0.0, 1.0 / 6.0, 0.0, (-3.0, 3.0)),
-    _label("hardsigmoid", r"\frac{{1}}{{6}}[\left|{0}\right| < 3]"), at=(-3.0, 3.0),
+    _label("hardsigmoid", r"\frac{{1}}{{6}}\,[\left|{0}\right| < 3]"), at=(-3.0, 3.0),
     kink=_at(-3.0, 3.0))
 hardsigmoid.__doc__ = """The sigmoid as three straight pieces, with slope 0 at -3 and at 3.
 
@@ -222,8 +229,8 @@ hardswish = _activation(
     lambda x: where(x < -3.0, x.dtype.type(0.0),
                     maximum(x, -3.0) * (_clipped(x + 3.0, 0.0, 6.0) / 6.0)),
     lambda x: _steps(x, 0.0, x / 3.0 + 0.5, 1.0, (-3.0, 3.0)),
-    _label("hardswish", r"\frac{{{0}}}{{3}} + \frac{{1}}{{2}}"), at=(-3.0, 3.0),
-    kink=_at(-3.0, 3.0))
+    _label("hardswish", r"[{0} \ge 3] + [-3 \le {0} < 3]\,(\frac{{{0}}}{{3}} + \frac{{1}}{{2}})"),
+    at=(-3.0, 3.0), kink=_at(-3.0, 3.0))
 hardswish.__doc__ = """x times the hard sigmoid of x; the slope at -3 is 0, at 3 it is 1.
 
         y = x min(max(x + 3, 0), 6) / 6,    dy/dx = x/3 + 1/2 for -3 < x < 3
@@ -250,7 +257,8 @@ def _elu_slope(x: Any, alpha: float, scale: float, rate: float) -> Any:
 
 _elu = _activation(
     "elu", _elu_value, _elu_slope,
-    _label("elu", "{scale}([{0} > 0] + {alpha} e^{{{rate}\\,{0}}}[{0} \\le 0])"),
+    _label("elu", r"{scale}\,([{0} > 0] + ({alpha})\,({rate})\,e^{{({rate})\,{0}}}\,[{0} \le 0])",
+           params=", {alpha}, {scale}, {rate}"),
     {"alpha": 0.5, "scale": 1.0, "rate": 1.0}, {"alpha": ALPHA, "scale": SCALE, "rate": 1.0},
     {"alpha": 2.0, "scale": 1.0, "rate": 0.5}, at=(0.0,),
     kink=lambda x, alpha, scale, rate: np.equal(x, 0) & (alpha * rate != 1.0))
@@ -308,7 +316,8 @@ def _silu_slope(x: Any) -> Any:
 
 
 silu = _activation("silu", lambda x: x * sigmoid(x), _silu_slope,
-                   _label("silu", r"\sigma({0})(1 + {0}(1 - \sigma({0})))", "logistic function"))
+                   _label("silu", r"\sigma({0})\,(1 + {0}\,(1 - \sigma({0})))",
+                          "logistic function"))
 silu.__doc__ = """x times the logistic function of x, also known as swish.
 
         y = x / (1 + e^-x),    dy/dx = s + y (1 - s) with s = 1 / (1 + e^-x)
@@ -324,7 +333,10 @@ def _mish_slope(x: Any) -> Any:
 
 
 mish = _activation("mish", lambda x: x * tanh(softplus(x)), _mish_slope,
-                   _label("mish", r"t + {0}(1 - t^2)\sigma({0})", "hyperbolic function"))
+                   _label(
+                       "mish", r"\tanh(\ln(1 + e^{{{0}}})) + "
+                       r"{0}\,(1 - \tanh^2(\ln(1 + e^{{{0}}})))\,\sigma({0})",
+                       "hyperbolic tangent"))
 mish.__doc__ = """x times the hyperbolic tangent of softplus(x).
 
         y = x t with t = tanh(ln(1 + e^x)),    dy/dx = t + x (1 - t^2) / (1 + e^-x)
@@ -347,7 +359,7 @@ def _tanhshrink_value(x: Any) -> Any:
 
 
 tanhshrink = _activation("tanhshrink", _tanhshrink_value, lambda x: tanh(x) * tanh(x),
-                         _label("tanhshrink", r"\tanh^2 {0}", "hyperbolic function"))
+                         _label("tanhshrink", r"\tanh^2({0})", "hyperbolic tangent"))
 tanhshrink.__doc__ = """x less its hyperbolic tangent.
 
         y = x - tanh x,    dy/dx = tanh(x)^2

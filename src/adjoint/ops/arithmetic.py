@@ -36,7 +36,7 @@ from .declare import (
 NONZERO = (0.5, 3.0)
 
 add = elementwise(
-    "add", np.add, 1, 1, label=Label("{0} + {1}", "{0} + {1}", ("1", "1"), "sum rule"),
+    "add", np.add, 1, 1, label=Label("{0} + {1}", "{0} + {1}", ("1", "1"), "sum rule", "++"),
     numpy=[np.add], scalar=operator.add,
     vjp=lambda dy, y, x, z, needs: (dy if needs[0] else None, dy if needs[1] else None),
     doc="""The sum, element by element.
@@ -47,7 +47,8 @@ add = elementwise(
     array([3., 4.])
     """)
 subtract = elementwise(
-    "subtract", np.subtract, 1, -1, label=Label("{0} - {1}", "{0} - {1}", ("1", "-1"), "sum rule"),
+    "subtract", np.subtract, 1, -1, label=Label("{0} - {1}", "{0} - {1}", ("1", "-1"),
+                                                "difference rule", "++"),
     numpy=[np.subtract], scalar=operator.sub,
     vjp=lambda dy, y, x, z, needs: (dy if needs[0] else None, -dy if needs[1] else None),
     doc="""The difference, element by element.
@@ -84,7 +85,8 @@ def _multiply_where_zero_wins(downstream: Any, x: Any, z: Any) -> Any:
 
 multiply = elementwise(
     "multiply", np.multiply, lambda y, x, z: z, lambda y, x, z: x, numpy=[np.multiply],
-    label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"), "product rule"), scalar=operator.mul,
+    label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"),
+                "product rule; constant factor; constant factor", "**"), scalar=operator.mul,
     vjp=_multiply_vjp,
     zero_wins=_multiply_where_zero_wins,
     doc="""The product, element by element.
@@ -119,7 +121,7 @@ divide = elementwise(
     "divide", np.true_divide, lambda y, x, z: _inverse(z), lambda y, x, z: -(y / z),
     numpy=[np.true_divide], label=Label("{0} / {1}", r"\frac{{{0}}}{{{1}}}",
                                         (r"\frac{{1}}{{{1}}}", r"-\frac{{{y}}}{{{1}}}"),
-                                        "quotient rule"),
+                                        "quotient rule; constant factor; reciprocal rule", "*^"),
     singular=True, domain=((-2.0, 2.0), NONZERO), scalar=operator.truediv, vjp=_divide_vjp,
     zero_wins=_divide_where_zero_wins, keeps=frozenset({"y", 1}),
     singular_at=[(1.0, 0.0), (0.0, 0.0)],
@@ -131,7 +133,7 @@ divide = elementwise(
     array([0.5, 1.5])
     """)
 negative = elementwise(
-    "negative", np.negative, -1, label=Label("-{0}", "-{0}", ("-1",), "sum rule"),
+    "negative", np.negative, -1, label=Label("-{0}", "-{0}", ("-1",), "constant factor", "++"),
     numpy=[np.negative], scalar=operator.neg,
     doc="""The negative.
 
@@ -141,7 +143,7 @@ negative = elementwise(
     array([-1.,  2.])
     """)
 positive = elementwise(
-    "positive", np.positive, 1, label=Label("+{0}", "{0}", ("1",), "identity"),
+    "positive", np.positive, 1, label=Label("+{0}", "{0}", ("1",), "identity", "+ "),
     numpy=[np.positive], scalar=operator.pos,
     doc="""A copy: y = x.
 
@@ -178,8 +180,8 @@ def _power_slope(y: Any, x: Any, z: Any) -> Any:
 power = elementwise(
     "power", _power_impl, _power_slope,
     lambda y, x, z: y * _log_of_base(x, y.dtype), numpy=[np.power],
-    label=Label("{0} ^ {1}", "{{{0}}}^{{{1}}}", (r"{1}\,{{{0}}}^{{{1} - 1}}", r"{y}\ln {0}"),
-                "power rule"),
+    label=Label("{0} ^ {1}", "{0}^{{{1}}}", (r"{1}\,{0}^{{{1} - 1}}", r"{y}\,\ln({0})"),
+                "power rule; power rule; chain rule for the exponential", "^^"),
     singular=True, domain=((0.5, 2.0), (-2.0, 2.0)), scalar=math.pow,
     cases=elementwise_cases(((0.5, 2.0), (-2.0, 2.0)), (), [(0.0, 0.5), (0.0, 0.0), (0.0, 2.0)]),
     doc="""The power, element by element.
@@ -194,7 +196,7 @@ power = elementwise(
     """)
 square = elementwise(
     "square", np.square, lambda y, x: 2.0 * x, numpy=[np.square],
-    label=Label("{0}^2", "{{{0}}}^2", (r"2\,{0}",), "power rule"), scalar=lambda x: x * x,
+    label=Label("{0}^2", "{0}^2", (r"2\,{0}",), "power rule", "^^"), scalar=lambda x: x * x,
     doc="""The square.
 
         y = x^2,    dy/dx = 2 x
@@ -204,7 +206,7 @@ square = elementwise(
     """)
 sqrt = elementwise(
     "sqrt", np.sqrt, lambda y, x: 0.5 / y, numpy=[np.sqrt], singular=True, scalar=math.sqrt,
-    label=Label("sqrt({0})", r"\sqrt{{{0}}}", (r"\frac{{1}}{{2{y}}}",), "power rule"),
+    label=Label("sqrt({0})", r"\sqrt{{{0}}}", (r"\frac{{1}}{{2\,{y}}}",), "power rule"),
     domain=NONZERO, singular_at=[(0.0,)],
     doc="""The square root; its derivative at 0 is infinite.
 
@@ -215,7 +217,7 @@ sqrt = elementwise(
     """)
 cbrt = elementwise(
     "cbrt", np.cbrt, lambda y, x: 1.0 / (3.0 * y * y), numpy=[np.cbrt], singular=True,
-    label=Label("cbrt({0})", r"\sqrt[3]{{{0}}}", (r"\frac{{1}}{{3{y}^2}}",), "power rule"),
+    label=Label("cbrt({0})", r"\sqrt[3]{{{0}}}", (r"\frac{{1}}{{3\,{y}^2}}",), "power rule"),
     domain=NONZERO, singular_at=[(0.0,)], scalar=getattr(math, "cbrt", None),
     doc="""The real cube root.
 
@@ -226,8 +228,8 @@ cbrt = elementwise(
     """)
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, lambda y, x: -(y * y), numpy=[np.reciprocal], singular=True,
-    label=Label("1 / {0}", r"\frac{{1}}{{{0}}}", (r"-{y}^2",), "power rule"), domain=NONZERO,
-    singular_at=[(0.0,)], scalar=lambda x: 1.0 / x,
+    label=Label("1 / {0}", r"\frac{{1}}{{{0}}}", (r"-{y}^2",), "reciprocal rule", "*^"),
+    domain=NONZERO, singular_at=[(0.0,)], scalar=lambda x: 1.0 / x,
     doc="""The reciprocal.
 
         y = 1 / x,    dy/dx = -1 / x^2
@@ -257,7 +259,8 @@ def _abs_jvp(dxs: Any, y: Any, x: Any) -> Any:
 absolute = elementwise(
     "abs", np.absolute, lambda y, x: _sign(x), vjp=_abs_vjp, jvp=_abs_jvp, numpy=[np.absolute],
     scalar=abs,
-    label=Label("|{0}|", r"\left|{0}\right|", (r"\mathrm{{sign}}\,{0}",), "absolute value"),
+    label=Label("|{0}|", r"\left|{0}\right|", (r"\mathrm{{sign}}({0})",),
+                "chain rule for the absolute value"),
     domain=(0.1, 2.0), kinks=[(0.0,)], kink=lambda x: np.equal(x, 0),
     doc="""The absolute value; its derivative at 0 is taken to be 0.
 
@@ -269,7 +272,7 @@ absolute = elementwise(
     array([1.5, 2. ])
     """)
 _sign = constant("sign", np.sign, 1, kink=lambda x: np.equal(x, 0),
-                 label=Label("sign({0})", r"\mathrm{{sign}}\,{0}"))
+                 label=Label("sign({0})", r"\mathrm{{sign}}({0})"))
 
 
 @function(np.sign)
@@ -287,7 +290,7 @@ def sign(x: Any) -> Any:
 floor_divide = constant(
     "floor_divide", np.floor_divide, 2, numpy=[np.floor_divide], domain=((-2.0, 2.0), NONZERO),
     kink=lambda x, z: np.equal(np.remainder(x, z), 0),
-    label=Label("{0} // {1}", r"\left\lfloor {0} / {1} \right\rfloor"),
+    label=Label("floor({0} / {1})", r"\left\lfloor \frac{{{0}}}{{{1}}} \right\rfloor"),
     doc="""The quotient rounded down: constant between its jumps.
 
     >>> ad.floor_divide([5.0, 7.0], 2.0)
@@ -297,8 +300,8 @@ remainder = elementwise(
     "remainder", np.remainder, 1, lambda y, x, z: -floor_divide(x, z),
     numpy=[np.remainder], domain=((0.1, 0.9), (1.0, 2.5)), kinks=[(3.0, 3.0)],
     kink=lambda x, z: np.equal(np.remainder(x, z), 0),
-    label=Label("{0} mod {1}", r"{0} \bmod {1}",
-                ("1", r"-\left\lfloor {0} / {1} \right\rfloor"), "remainder"),
+    label=Label("mod({0}, {1})", r"\mathrm{{mod}}({0}, {1})",
+                ("1", r"-\left\lfloor \frac{{{0}}}{{{1}}} \right\rfloor"), "remainder"),
     doc="""What floor division leaves, with the sign of the divisor.
 
         y = x - z floor(x / z),    dy/dx = 1,    dy/dz = -floor(x / z)
@@ -352,7 +355,8 @@ annihilate = general(
     batch=batch_elementwise("annihilate"), lower=_annihilate_lower, keeps=frozenset({0, 1}),
     depends="elementwise", cases=elementwise_cases(
         ((-2.0, 2.0), (-2.0, 2.0)), (), [(0.0, np.inf), (0.0, np.nan), (np.inf, 0.0)]),
-    label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"), "product rule"),
+    label=Label("{0} * {1}", r"{0}\,{1}", ("{1}", "{0}"),
+                "product rule; constant factor; constant factor", "**"),
     doc="""The product in which a zero downstream cancels a non-finite factor upstream.
 
         y = x z, but 0 where x = 0 and z is infinite or NaN
@@ -393,11 +397,12 @@ def _cast_lower(b: Any, x: Any, dtype: Any) -> Any:
 
 _cast = general(
     "cast", _cast_impl, arity=1, aval=_cast_known, jvp=_cast_jvp, vjp=_cast_vjp, lower=_cast_lower,
-    batch=_batch_cast, depends="elementwise", label=Label("{0}", "{0}", ("1",), "change of dtype"),
+    batch=_batch_cast, depends="elementwise",
+    label=Label("cast({0}, {dtype})", "{0}", ("1",), "change of dtype", "( ", ("{dy}",)),
     cases=array_cases({"dtype": np.dtype("float64")}, {"dtype": np.dtype("float32")}))
 _round_off = constant(
     "cast_to_discrete", _cast_impl, 1, aval=_cast_known, elementwise=False, batch=_batch_cast,
-    lower=_cast_lower, label=Label("{0}", "{0}"),
+    lower=_cast_lower, label=Label("cast({0}, {dtype})", "{0}", binds="( "),
     cases=array_cases({"dtype": np.dtype("int64")}, {"dtype": np.dtype("bool")}))
 
 

@@ -33,7 +33,9 @@ def _part(name: str, impl: Any, back: Any, latex: str, doc: str, numpy: Any) -> 
     row = general(
         name, impl, arity=1, jvp=jvp, vjp=vjp, lower=lower, elementwise=True, doc=doc, numpy=numpy,
         aval=known_elementwise(name, impl), batch=batch_elementwise(name), depends="elementwise",
-        cases=REALS, label=Label(name + "({0})", latex, ("1",), "complex part"))
+        cases=REALS, label=Label(
+            name + "({0})", latex, (r"-i\,[\mathrm{{complex}}({0})]" if name == "imag" else "1",),
+            "complex part", "((", (r"\overline{{{dy}}}" if name == "conjugate" else "",)))
     return row
 
 
@@ -48,7 +50,7 @@ def _imag(x: Any) -> Any:
 
 
 real = _part(
-    "real", _real, lambda dy, whole: dy, r"\mathrm{{Re}}\,{0}", """The real part.
+    "real", _real, lambda dy, whole: dy, r"\mathrm{{Re}}({0})", """The real part.
 
         y = Re x,    dL/dRe x = dL/dy
 
@@ -56,7 +58,7 @@ real = _part(
     np.float64(1.0)
     """, [np.real])
 imag = _part(
-    "imag", _imag, lambda dy, whole: dy * -1j if whole else None, r"\mathrm{{Im}}\,{0}",
+    "imag", _imag, lambda dy, whole: dy * -1j if whole else None, r"\mathrm{{Im}}({0})",
     """The imaginary part, 0 for real numbers.
 
         y = Im x,    dL/dIm x = dL/dy

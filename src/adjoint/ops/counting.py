@@ -67,7 +67,8 @@ def _searchsorted_cases(rng: np.random.Generator) -> Iterator[Case]:
 _searchsorted = general(
     "searchsorted", _searchsorted_impl, nondiff=True, aval=_known_place,
     batch=_batch_searchsorted, lower=called(_searchsorted_impl, _known_place),
-    label=Label("searchsorted({0}, {1})", r"\#\{{i: {0}_i < {1}\}}"),
+    label=Label("searchsorted({0}, {1}, side={side})",
+                r"\mathrm{{searchsorted}}_{{\mathrm{{{side}}}}}({0}, {1})"),
     cases=Cases(_searchsorted_cases, CONTRACTED))
 
 

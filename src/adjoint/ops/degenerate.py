@@ -277,7 +277,7 @@ def _guard_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 guard = row(
-    "_guard", _guard_impl, _guard_known, Label("{0}", "{0}", ("1",), "identity"),
+    "_guard", _guard_impl, _guard_known, Label("{0}", "{0}", ("1",), "identity", "  ", ("{dy}",)),
     Cases(_guard_cases, NO_SCALARS, near=True), jvp=_guard_jvp, vjp=_guard_vjp,
     keeps=frozenset({1}))
 
@@ -317,7 +317,7 @@ def _share_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 _share = row(
     "_share", _share_impl, _share_known,
-    Label("share({0})", r"\mathrm{{share}}\,{0}", ("1",), "ties share"),
+    Label("share({0})", r"\mathrm{{share}}({0})", ("1",), "ties share", "((", ("{dy}",)),
     Cases(_share_cases, NO_SCALARS, near=True), jvp=_share_jvp, vjp=_share_vjp,
     keeps=frozenset({1}))
 
@@ -428,7 +428,8 @@ def _within_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 within = row(
     "_within", _within_impl, _within_known,
-    Label("diag({0})", r"\mathrm{{diag}}\,{0}", ("1",), "diagonal"),
+    Label("diag({0})", r"\mathrm{{diag}}({0})", ("1",), "diagonal", "((",
+          (r"\mathrm{{diag}}({dy})",)),
     Cases(_within_cases, {**NO_SCALARS, "broadcast right": "a diagonal beside a matrix",
                           "broadcast left": "a diagonal beside a matrix"}, near=True),
     jvp=_within_jvp, vjp=_within_vjp, keeps=frozenset({2}))
@@ -473,7 +474,8 @@ def _gaps_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 _gaps = row(
     "_gaps", _gaps_impl, lambda w, sign: aval((*w.shape, w.shape[-1]), wide(w.dtype)),
-    Label("gaps({0})", r"F({0})", ("-{y}^2",), "inverse differences"),
+    Label("gaps({0}, sign={sign})", r"F({0})", ("-{y}^2",), "reciprocal rule", "((",
+          (r"-\sum_i {dy}_{{ij}}\,{y}_{{ij}}^2 - ({sign})\,\sum_i {dy}_{{ji}}\,{y}_{{ji}}^2",)),
     Cases(_gaps_cases, {**NO_SCALARS, "broadcast left": "one array",
                         "broadcast right": "one array"}, near=True),
     jvp=_gaps_jvp, vjp=_gaps_vjp, keeps=frozenset("y"))

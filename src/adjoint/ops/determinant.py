@@ -150,13 +150,17 @@ def _pair_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 _slope = row(
     "_adjugate_slope", _slope_impl, _known_pair,
-    Label("d adj({0})[{1}]", r"\mathrm{{d\,adj}}({0})[{1}]", ("1", r"\mathrm{{d\,adj}}({0})"),
-          "polarisation"),
+    Label("d_adj({0}, {1})", r"\mathrm{{d\,adj}}({0})[{1}]",
+          (r"\mathrm{{d^2\,adj}}({0})[\cdot, {1}]", r"\mathrm{{d\,adj}}({0})[\cdot]"),
+          "polarisation", "((",
+          (r"\mathrm{{d^2\,adj}}({0})[{dy}^\top, {1}]^\top",
+           r"\mathrm{{d\,adj}}({0})[{dy}^\top]^\top")),
     Cases(_pair_cases, NO_SCALARS, near=True), jvp=_slope_jvp, vjp=_slope_vjp,
     keeps=frozenset("x"))
 _adjugate = row(
     "adjugate", _adjugate_impl, square_known("adjugate"),
-    Label("adj({0})", r"\mathrm{{adj}}\,{0}", (r"\mathrm{{d\,adj}}({0})",), "adjugate"),
+    Label("adj({0})", r"\mathrm{{adj}}({0})", (r"\mathrm{{d\,adj}}({0})[\cdot]",),
+          "derivative of the adjugate", "((", (r"\mathrm{{d\,adj}}({0})[{dy}^\top]^\top",)),
     square_cases(),
     jvp=lambda dxs, y, x: None if dxs[0] is None else _slope(x, dxs[0]),
     vjp=lambda dy, y, x, needs: (flip(_slope(x, flip(dy))),), keeps=frozenset({0}))
@@ -188,7 +192,8 @@ def _det_known(x: Any) -> Any:
 
 _det = row(
     "det", _det_impl, _det_known,
-    Label("det({0})", r"\det {0}", (r"\mathrm{{adj}}({0})^\top",), "Jacobi's formula"),
+    Label("det({0})", r"\det({0})", (r"\mathrm{{adj}}({0})^\top",), "Jacobi's formula", "((",
+          (r"{dy}\,\mathrm{{adj}}({0})^\top",)),
     square_cases(extra=[Case((np.diag([1.0, 2.0, 0.0]),)), Case((np.ones((2, 2)),))]),
     jvp=lambda dxs, y, x: None if dxs[0] is None else trace_of(adjugate(x), dxs[0]),
     vjp=lambda dy, y, x, needs: (matrix(dy) * flip(adjugate(x)),), keeps=frozenset({0}))
@@ -246,7 +251,8 @@ def _condition(x: Any, y: Any) -> Any:
 
 inverse = row(
     "inv", _inverse_impl, square_known("inv"),
-    Label("inv({0})", r"{0}^{{-1}}", (r"-{y}^\top\,\cdot\,{y}^\top",), "inverse"),
+    Label("inv({0})", r"{0}^{{-1}}", (r"-{y}\,[\cdot]\,{y}",), "derivative of the inverse", "(^",
+          (r"-{y}^\top\,{dy}\,{y}^\top",)),
     square_cases({"of": "inv"}),
     jvp=lambda dxs, y, x, of: None if dxs[0] is None else -(y @ dxs[0] @ y),
     vjp=lambda dy, y, x, needs, of: (-(flip(y) @ dy @ flip(y)),), keeps=frozenset("y"))
@@ -299,7 +305,8 @@ def _slogdet_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
 
 _slogdet = row(
     "slogdet", _slogdet_impl, _slogdet_known,
-    Label("slogdet({0})", r"\log|\det {0}|", (r"{0}^{{-\top}}",), "Jacobi's formula"),
+    Label("slogdet({0})", r"(\mathrm{{sign}}(\det({0})),\,\ln(\left|\det({0})\right|))",
+          (r"(0,\,{0}^{{-\top}})",), "Jacobi's formula", "((", (r"{dy}_{{1}}\,{0}^{{-\top}}",)),
     square_cases(), jvp=_slogdet_jvp, vjp=_slogdet_vjp, keeps=frozenset({0, "y"}))
 
 

@@ -24,41 +24,48 @@ def _doc(sentence: str, formula: str, example: str) -> str:
 
 exp = elementwise(
     "exp", np.exp, lambda y, x: y, numpy=[np.exp], scalar=math.exp,
-    label=Label("exp({0})", "e^{{{0}}}", ("{y}",), "exponential"),
+    label=Label("exp({0})", "e^{{{0}}}", ("{y}",),
+                "chain rule for the exponential", "(^"),
     doc=_doc("The exponential.", "y = e^x,    dy/dx = y",
              ">>> ad.exp([0.0, 1.0])\n    array([1.        , 2.71828183])"))
 exp2 = elementwise(
     "exp2", np.exp2, lambda y, x: y * LN2, numpy=[np.exp2], scalar=lambda x: 2.0 ** x,
-    label=Label("2 ^ {0}", "2^{{{0}}}", (r"{y}\ln 2",), "exponential"),
+    label=Label("2 ^ {0}", "2^{{{0}}}", (r"{y}\,\ln(2)",),
+                "chain rule for the exponential", "^^"),
     doc=_doc("Two to the power of x.", "y = 2^x,    dy/dx = y ln 2",
              ">>> ad.exp2([0.0, 3.0])\n    array([1., 8.])"))
 expm1 = elementwise(
     "expm1", np.expm1, lambda y, x: y + 1.0, numpy=[np.expm1], scalar=math.expm1,
-    label=Label("expm1({0})", "(e^{{{0}}} - 1)", ("{y} + 1",), "exponential"),
+    label=Label("expm1({0})", "e^{{{0}}} - 1", ("{y} + 1",),
+                "chain rule for the exponential", "(+"),
     doc=_doc("The exponential minus one, exact near 0.", "y = e^x - 1,    dy/dx = y + 1",
              ">>> ad.expm1([0.0, 1.0])\n    array([0.        , 1.71828183])"))
 log = elementwise(
     "log", np.log, lambda y, x: 1.0 / x, numpy=[np.log], singular=True, scalar=math.log,
-    label=Label("ln({0})", r"\ln {0}", (r"\frac{{1}}{{{0}}}",), "logarithm"), domain=POSITIVE,
+    label=Label("ln({0})", r"\ln({0})", (r"\frac{{1}}{{{0}}}",),
+                "chain rule for the logarithm"), domain=POSITIVE,
     singular_at=[(0.0,)],
     doc=_doc("The natural logarithm.", "y = ln x,    dy/dx = 1 / x",
              ">>> ad.log([1.0, 2.0])\n    array([0.        , 0.69314718])"))
 log2 = elementwise(
     "log2", np.log2, lambda y, x: 1.0 / (x * LN2), numpy=[np.log2], singular=True,
     scalar=math.log2, domain=POSITIVE, singular_at=[(0.0,)],
-    label=Label("log2({0})", r"\log_2 {0}", (r"\frac{{1}}{{{0}\ln 2}}",), "logarithm"),
+    label=Label("log2({0})", r"\log_2({0})", (r"\frac{{1}}{{{0}\,\ln(2)}}",),
+                "chain rule for the logarithm"),
     doc=_doc("The logarithm to base 2.", "y = log2 x,    dy/dx = 1 / (x ln 2)",
              ">>> ad.log2([1.0, 8.0])\n    array([0., 3.])"))
 log10 = elementwise(
     "log10", np.log10, lambda y, x: 1.0 / (x * LN10), numpy=[np.log10], singular=True,
     scalar=math.log10, domain=POSITIVE, singular_at=[(0.0,)],
-    label=Label("log10({0})", r"\log_{{10}} {0}", (r"\frac{{1}}{{{0}\ln 10}}",), "logarithm"),
+    label=Label("log10({0})", r"\log_{{10}}({0})", (r"\frac{{1}}{{{0}\,\ln(10)}}",),
+                "chain rule for the logarithm"),
     doc=_doc("The logarithm to base 10.", "y = log10 x,    dy/dx = 1 / (x ln 10)",
              ">>> ad.log10([1.0, 100.0])\n    array([0., 2.])"))
 log1p = elementwise(
     "log1p", np.log1p, lambda y, x: 1.0 / (1.0 + x), numpy=[np.log1p], singular=True,
     scalar=math.log1p, domain=(-0.5, 2.0), singular_at=[(-1.0,)],
-    label=Label("log1p({0})", r"\ln(1 + {0})", (r"\frac{{1}}{{1 + {0}}}",), "logarithm"),
+    label=Label("log1p({0})", r"\ln(1 + {0})", (r"\frac{{1}}{{1 + {0}}}",),
+                "chain rule for the logarithm"),
     doc=_doc("The logarithm of 1 + x, exact near 0.", "y = ln(1 + x),    dy/dx = 1 / (1 + x)",
              ">>> ad.log1p([0.0, 1.0])\n    array([0.        , 0.69314718])"))
 
@@ -78,7 +85,7 @@ logaddexp = elementwise(
     "logaddexp", np.logaddexp, lambda y, x, z: _logaddexp_weight(x, z),
     lambda y, x, z: _logaddexp_weight(z, x), numpy=[np.logaddexp],
     label=Label("logaddexp({0}, {1})", r"\ln(e^{{{0}}} + e^{{{1}}})",
-                ("e^{{{0} - {y}}}", "e^{{{1} - {y}}}"), "log-sum-exp"),
+                ("e^{{{0} - {y}}}", "e^{{{1} - {y}}}"), "chain rule for log-sum-exp"),
     cases=elementwise_cases(
         ((-2.0, 2.0), (-2.0, 2.0)), regular=[(0.0, 0.0), (1.5, 1.5)],
         singular=[(-np.inf, -np.inf), (np.inf, 0.0), (np.inf, np.inf), (0.0, -np.inf)]),
@@ -114,7 +121,8 @@ def _sigmoid_scalar(x: float) -> float:
 sigmoid = elementwise(
     "sigmoid", _stable_sigmoid, lambda y, x: y * (1.0 - y), numpy=["expit"], scalar=_sigmoid_scalar,
     lower=_sigmoid_lower,
-    label=Label("sigmoid({0})", r"\sigma({0})", (r"{y}(1 - {y})",), "logistic function"),
+    label=Label("sigmoid({0})", r"\sigma({0})", (r"{y}\,(1 - {y})",),
+                "chain rule for the logistic function"),
     doc=_doc("The logistic function.", "y = 1 / (1 + e^-x),    dy/dx = y (1 - y)",
              ">>> ad.sigmoid([0.0, 2.0])\n    array([0.5       , 0.88079708])"))
 
@@ -126,7 +134,8 @@ def _stable_log_sigmoid(x: Any) -> Any:
 
 log_sigmoid = elementwise(
     "log_sigmoid", _stable_log_sigmoid, lambda y, x: sigmoid(-x),
-    label=Label("log_sigmoid({0})", r"\ln\sigma({0})", (r"\sigma(-{0})",), "logistic function"),
+    label=Label("log_sigmoid({0})", r"\ln(\sigma({0}))", (r"\sigma(-{0})",),
+                "chain rule for the logistic function"),
     doc=_doc("The logarithm of the logistic function, finite where log(sigmoid(x)) is not.",
              "y = -ln(1 + e^-x),    dy/dx = 1 / (1 + e^x)",
              ">>> ad.log_sigmoid([0.0, -1000.0])\n    array([-6.93147181e-01, -1.00000000e+03])"))
@@ -139,6 +148,7 @@ def _stable_softplus(x: Any) -> Any:
 
 softplus = elementwise(
     "softplus", _stable_softplus, lambda y, x: sigmoid(x),
-    label=Label("softplus({0})", r"\ln(1 + e^{{{0}}})", (r"\sigma({0})",), "logistic function"),
+    label=Label("softplus({0})", r"\ln(1 + e^{{{0}}})", (r"\sigma({0})",),
+                "chain rule for the logistic function"),
     doc=_doc("A smooth ramp.", "y = ln(1 + e^x),    dy/dx = 1 / (1 + e^-x)",
              ">>> ad.softplus([0.0, 1000.0])\n    array([6.93147181e-01, 1.00000000e+03])"))

@@ -377,12 +377,14 @@ _getitem = general(
     aval=lambda x, *indices, key: aval(
         selected_shape("getitem", x.shape, key, [i.shape for i in indices]), x.dtype),
     lower=_lower_getitem, keeps=INDICES, cases=Cases(key_cases, NOT_BROADCAST),
-    label=Label("{0}[{key}]", "{0}_{{{key}}}", ("1",), "selection"))
+    label=Label("{0}[{key}]", "{0}_{{{key}}}", ("1",), "selection", "((",
+                (r"\mathrm{{scatter}}({dy}, [{key}])",)))
 _scatter = general(
     "getitem_transpose", _scatter_impl, vjp=_scatter_vjp, jvp=_scatter_jvp, lower=_lower_scatter,
     aval=lambda dy, *indices, key, shape: aval(shape, dy.dtype), keeps=INDICES,
     batch=_batch_scatter, cases=Cases(_scatter_cases, NOT_BROADCAST),
-    label=Label("scatter({0})", r"\mathrm{{scatter}}({0})", ("1",), "selection"))
+    label=Label("scatter({0}, [{key}])", r"\mathrm{{scatter}}({0}, [{key}])", ("1",), "selection",
+                "((", ("{dy}_{{{key}}}",)))
 
 _read_plain = vars(unary_with(_getitem.row))["record"]
 

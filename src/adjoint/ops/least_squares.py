@@ -50,7 +50,7 @@ def _rank_known(x: Any, **_: Any) -> Any:
 
 
 _rank = row(
-    "matrix_rank", _rank_impl, _rank_known, Label("rank({0})", r"\mathrm{{rank}}\,{0}"),
+    "matrix_rank", _rank_impl, _rank_known, Label("rank({0})", r"\mathrm{{rank}}({0})"),
     square_cases({"tol": None, "hermitian": False, "rtol": None}), nondiff=True)
 
 
@@ -133,7 +133,9 @@ def _tall_or_wide(rng: np.random.Generator) -> Iterator[Case]:
 
 _pinv = row(
     "pinv", _pinv_impl, _pinv_known,
-    Label("pinv({0})", "{0}^{{+}}", (r"-{y}^\top\cdot\,{y}^\top + \dots",), "pseudo-inverse"),
+    Label("pinv({0})", "{0}^{{+}}", (r"-{y}\,[\cdot]\,{y} + \dots",), "pseudo-inverse", "(^",
+          ((r"-{y}^\top\,{dy}\,{y}^\top + (I - {0}\,{y})\,{dy}^\top\,{y}\,{y}^\top"
+           r" + {y}^\top\,{y}\,{dy}^\top\,(I - {y}\,{0})"),)),
     Cases(_tall_or_wide, ONE_ARRAY, near=True), jvp=_pinv_jvp, vjp=_pinv_vjp,
     keeps=frozenset({0, "y"}))
 
@@ -226,8 +228,11 @@ def _lstsq_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 _lstsq = row(
     "lstsq", _lstsq_impl, _lstsq_known,
-    Label("lstsq({0}, {1})", "{0}^{{+}} {1}", (r"-{0}^{{+\top}}\cdot\,{y}^\top + \dots",
-                                               r"{0}^{{+\top}}\,\cdot\,"), "least squares"),
+    Label("lstsq({0}, {1})", r"{0}^{{+}}\,{1}", (r"-{0}^{{+}}\,[\cdot]\,{y} + \dots", "{0}^{{+}}"),
+          "least squares", "(*",
+          ((r"-U\,{y}^\top + ({1} - {0}\,{y})\,({0}^{{+}}\,U)^\top"
+           r" + {0}^{{+\top}}\,{y}\,({dy} - {0}^{{+}}\,{0}\,{dy})^\top,\ U = {0}^{{+\top}}\,{dy}"),
+           r"{0}^{{+\top}}\,{dy}")),
     Cases(_lstsq_cases, NO_SCALARS, near=True), jvp=_lstsq_jvp, vjp=_lstsq_vjp,
     keeps=frozenset({0, 1, "y"}))
 

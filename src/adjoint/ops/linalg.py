@@ -106,8 +106,8 @@ def _matmul_cases(rng: np.random.Generator) -> Any:
 matmul = bilinear(
     "matmul", np.matmul, _left, _right,
     lambda x, z: aval(_product_shape(x, z), promoted(x, z)), numpy=[np.matmul],
-    label=Label("{0} @ {1}", r"{0}\,{1}", (r"\,\cdot\,{1}^\top", r"{0}^\top\cdot\,"),
-                "matrix product"),
+    label=Label("{0} @ {1}", r"{0}\,{1}", ("{1}", "{0}"), "matrix product", "**",
+                (r"{dy}\,{1}^\top", r"{0}^\top\,{dy}")),
     batch=_batch_matmul, lower=_lower_matmul, cases=Cases(_matmul_cases, NO_BROADCAST),
     doc="""The matrix product; a vector is a row on the left, a column on the right.
 
@@ -273,8 +273,10 @@ _einsum = general(
     "einsum", _einsum_impl, aval=_einsum_known,
     vjp=_einsum_vjp, jvp=_einsum_jvp, keeps=frozenset("x"), batch=_batch_einsum,
     lower=_lower_einsum, products=True,
-    label=Label("einsum({subscripts}, {0}, ...)", r"\mathrm{{einsum}}({0}, \dots)",
-                (r"\mathrm{{einsum}}(\cdot, \dots)",), "product rule"),
+    label=Label("einsum('{subscripts}', {0}, ...)",
+                r"\mathrm{{einsum}}_{{\mathtt{{{subscripts}}}}}({0}, \dots)",
+                (r"\mathrm{{einsum}}(\cdot, \dots)",), "product rule", "((",
+                (r"\mathrm{{einsum}}({dy}, \dots)",)),
     cases=Cases(_einsum_cases))
 
 
@@ -298,7 +300,8 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
 
 # ---- written with them
 
-@composed(np.dot, label=Label("dot({0}, {1})", r"{0}\cdot{1}", ("{1}", "{0}"), "product rule"),
+@composed(np.dot, label=Label("dot({0}, {1})", r"{0} \cdot {1}", ("{1}", "{0}"),
+                              "product rule", "(*"),
           cases=pair_cases(((3,), (3,), {}), ((2, 3), (3,), {}), ((3,), (3, 2), {}), ((), (3,), {}),
                            ((2, 3), (), {}), ((2, 3), (4, 3, 2), {}), ((2, 1, 3), (3,), {}),
                            ((0, 3), (3,), {}), ((2, 0), (0, 2), {})))
@@ -314,8 +317,8 @@ def dot(x: Any, z: Any) -> Any:
     return matmul(x, z) if a <= 2 and b <= 2 else tensordot(x, z, ((-1,), (-2 if b > 1 else -1,)))
 
 
-@composed(np.tensordot, label=Label("tensordot({0}, {1})", r"{0}\cdot{1}", ("{1}", "{0}"),
-                                    "product rule"),
+@composed(np.tensordot, label=Label("tensordot({0}, {1})", r"\mathrm{{tensordot}}({0}, {1})",
+                                    ("{1}", "{0}"), "product rule"),
           cases=pair_cases(
               ((2, 3), (3, 2), {"axes": 1}), ((2, 3), (2, 3), {"axes": 2}),
               ((2,), (3,), {"axes": 0}),
@@ -345,7 +348,7 @@ def tensordot(x: Any, z: Any, axes: Any = 2) -> Any:
 
 
 @composed(np.outer, label=Label("outer({0}, {1})", r"{0}\,{1}^\top", ("{1}", "{0}"),
-                                "product rule"),
+                                "product rule", "(*", (r"{dy}\,{1}", r"{dy}^\top\,{0}")),
           cases=pair_cases(((2,), (3,), {}), ((2, 2), (3,), {}), ((), (3,), {}), ((3,), (), {}),
                            ((0,), (3,), {})))
 def outer(x: Any, z: Any) -> Any:
@@ -360,8 +363,8 @@ def outer(x: Any, z: Any) -> Any:
     return reshape(x, (-1, 1)) * reshape(z, (1, -1))
 
 
-@composed(np.inner, label=Label("inner({0}, {1})", r"\langle{0}, {1}\rangle", ("{1}", "{0}"),
-                                "product rule"),
+@composed(np.inner, label=Label("inner({0}, {1})", r"\left\langle {0}, {1} \right\rangle",
+                                ("{1}", "{0}"), "product rule"),
           cases=pair_cases(((3,), (3,), {}), ((2, 3), (4, 3), {}), ((), (2,), {}), ((2,), (), {}),
                            ((0, 3), (3,), {})))
 def inner(x: Any, z: Any) -> Any:
@@ -375,7 +378,8 @@ def inner(x: Any, z: Any) -> Any:
     return tensordot(x, z, ((-1,), (-1,)))
 
 
-@composed(np.trace, label=Label("trace({0})", r"\mathrm{{tr}}\,{0}", ("I",), "trace"),
+@composed(np.trace, label=Label("trace({0})", r"\mathrm{{tr}}({0})", ("I",), "trace", "((",
+                                (r"{dy}\,I",)),
           cases=array_cases(
               {}, {"offset": 1}, {"offset": -1}, {"offset": 2}, {"axis1": 1, "axis2": 0},
               shapes=((3, 3), (2, 3, 4), (3, 4)), layout=False,

@@ -51,7 +51,8 @@ def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str, regular:
 
     apply = row(
         name, impl, known,
-        Label(name + "({0})", latex, (r"L(A^\top, \cdot)",), "Frechet derivative"),
+        Label(name + "({0})", latex, (r"L({0}, \cdot)",), "Frechet derivative", "(^",
+              (r"L({0}^\top, {dy})",)),
         square_cases(make=example),
         jvp=lambda dxs, y, x: None if dxs[0] is None else derivative(x, dxs[0]),
         vjp=lambda dy, y, x, needs: (derivative(flip(x), dy),), keeps=frozenset({0}))
@@ -95,7 +96,7 @@ logm = _of_matrices("logm", _scipy("logm"), """The principal logarithm of a matr
     >>> ad.linalg.logm(np.diag([1.0, np.e])).round(12) + 0.0
     array([[0., 0.],
            [0., 1.]])
-    """, _positive, r"\log {0}", "value")
+    """, _positive, r"\log({0})", "value")
 sqrtm = _of_matrices("sqrtm", _scipy("sqrtm"), """The principal square root of a matrix.
 
     Derivatives by the block form, as in `expm`. Args: ``x`` (..., n, n) without eigenvalues that

@@ -95,8 +95,8 @@ def _cases(rng: np.random.Generator) -> Any:
 _linear = bilinear(
     "linear", lambda x, weight: product(x, weight.T), _left, _right, _known, batch=_batch,
     lower=_lower,
-    label=Label("{0} @ {1}.T", r"{0}\,{1}^\top", (r"\,\cdot\,{1}", r"{0}\,\cdot\,"),
-                "matrix product"),
+    label=Label("{0} @ transpose({1})", r"{0}\,{1}^\top", ("{1}", "{0}"), "matrix product", "**",
+                (r"{dy}\,{1}", r"{dy}^\top\,{0}")),
     cases=Cases(_cases, {"0-d": "the last axis meets that of the weights",
                          "broadcast right": "the weights are one matrix"}))
 

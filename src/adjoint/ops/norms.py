@@ -67,7 +67,9 @@ _euclid = general(
     "linalg.norm", _euclid_impl, aval=_euclid_known, jvp=_euclid_jvp, vjp=_euclid_vjp, arity=1,
     batch=batched("linalg.norm"), lower=by_call(_euclid_impl, _euclid_known),
     kink=lambda x, axis, keepdims: _euclid_impl(x, axis, keepdims) == 0, keeps=frozenset({0, "y"}),
-    label=Label("norm({0})", r"\lVert {0} \rVert", (r"{0} / \lVert {0} \rVert",), "norm"),
+    label=Label("norm({0}, axis={axis}, keepdims={keepdims})",
+                r"\left\|{0}\right\|_{{\mathrm{{axis}}={axis}}}", (r"\frac{{{0}}}{{{y}}}",),
+                "chain rule for the norm"),
     cases=array_cases(
         {"axis": None, "keepdims": False}, {"axis": (0,), "keepdims": False},
         {"axis": (0, 1), "keepdims": True}, {"axis": (1,), "keepdims": True}, empty=False,

@@ -125,7 +125,9 @@ def _sum_all(x: Any) -> Any:
 
 _sum = linear(
     "sum", _sum_impl, _spread, known_reduced(_summed),
-    label=Label("sum({0})", r"\sum {0}", ("1",), "sum over branches"),
+    label=Label("sum({0}, axis={axis}, keepdims={keepdims})",
+                r"\sum_{{\mathrm{{axis}}={axis}}}({0})", ("1",), "sum over branches", "((",
+                (r"\mathrm{{broadcast\_to}}({dy}, \mathrm{{shape}}({0}))",)),
     batch=batched("sum"), lower=lower_reduce("add", _summed), cases=array_cases(*REDUCTIONS))
 
 
@@ -213,7 +215,9 @@ def _prod_vjp(dy: Any, y: Any, x: Any, needs: Any, axis: Axes, keepdims: bool) -
 _prod = general(
     "prod", lambda x, axis, keepdims: np.multiply.reduce(x, axis=axis, keepdims=keepdims), arity=1,
     jvp=_prod_jvp, vjp=_prod_vjp, aval=known_reduced(_summed), keeps=frozenset({0}),
-    label=Label("prod({0})", r"\prod {0}", (r"\prod_{{j \ne i}} {0}_j",), "product rule"),
+    label=Label("prod({0}, axis={axis}, keepdims={keepdims})",
+                r"\prod_{{\mathrm{{axis}}={axis}}}({0})", (r"\prod_{{j \ne i}} {0}_j",),
+                "product rule"),
     batch=batched("prod"), lower=lower_reduce("multiply", _summed),
     cases=array_cases(*REDUCTIONS, extra=[Case((np.array([2.0, 0.0, 3.0]),), REDUCTIONS[0])]))
 
@@ -260,7 +264,10 @@ def _extreme(name: str, ufunc: Any, latex: str = "", lower: Any = None, extra: A
     return general(
         name, lambda x, axis, keepdims: ufunc.reduce(x, axis=axis, keepdims=keepdims), arity=1,
         jvp=_extreme_jvp, vjp=_extreme_vjp, aval=known_reduced(), keeps=frozenset({0, "y"}),
-        label=Label(name + "({0})", rf"\{latex or name} {{0}}", (r"[{0}_i = {y}]",), "choice"),
+        label=Label(
+            name + "({0}, axis={axis}, keepdims={keepdims})",
+            rf"\{latex or name}_{{{{\mathrm{{{{axis}}}}={{axis}}}}}}({{0}})",
+            (r"\frac{{[{0}_i = {y}]}}{{\#\{{j: {0}_j = {y}\}}}}",), "choice"),
         batch=batched(name), lower=lower or lower_reduce(ufunc.__name__), kink=kink,
         cases=array_cases(*REDUCTIONS, empty=False, without=NOT_EMPTY, extra=[
             *extra, Case((np.array([1.0, 1.0, 0.0, 1.0]),), REDUCTIONS[0], "kink"),
@@ -326,7 +333,8 @@ def _search(name: str, impl: Any) -> Any:
     row = general(
         name, lambda x, axis, keepdims: impl(x, axis=axis, keepdims=keepdims), arity=1, aval=known,
         nondiff=True, batch=batch, lower=lower,
-        label=Label(name + "({0})", rf"\mathrm{{{{{name}}}}}\,{{0}}"),
+        label=Label(name + "({0}, axis={axis}, keepdims={keepdims})",
+                    rf"\mathrm{{{{{name}}}}}_{{{{\mathrm{{{{axis}}}}={{axis}}}}}}({{0}})"),
         cases=array_cases({"axis": None, "keepdims": False}, {"axis": 0, "keepdims": False},
                           {"axis": 1, "keepdims": True}, {"axis": None, "keepdims": True},
                           empty=False, without=NOT_EMPTY, extra=[
@@ -373,7 +381,8 @@ def _test(name: str, ufunc: Any) -> Any:
         name, lambda x, axis, keepdims: ufunc.reduce(x, axis=axis, keepdims=keepdims), arity=1,
         nondiff=True, aval=known_reduced(lambda _: np.dtype(bool)), batch=batched(name),
         lower=lower_reduce(ufunc.__name__, lambda _: np.dtype(bool)),
-        label=Label(name + "({0})", rf"\mathrm{{{{{name}}}}}\,{{0}}"),
+        label=Label(name + "({0}, axis={axis}, keepdims={keepdims})",
+                    rf"\mathrm{{{{{name}}}}}_{{{{\mathrm{{{{axis}}}}={{axis}}}}}}({{0}})"),
         cases=array_cases(*REDUCTIONS, extra=[
             Case((np.array([[True, False], [True, True]]),), REDUCTIONS[1])]))
 
@@ -462,7 +471,9 @@ _logsumexp = general(
     "logsumexp", _logsumexp_impl, arity=1, jvp=_logsumexp_jvp, vjp=_logsumexp_vjp,
     aval=known_reduced(), keeps=frozenset({0, "y"}), batch=batched("logsumexp"),
     lower=_logsumexp_lower,
-    label=Label("logsumexp({0})", r"\ln\sum e^{{{0}}}", ("e^{{{0} - {y}}}",), "log-sum-exp"),
+    label=Label("logsumexp({0}, axis={axis}, keepdims={keepdims})",
+                r"\ln(\sum_{{\mathrm{{axis}}={axis}}}(e^{{{0}}}))", ("e^{{{0} - {y}}}",),
+                "chain rule for log-sum-exp"),
     cases=array_cases(*REDUCTIONS, empty=False, integer=False, without=FLOATS, extra=[
         Case((np.array([-np.inf, -np.inf]),), TO_SCALAR, "singular"),
         Case((np.array([np.inf, 0.0, 800.0]),), TO_SCALAR, "singular")]))
@@ -540,20 +551,24 @@ def _log_softmax_lower(b: Any, x: Any, axis: Axes) -> Any:
                          loops.expanded(b, b.elementwise("log", mass), axes, x.shape))
 
 
-def _soft_row(name: str, impl: Any, jvp: Any, vjp: Any, lower: Any, latex: str, slope: str) -> Any:
+def _soft_row(name: str, impl: Any, jvp: Any, vjp: Any, lower: Any, latex: str, slope: str,
+              pullback: str) -> Any:
     return general(
         name, impl, arity=1, jvp=jvp, vjp=vjp, lower=lower, batch=batched(name),
         aval=lambda x, axis: aval(x.shape, x.dtype), keeps=frozenset("y"),
-        label=Label(name + "({0})", latex, (slope,), "softmax"),
+        label=Label(name + "({0}, axis={axis})", latex, (slope,), "chain rule for softmax", "((",
+                    (pullback,)),
         cases=array_cases({"axis": None}, {"axis": (1,)}, {"axis": (0, 1)}, {"axis": ()},
                           empty=False, integer=False, without=FLOATS))
 
 
 _softmax = _soft_row("softmax", _softmax_impl, _softmax_jvp, _softmax_vjp, _softmax_lower,
-                     r"\mathrm{{softmax}}({0})", r"{y}_i([i = j] - {y}_j)")
+                     r"\mathrm{{softmax}}_{{\mathrm{{axis}}={axis}}}({0})",
+                     r"{y}_i\,([i = j] - {y}_j)", r"{y} \odot ({dy} - \sum({y} \odot {dy}))")
 _log_softmax = _soft_row(
     "log_softmax", _log_softmax_impl, _log_softmax_jvp, _log_softmax_vjp, _log_softmax_lower,
-    r"\ln\mathrm{{softmax}}({0})", r"[i = j] - e^{{{y}_j}}")
+    r"\ln(\mathrm{{softmax}}_{{\mathrm{{axis}}={axis}}}({0}))", r"[i = j] - e^{{{y}_j}}",
+    r"{dy} - e^{{{y}}}\,\sum({dy})")
 
 
 @function()

@@ -111,7 +111,11 @@ def _cumsum_transpose(dy: Any, x: Any, axis: int, reverse: bool) -> Any:
 _cumsum = linear(
     "cumsum", _cumsum_impl, _cumsum_transpose,
     lambda x, axis, reverse: aval(x.shape, _summed(x.dtype)),
-    label=Label("cumsum({0})", r"\sum_{{j \le i}} {0}_j", (r"[j \le i]",), "cumulative sum"),
+    label=Label("cumsum({0}, axis={axis}, reverse={reverse})",
+                r"\mathrm{{cumsum}}_{{\mathrm{{axis}}={axis},\,\mathrm{{reverse}}={reverse}}}({0})",
+                (r"[{0}_j \in {y}_i]",), "sum over branches", "((",
+                ((r"\mathrm{{cumsum}}_{{\mathrm{{axis}}={axis},\,"
+                  r"\mathrm{{reverse}}=\lnot {reverse}}}({dy})"),)),
     batch=batched_along("cumsum"), lower=lower_scan("add"), cases=along_cases(
         FORWARD, {"axis": 1, "reverse": False}, {"axis": 0, "reverse": True},
         {"axis": 1, "reverse": True}, extra=[
@@ -239,8 +243,11 @@ _recurrence = general(
     "linear_recurrence", _recurrence_impl, jvp=_recurrence_jvp, vjp=_recurrence_vjp,
     aval=lambda a, b, axis, reverse: aval(b.shape, promoted(a, b)), keeps=frozenset({0, "y"}),
     batch=_batch_recurrence, lower=_lower_recurrence, zero_wins=_recurrence_where_zero_wins,
-    label=Label("linear_recurrence({0}, {1})", "{0}_i y_{{i-1}} + {1}_i",
-                ("y_{{i-1}}", "1"), "recurrence"),
+    label=Label("linear_recurrence({0}, {1}, axis={axis}, reverse={reverse})",
+                r"\mathrm{{linear\_recurrence}}_{{\mathrm{{axis}}={axis},\,"
+                r"\mathrm{{reverse}}={reverse}}}({0}, {1})", ("{y}_{{i-1}}", "1"),
+                "recurrence", "((",
+                (r"\lambda_i\,{y}_{{i-1}}", r"\lambda_i = {dy}_i + {0}_{{i+1}}\,\lambda_{{i+1}}")),
     cases=Cases(_recurrence_cases, ALONG | {
         "broadcast left": "both have one shape by then", "broadcast right": "the same"}))
 
@@ -290,8 +297,8 @@ _cumprod = general(
     "cumprod", np.multiply.accumulate, arity=1, jvp=_cumprod_jvp,
     vjp=_cumprod_vjp, aval=lambda x, axis: aval(x.shape, _summed(x.dtype)),
     keeps=frozenset({0, "y"}), batch=batched_along("cumprod"), lower=lower_scan("multiply"),
-    label=Label("cumprod({0})", r"\prod_{{j \le i}} {0}_j",
-                (r"\prod_{{k \le i, k \ne j}} {0}_k",), "product rule"),
+    label=Label("cumprod({0}, axis={axis})", r"\mathrm{{cumprod}}_{{\mathrm{{axis}}={axis}}}({0})",
+                (r"[j \le i]\,\prod_{{k \le i, k \ne j}} {0}_k",), "product rule"),
     cases=along_cases({"axis": 0}, {"axis": 1}, extra=[
         Case((np.array([2.0, 0.0, 3.0]),), {"axis": 0}),
         Case((np.array([[2.0, 0.0, 3.0, 0.0], [0.0, 1.0, 2.0, 5.0]]),), {"axis": 1})]))
@@ -353,8 +360,10 @@ def _so_far(name: str, ufunc: Any, latex: str) -> Any:
         name, ufunc.accumulate, arity=1, jvp=_so_far_jvp, vjp=_so_far_vjp,
         aval=lambda x, axis: aval(x.shape, x.dtype), keeps=frozenset({0, "y"}), kink=kink,
         batch=batched_along(name), lower=lower_scan(ufunc.__name__),
-        label=Label(name + "({0})", rf"\{latex}_{{{{j \le i}}}} {{0}}_j", ("[{0}_j = {y}_i]",),
-                    "choice"),
+        label=Label(
+            name + "({0}, axis={axis})",
+            rf"\mathrm{{{{cum{latex}}}}}_{{{{\mathrm{{{{axis}}}}={{axis}}}}}}({{0}})",
+            (r"\frac{{[j \le i]\,[{0}_j = {y}_i]}}{{\#\{{k \le i: {0}_k = {y}_i\}}}}",), "choice"),
         cases=along_cases({"axis": 0}, {"axis": 1}, extra=[
             Case((np.array([1.0, 0.0, 1.0, 2.0, 2.0, 1.0]),), {"axis": 0}, "kink")]))
 

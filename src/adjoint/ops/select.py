@@ -34,7 +34,8 @@ from .declare import (
 
 def _comparison(name: str, impl: Any, sign: str, latex: str, what: str, answer: str) -> Any:
     return constant(
-        name, impl, 2, numpy=[impl], label=Label(f"{{0}} {sign} {{1}}", f"{{0}} {latex} {{1}}"),
+        name, impl, 2, numpy=[impl],
+        label=Label(f"{{0}} {sign} {{1}}", f"{{0}} {latex} {{1}}", binds="=="),
         doc=f"Where x is {what} z: booleans, without derivative.\n\n"
             f"    >>> ad.{name}([1.0, 2.0, 3.0], 2.0)\n    array({answer})\n    ")
 
@@ -51,9 +52,12 @@ not_equal = _comparison("not_equal", np.not_equal, "!=", r"\ne", "different from
 
 
 def _logical(name: str, impl: Any, arity: int, sign: str, example: str, numpy: Any) -> Any:
-    arguments = "{0} " + sign + " {1}" if arity == 2 else sign + "({0})"
+    arguments, latex = "{0} " + sign + " {1}", rf"{{0}} \mathbin{{{{\mathrm{{{{{sign}}}}}}}}} {{1}}"
+    if arity == 1:
+        arguments, latex = sign + "({0})", rf"\mathrm{{{{{sign}}}}}({{0}})"
     return constant(
-        name, impl, arity, numpy=numpy, label=Label(arguments, arguments.replace("_", r"\_")),
+        name, impl, arity, numpy=numpy,
+        label=Label(arguments, latex, binds="==" if arity == 2 else "(("),
         doc=f"{sign}, element by element: booleans, without derivative.\n\n    {example}\n    ")
 
 
@@ -96,8 +100,10 @@ def _whole_cases(arity: int) -> Cases:
 
 
 def _bitwise(name: str, impl: Any, arity: int, text: str, latex: str, example: str) -> Any:
+    binds = "==" if arity == 2 else "(("
     return constant(
-        name, impl, arity, numpy=[impl], label=Label(text, latex), cases=_whole_cases(arity),
+        name, impl, arity, numpy=[impl], label=Label(text, latex, binds=binds),
+        cases=_whole_cases(arity),
         doc=f"`numpy.{name}`: bit by bit of integers, of booleans the logical operation; without "
             f"derivative.\n\n    {example}\n    ")
 
@@ -106,9 +112,9 @@ bitwise_and = _bitwise("bitwise_and", np.bitwise_and, 2, "{0} & {1}", r"{0} \mat
                        ">>> ad.bitwise_and([6, 1], 3)\n    array([2, 1])")
 bitwise_or = _bitwise("bitwise_or", np.bitwise_or, 2, "{0} | {1}", r"{0} \mid {1}",
                       ">>> ad.bitwise_or([6, 1], 3)\n    array([7, 3])")
-bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, 2, "{0} ^ {1}", r"{0} \oplus {1}",
+bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, 2, "{0} xor {1}", r"{0} \oplus {1}",
                        ">>> ad.bitwise_xor([6, 1], 3)\n    array([5, 2])")
-invert = _bitwise("invert", np.invert, 1, "~{0}", r"\mathord{{\sim}}{0}",
+invert = _bitwise("invert", np.invert, 1, "~({0})", r"\mathord{{\sim}}({0})",
                   ">>> ad.invert([True, False])\n    array([False,  True])")
 
 
@@ -123,11 +129,12 @@ def _rounding(name: str, impl: Any, latex: str, what: str, answer: str, jump: An
             f"    >>> ad.{name}([-1.5, 0.4, 2.7])\n    array({answer})\n    ")
 
 
-floor = _rounding("floor", np.floor, r"\lfloor {0} \rfloor", "Rounded down", "[-2.,  0.,  2.]")
-ceil = _rounding("ceil", np.ceil, r"\lceil {0} \rceil", "Rounded up", "[-1.,  1.,  3.]")
-trunc = _rounding("trunc", np.trunc, r"\mathrm{{trunc}}\,{0}", "Rounded towards zero",
+floor = _rounding("floor", np.floor, r"\left\lfloor {0} \right\rfloor", "Rounded down",
+                  "[-2.,  0.,  2.]")
+ceil = _rounding("ceil", np.ceil, r"\left\lceil {0} \right\rceil", "Rounded up", "[-1.,  1.,  3.]")
+trunc = _rounding("trunc", np.trunc, r"\mathrm{{trunc}}({0})", "Rounded towards zero",
                   "[-1.,  0.,  2.]", lambda x: _whole(x) & np.not_equal(x, 0))
-rint = _rounding("rint", np.rint, r"\mathrm{{round}}\,{0}",
+rint = _rounding("rint", np.rint, r"\mathrm{{round}}({0})",
                  "Rounded to the nearest integer, halves to the even one", "[-2.,  0.,  3.]",
                  lambda x: np.isfinite(x) & ~_whole(x) & _whole(np.multiply(x, 2.0)))
 
@@ -175,8 +182,8 @@ _select = general(
     elementwise=True, keeps=frozenset({0}), batch=batch_elementwise("where"), lower=_where_lower,
     aval=lambda c, x, z: aval(broadcast_shape("where", c, x, z), promoted(x, z)),
     depends="elementwise", cases=Cases(_where_cases),
-    label=Label("where({0}, {1}, {2})", r"\begin{{cases}}{1} & {0}\\{2}\end{{cases}}",
-                ("0", "[{0}]", r"[\neg {0}]"), "choice"))
+    label=Label("where({0}, {1}, {2})", r"\mathrm{{where}}({0}, {1}, {2})",
+                ("0", "[{0}]", r"[\lnot {0}]"), "choice"))
 
 
 @function(np.where)
@@ -217,8 +224,8 @@ def _extreme(name: str, impl: Any, left: Any, right: Any, what: str, sign: str) 
         name, impl, lambda y, x, z: left(1.0, x, z), lambda y, x, z: right(1.0, x, z),
         vjp=vjp, jvp=jvp, numpy=[impl], kinks=[(1.0, 1.0)], kink=np.equal,
         label=Label(name + "({0}, {1})", rf"\{name[:3]}({{0}}, {{1}})",
-                    (f"[{{0}} {sign} {{1}}] + [{{0}} = {{1}}]/2",
-                     f"[{{1}} {sign} {{0}}] + [{{0}} = {{1}}]/2"), "choice"),
+                    (rf"[{{0}} {sign} {{1}}] + \frac{{{{[{{0}} = {{1}}]}}}}{{{{2}}}}",
+                     rf"[{{1}} {sign} {{0}}] + \frac{{{{[{{0}} = {{1}}]}}}}{{{{2}}}}"), "choice"),
         doc=f"""The {what} of two arrays, element by element; at a tie each gets half the gradient.
 
         y = {name[:3]}(x, z),    dy/dx = 1 where x {sign} z, 1/2 where x = z, else 0
@@ -270,7 +277,8 @@ relu = elementwise(
     kink=lambda x: np.equal(x, 0),
     jvp=lambda dxs, y, x: None if dxs[0] is None else where(y > 0.0, dxs[0], 0.0),
     lower=lambda b, x: b.elementwise("relu", x),
-    label=Label("relu({0})", r"\mathrm{{ReLU}}({0})", (r"[{0} > 0]",), "rectifier"),
+    label=Label("relu({0})", r"\mathrm{{ReLU}}({0})", (r"[{0} > 0]",),
+                "chain rule for the rectifier"),
     doc="""The rectifier: the positive part. Its derivative at 0 is 0, as in PyTorch.
 
         y = max(x, 0),    dy/dx = [x > 0]

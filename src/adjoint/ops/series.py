@@ -209,7 +209,9 @@ bilinear(
     "convolve", np.convolve,
     _convolved_transpose, lambda dy, x, z, mode: _convolved_transpose(dy, z, x, mode),
     _known_convolved, arity=0, batch=_batch_convolve, lower=_lower_convolve,
-    label=Label("convolve({0}, {1})", "{0} * {1}", ("{1}_{{k - i}}", "{0}_{{k - i}}"),
+    label=Label("convolve({0}, {1}, mode={mode})",
+                r"\mathrm{{convolve}}_{{\mathrm{{{mode}}}}}({0}, {1})",
+                ("{1}_{{k - i}}", "{0}_{{k - i}}"),
                 "convolution"),
     cases=Cases(_convolve_cases, CONTRACTED | {
         "0-d": "both are series", "empty": "a series of nothing: an error",

@@ -41,6 +41,7 @@ item = general(
     "item", lambda x, index: x[index], aval=lambda x, index: x[index], vjp=_item_vjp,
     jvp=lambda dxs, y, x, index: None if dxs[0] is None else dxs[0][index],
     batch=lambda size, axes, x, index: (x[index], 0), lower=lambda b, x, index: b.item(x, index),
-    label=Label("{0}[{index}]", "{0}_{index}", ("1",), "selection"), alias=True,
+    label=Label("{0}[{index}]", "{0}_{{{index}}}", ("1",), "selection", "((",
+                (r"({dy}\ \mathrm{{at}}\ {index},\ 0\ \mathrm{{elsewhere}})",)), alias=True,
     cases=Cases(_item_cases, {"broadcast left": "results stand side by side",
                               "broadcast right": "results stand side by side"}))

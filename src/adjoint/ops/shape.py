@@ -49,7 +49,8 @@ def _batch_reshape(size: int, axes: Any, x: Any, shape: Any) -> Any:
 _reshape = linear(
     "reshape", np.reshape, lambda dy, x, shape: _reshape(dy, shape=x.shape),
     lambda x, shape: aval(shape, x.dtype), batch=_batch_reshape, lower=loops.reshaped, alias=True,
-    label=Label("reshape({0})", "{0}", ("1",), "change of shape"),
+    label=Label("reshape({0}, {shape})", r"\mathrm{{reshape}}({0}, {shape})", ("1",),
+                "change of shape", "((", (r"\mathrm{{reshape}}({dy}, \mathrm{{shape}}({0}))",)),
     cases=array_cases(
         {"shape": (6,)}, {"shape": (3, 2)}, {"shape": (1, 2, 1, 3)}, layout=False,
         extra=[Case((np.float64(1.5),), {"shape": (1,)}), Case((np.ones(1),), {"shape": ()}),
@@ -92,7 +93,8 @@ _permute = linear(
     "transpose", np.transpose,
     lambda dy, x, axes: _permute(dy, axes=_inverse(axes)),
     lambda x, axes: aval(tuple(x.shape[a] for a in axes), x.dtype),
-    label=Label("{0}.T", r"{0}^\top", ("1",), "transpose"), batch=_batch_permute, alias=True,
+    label=Label("transpose({0}, {axes})", r"{0}^{{\top_{{{axes}}}}}", ("1",), "transpose", "(^",
+                (r"{dy}^{{\top_{{{axes}}}^{{-1}}}}",)), batch=_batch_permute, alias=True,
     lower=loops.permuted,
     cases=array_cases(
         {"axes": (1, 0)}, layout=False,
@@ -254,13 +256,17 @@ _BROADCASTS = [Case((np.array([1.0, 2.0]),), {"shape": (3, 2)}),
                Case((np.ones(2, np.float32),), {"shape": (3, 2)})]
 _broadcast = linear(
     "broadcast_to", _spread, lambda dy, x, shape: _sum_to(dy, shape=x.shape),
-    lambda x, shape: aval(shape, x.dtype), label=Label("{0}", "{0}", ("1",), "broadcast"),
+    lambda x, shape: aval(shape, x.dtype),
+    label=Label("broadcast_to({0}, {shape})", r"\mathrm{{broadcast\_to}}({0}, {shape})", ("1",),
+                "broadcasting", "((", (r"\mathrm{{sum\_to}}({dy}, \mathrm{{shape}}({0}))",)),
     batch=_batch_broadcast, lower=loops.broadcast,
     cases=Cases(lambda rng: _BROADCASTS))
 _sum_to = linear(
     "sum_to", _gather, lambda dy, x, shape: _broadcast(dy, shape=x.shape),
     lambda x, shape: aval(shape, x.dtype), batch=_batch_sum_to, lower=_lower_sum_to,
-    label=Label("sum_to({0})", r"\sum {0}", ("1",), "sum over a broadcast"),
+    label=Label("sum_to({0}, {shape})", r"\mathrm{{sum\_to}}({0}, {shape})", ("1",),
+                "sum over branches", "((",
+                (r"\mathrm{{broadcast\_to}}({dy}, \mathrm{{shape}}({0}))",)),
     cases=array_cases(
         {"shape": (3,)}, {"shape": (2, 1)}, {"shape": (1, 3)}, {"shape": ()}, layout=False,
         extra=[Case((np.float64(1.5),), {"shape": ()}), Case((np.ones(1),), {"shape": ()}),
@@ -364,7 +370,9 @@ def _concatenate_cases(rng: np.random.Generator) -> Any:
 _concatenate = general(
     "concatenate", lambda *xs, axis: np.concatenate(xs, axis=axis), aval=_joined,
     vjp=_concatenate_vjp, jvp=_concatenate_jvp, batch=_batch_concatenate, lower=_lower_concatenate,
-    label=Label("concatenate({0}, {1}, ...)", r"[{0};\,{1};\,\dots]", ("1",), "join"),
+    label=Label("concatenate({0}, ..., axis={axis})",
+                r"\mathrm{{concatenate}}_{{\mathrm{{axis}}={axis}}}({0}, \dots)", ("1",), "join",
+                "((", (r"\mathrm{{own\ part}}({dy})",)),
     cases=Cases(_concatenate_cases, {
         "0-d": "a 0-d array has no axis to join along", "broadcast left": "shapes do not broadcast",
         "broadcast right": "shapes do not broadcast"}))
@@ -433,7 +441,8 @@ _pad = linear(
     "pad", _pad_impl,
     lambda dy, x, width: dy[_middle(width, shape_of(dy))],
     lambda x, width: aval(_shifted(x, width)[1], x.dtype),
-    label=Label("pad({0})", "{0}", ("1",), "pad"),
+    label=Label("pad({0}, {width})", r"\mathrm{{pad}}({0}, {width})", ("1",), "padding", "((",
+                (r"\mathrm{{middle}}({dy}, {width})",)),
     batch=lambda size, axes, x, width: (_pad(x, width=((0, 0), *width)), 0),
     lower=lambda b, x, width: b.pad(x, *_shifted(x, width), x.dtype.type(0)),
     cases=array_cases(

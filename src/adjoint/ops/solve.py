@@ -91,8 +91,8 @@ def _system_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 _solve = row(
     "solve", _solve_impl, _solve_known,
-    Label("solve({0}, {1})", r"{0}^{{-1}}\,{1}", (r"-{0}^{{-\top}}\,\cdot\,{y}^\top",
-                                                  r"{0}^{{-\top}}\,\cdot\,"), "linear system"),
+    Label("solve({0}, {1})", r"{0}^{{-1}}\,{1}", (r"-{0}^{{-1}}\,[\cdot]\,{y}", "{0}^{{-1}}"),
+          "linear system", "(*", (r"-{0}^{{-\top}}\,{dy}\,{y}^\top", r"{0}^{{-\top}}\,{dy}")),
     Cases(_system_cases, NO_SCALARS, near=True), jvp=_solve_jvp, vjp=_solve_vjp,
     keeps=frozenset({0, "y"}))
 
@@ -175,9 +175,13 @@ def _triangular_cases(rng: np.random.Generator) -> Iterator[Case]:
 _triangular = row(
     "solve_triangular", _triangular_impl,
     lambda a, b, **_: _solve_known(a, b, "solve_triangular"),
-    Label("solve_triangular({0}, {1})", r"{0}^{{-1}}\,{1}", (r"-{0}^{{-\top}}\,\cdot\,{y}^\top",
-                                                           r"{0}^{{-\top}}\,\cdot\,"),
-          "linear system"),
+    Label("solve_triangular({0}, {1}, lower={lower}, turned={turned}, unit={unit})",
+          r"\mathrm{{tri}}({0})^{{-1}}\,{1}",
+          (r"-\mathrm{{tri}}({0})^{{-1}}\,\mathrm{{tri}}(\cdot)\,{y}",
+           r"\mathrm{{tri}}({0})^{{-1}}"),
+          "linear system", "(*",
+          (r"-\mathrm{{tri}}^\ast(\mathrm{{tri}}({0})^{{-\top}}\,{dy}\,{y}^\top)",
+           r"\mathrm{{tri}}({0})^{{-\top}}\,{dy}")),
     Cases(_triangular_cases, NO_SCALARS, near=True), jvp=_triangular_jvp, vjp=_triangular_vjp,
     keeps=frozenset({0, "y"}))
 

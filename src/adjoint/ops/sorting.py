@@ -84,7 +84,8 @@ def _known_order(x: Any, axis: int, descending: bool) -> Any:
 _argsort = general(
     "argsort", _argsort_impl, arity=1, aval=_known_order, nondiff=True,
     batch=batched_along("argsort"), lower=called(_argsort_impl, _known_order),
-    label=Label("argsort({0})", r"\mathrm{{argsort}}\,{0}"),
+    label=Label("argsort({0}, axis={axis}, descending={descending})",
+                r"\mathrm{{argsort}}_{{\mathrm{{axis}}={axis},\,\mathrm{{descending}}={descending}}}({0})"),
     cases=along_cases(*ORDERS, extra=[TIES]))
 
 
@@ -127,7 +128,9 @@ _sort = general(
     "sort", _sort_impl, arity=1, jvp=_sort_jvp, vjp=_sort_vjp, aval=_known_sorted,
     keeps=frozenset({0}), batch=batched_along("sort"), lower=called(_sort_impl, _known_sorted),
     kink=lambda x, axis, descending: _tied(x, axis),
-    label=Label("sort({0})", r"\mathrm{{sort}}\,{0}", (r"[{y}_i \leftarrow {0}_j]",), "choice"),
+    label=Label("sort({0}, axis={axis}, descending={descending})",
+                r"\mathrm{{sort}}_{{\mathrm{{axis}}={axis},\,\mathrm{{descending}}={descending}}}({0})",
+                (r"[{y}_i \leftarrow {0}_j]",), "choice"),
     cases=along_cases(*ORDERS, extra=[TIES, Case(TIES.args, {"axis": 0, "descending": True},
                                                  "kink")]))
 

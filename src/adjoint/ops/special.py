@@ -127,7 +127,7 @@ hypot = elementwise(
     "hypot", np.hypot, lambda y, x, z: _quiet_leg(x, y), lambda y, x, z: _quiet_leg(z, y),
     numpy=[np.hypot], kinks=ORIGIN, kink=lambda x, z: np.equal(x, 0) & np.equal(z, 0),
     label=Label("hypot({0}, {1})", r"\sqrt{{{0}^2 + {1}^2}}",
-                (r"\frac{{{0}}}{{{y}}}", r"\frac{{{1}}}{{{y}}}"), "power rule"),
+                (r"\frac{{{0}}}{{{y}}}", r"\frac{{{1}}}{{{y}}}"), "chain rule for the square root"),
     doc=_doc("The length of the hypotenuse; its gradient where both legs are 0 is 0.",
              "y = (x^2 + z^2)^(1/2),    dy/dx = x / y,    dy/dz = z / y",
              ">>> ad.hypot(3.0, [4.0, 0.0])\n    array([5., 3.])"))
@@ -144,7 +144,7 @@ logaddexp2 = elementwise(
     "logaddexp2", np.logaddexp2, lambda y, x, z: _logaddexp2_weight(x, z),
     lambda y, x, z: _logaddexp2_weight(z, x), numpy=[np.logaddexp2],
     label=Label("logaddexp2({0}, {1})", r"\log_2(2^{{{0}}} + 2^{{{1}}})",
-                ("2^{{{0} - {y}}}", "2^{{{1} - {y}}}"), "log-sum-exp"),
+                ("2^{{{0} - {y}}}", "2^{{{1} - {y}}}"), "chain rule for log-sum-exp"),
     cases=elementwise_cases(
         ((-2.0, 2.0), (-2.0, 2.0)), regular=[(0.0, 0.0), (1.5, 1.5)],
         singular=[(-np.inf, -np.inf), (np.inf, 0.0), (np.inf, np.inf), (0.0, -np.inf)]),
@@ -175,14 +175,15 @@ def _times_log(name: str, ours: Any, inner: Any, edge: float, label: Label, doc:
 
 xlogy = _times_log(
     "xlogy", log, lambda z: z, 0.0,
-    Label("xlogy({0}, {1})", r"{0}\ln {1}", (r"\ln {1}", r"\frac{{{0}}}{{{1}}}"), "product rule"),
+    Label("xlogy({0}, {1})", r"{0}\,\ln({1})", (r"\ln({1})", r"\frac{{{0}}}{{{1}}}"),
+          "product rule", "(*"),
     _doc("x times the logarithm of z, which is 0 where x is 0; at x = z = 0 both partials are 0.",
          "y = x ln z,    dy/dx = ln z,    dy/dz = x / z",
          ">>> ad.xlogy([0.0, 1.0], [0.0, 2.0])\n    array([0.        , 0.69314718])"))
 xlog1py = _times_log(
     "xlog1py", log1p, lambda z: 1.0 + z, -1.0,
-    Label("xlog1py({0}, {1})", r"{0}\ln(1 + {1})",
-          (r"\ln(1 + {1})", r"\frac{{{0}}}{{1 + {1}}}"), "product rule"),
+    Label("xlog1py({0}, {1})", r"{0}\,\ln(1 + {1})",
+          (r"\ln(1 + {1})", r"\frac{{{0}}}{{1 + {1}}}"), "product rule", "(*"),
     _doc("x times the logarithm of 1 + z, 0 where x is 0; at (0, -1) both partials are 0.",
          "y = x ln(1 + z),    dy/dx = ln(1 + z),    dy/dz = x / (1 + z)",
          ">>> ad.xlog1py([0.0, 1.0], [-1.0, 1.0])\n    array([0.        , 0.69314718])"))
@@ -200,8 +201,8 @@ logit = elementwise(
     "logit", _logit_value, lambda y, x: 1.0 / (x * (1.0 - x)), numpy=["logit"], singular=True,
     lower=lowered_as(_logit_value), domain=(0.05, 0.95), singular_at=[(0.0,), (1.0,)],
     without={"integer": "between its ends, 0 and 1, there is none"},
-    label=Label("logit({0})", r"\ln\frac{{{0}}}{{1 - {0}}}", (r"\frac{{1}}{{{0}(1 - {0})}}",),
-                "logistic function"),
+    label=Label("logit({0})", r"\ln(\frac{{{0}}}{{1 - {0}}})",
+                (r"\frac{{1}}{{{0}\,(1 - {0})}}",), "chain rule for the logarithm"),
     doc=_doc("The logarithm of the odds: the inverse of the logistic function.",
              "y = ln(x / (1 - x)),    dy/dx = 1 / (x (1 - x))",
              ">>> ad.logit([0.5, 0.75])\n    array([0.        , 1.09861229])"))
@@ -245,8 +246,9 @@ _sinc_derivative = general(
     "sinc_derivative", _sinc_slope,
     **_derivatives("sinc_derivative", lambda d, x, n: d * _sinc_derivative(x, order=n + 1)),
     lower=lowered_call(_sinc_slope, known_floating),
-    label=Label("sinc^({order})({0})", r"\mathrm{{sinc}}^{{({order})}}\,{0}",
-                (r"\mathrm{{sinc}}^{{({order}+1)}}\,{0}",), "trigonometry"),
+    label=Label("sinc_derivative({0}, order={order})", r"\mathrm{{sinc}}^{{({order})}}({0})",
+                (r"\mathrm{{sinc}}^{{({order} + 1)}}({0})",),
+                "chain rule for trigonometric functions"),
     cases=array_cases({"order": 1}, {"order": 2}, {"order": 5}, extra=[
         Case((np.array([0.0, 1e-9, -1e-3, 0.31, 0.32, 4.0]),), {"order": n}) for n in (1, 2, 3)]))
 
@@ -259,7 +261,8 @@ def _sinc_value(x: Any) -> Any:
 sinc = elementwise(
     "sinc", lambda x: np.sinc(np.asarray(real_only("sinc", x)))[()],
     lambda y, x: _sinc_derivative(x, order=1), numpy=[np.sinc], lower=lowered_as(_sinc_value),
-    label=Label("sinc({0})", r"\mathrm{{sinc}}\,{0}", (r"\mathrm{{sinc}}'\,{0}",), "trigonometry"),
+    label=Label("sinc({0})", r"\mathrm{{sinc}}({0})", (r"\mathrm{{sinc}}^{{(1)}}({0})",),
+                "chain rule for trigonometric functions"),
     cases=array_cases({}, extra=[Case((np.array([0.0, 1e-9, 3.0]),))]),
     doc=_doc("The normalised cardinal sine, with exact derivatives of every order at and near 0.",
              "y = sin(pi x) / (pi x),    dy/dx = (cos(pi x) - y) / x",
@@ -285,28 +288,30 @@ erf = _from_scipy(
     _doc("The error function.", "y = 2 / sqrt(pi) int_0^x e^(-t^2) dt,"
          "    dy/dx = 2 / sqrt(pi) e^(-x^2)",
          ">>> ad.erf([0.0, 1.0])\n    array([0.        , 0.84270079])"),
-    Label("erf({0})", r"\mathrm{{erf}}\,{0}", (r"\frac{{2}}{{\sqrt\pi}} e^{{-{{{0}}}^2}}",),
-          "error function"))
+    Label("erf({0})", r"\mathrm{{erf}}({0})", (r"\frac{{2}}{{\sqrt{{\pi}}}}\,e^{{-{0}^2}}",),
+          "chain rule for the error function"))
 erfc = _from_scipy(
     "erfc", lambda y, x: -2.0 / sqrt(pi) * exp(-(x * x)),
     _doc("One minus the error function, exact where that is near 1.",
          "y = 1 - erf x,    dy/dx = -2 / sqrt(pi) e^(-x^2)",
          ">>> ad.erfc([0.0, 10.0])\n    array([1.00000000e+00, 2.08848758e-45])"),
-    Label("erfc({0})", r"\mathrm{{erfc}}\,{0}", (r"-\frac{{2}}{{\sqrt\pi}} e^{{-{{{0}}}^2}}",),
-          "error function"))
+    Label("erfc({0})", r"\mathrm{{erfc}}({0})", (r"-\frac{{2}}{{\sqrt{{\pi}}}}\,e^{{-{0}^2}}",),
+          "chain rule for the error function"))
 gammaln = _from_scipy(
     "gammaln", lambda y, x: digamma(x),
     _doc("The logarithm of the absolute value of the gamma function.",
          "y = ln |Gamma(x)|,    dy/dx = psi(x)",
          ">>> ad.gammaln([1.0, 5.0])\n    array([0.        , 3.17805383])"),
-    Label("gammaln({0})", r"\ln\left|\Gamma({0})\right|", (r"\psi({0})",), "gamma function"),
+    Label("gammaln({0})", r"\ln\left|\Gamma({0})\right|", (r"\psi({0})",),
+          "chain rule for the gamma function"),
     singular=True, domain=POSITIVE, singular_at=[(0.0,)])
 digamma = _from_scipy(
     "digamma", lambda y, x: _polygamma(x, order=1),
     _doc("The logarithmic derivative of the gamma function.",
          "y = psi(x) = d/dx ln Gamma(x),    dy/dx = psi'(x)",
          ">>> ad.digamma([1.0, 2.0])\n    array([-0.57721566,  0.42278434])"),
-    Label("digamma({0})", r"\psi({0})", (r"\psi'({0})",), "gamma function"),
+    Label("digamma({0})", r"\psi({0})", (r"\psi^{{(1)}}({0})",),
+          "chain rule for the gamma function"),
     numpy="psi", singular=True, domain=POSITIVE, singular_at=[(0.0,)])
 
 
@@ -320,7 +325,7 @@ _polygamma = general(
     **_derivatives("polygamma", lambda d, x, n: d * _polygamma(x, order=n + 1)),
     lower=lowered_call(_polygamma_impl, known_floating),
     label=Label("polygamma({order}, {0})", r"\psi^{{({order})}}({0})",
-                (r"\psi^{{({order}+1)}}({0})",), "gamma function"),
+                (r"\psi^{{({order} + 1)}}({0})",), "chain rule for the gamma function"),
     cases=array_cases({"order": 1}, {"order": 2}, domain=POSITIVE, integer=False, extra=[
         Case((np.array([1, 2, 3]),), {"order": 1})]))
 
@@ -352,9 +357,9 @@ _bessel = general(
     **_derivatives("modified_bessel", lambda d, x, n: d * (
         0.5 * (_bessel(x, order=abs(n - 1)) + _bessel(x, order=n + 1)))),
     lower=lowered_call(_bessel_impl, known_floating),
-    label=Label("I_{order}({0})", "I_{{{order}}}({0})",
-                (r"\frac{{1}}{{2}}(I_{{{order}-1}}({0}) + I_{{{order}+1}}({0}))",),
-                "Bessel function"),
+    label=Label("modified_bessel({0}, order={order})", "I_{{{order}}}({0})",
+                (r"\frac{{1}}{{2}}\,(I_{{{order} - 1}}({0}) + I_{{{order} + 1}}({0}))",),
+                "chain rule for Bessel functions"),
     cases=array_cases({"order": 0}, {"order": 1}, {"order": 3},
                       extra=[Case((np.array([0.0, 1e-9]),), {"order": n}) for n in (0, 1)]))
 
@@ -390,7 +395,7 @@ fmod = elementwise(
     domain=((0.1, 0.9), (1.0, 2.5)), kinks=[(3.0, 3.0), (-3.0, 3.0)],
     kink=lambda x, z: (np.fmod(x, z) == 0) & np.not_equal(x, 0),
     label=Label("fmod({0}, {1})", r"\mathrm{{fmod}}({0}, {1})",
-                ("1", r"-\mathrm{{trunc}}({0} / {1})"), "remainder"),
+                ("1", r"-\mathrm{{trunc}}(\frac{{{0}}}{{{1}}})"), "remainder"),
     doc=_doc("What division rounded towards zero leaves, with the sign of x.",
              "y = x - z trunc(x / z),    dy/dx = 1,    dy/dz = -trunc(x / z)",
              ">>> ad.fmod([5.0, -1.0], 3.0)\n    array([ 2., -1.])"))
@@ -444,7 +449,7 @@ _ldexp = general(
     jvp=lambda dxs, y, x, i: None if dxs[0] is None else _ldexp(dxs[0], i),
     vjp=lambda dy, y, x, i, needs: (_ldexp(dy, i) if needs[0] else None, None),
     lower=lowered_call(_ldexp_impl, _known_ldexp), numpy=[np.ldexp], cases=Cases(_ldexp_cases),
-    label=Label("{0} * 2 ^ {1}", r"{0}\,2^{{{1}}}", (r"2^{{{1}}}", "0"), "product rule"),
+    label=Label("{0} * 2 ^ {1}", r"{0}\,2^{{{1}}}", (r"2^{{{1}}}", "0"), "constant factor", "**"),
     doc=_doc("x times a power of two with a whole exponent, exact.",
              "y = x 2^i,    dy/dx = 2^i", ">>> ad.ldexp([1.0, 1.5], 3)\n    array([ 8., 12.])"))
 
@@ -498,7 +503,8 @@ def _present_extreme(name: str, impl: Any, ours: Any, share: Any, word: str, sig
         vjp=vjp, jvp=jvp, numpy=[impl], kinks=[(1.0, 1.0), (np.nan, 1.0)], kink=np.equal,
         lower=lowered_as(value),
         label=Label(name + "({0}, {1})", rf"\{name[1:]}({{0}}, {{1}})",
-                    (f"[{{0}} {sign} {{1}}]", f"[{{1}} {sign} {{0}}]"), "choice"),
+                    (rf"[{{0}} {sign} {{1}}] + \frac{{{{[{{0}} = {{1}}]}}}}{{{{2}}}}",
+                     rf"[{{1}} {sign} {{0}}] + \frac{{{{[{{0}} = {{1}}]}}}}{{{{2}}}}"), "choice"),
         doc=_doc(f"The {word} of two numbers; NaN is missing; a tie shares the gradient.",
                  f"y = {name[1:]}(x, z),    dy/dx = 1 where x {sign} z, 1/2 where x = z, else 0",
                  f">>> ad.{name}([1.0, float('nan')], 2.0)\n    "
@@ -521,8 +527,9 @@ copysign = elementwise(
     vjp=lambda dy, y, x, z, needs: (dy * _turned(x, z) if needs[0] else None, None),
     numpy=[np.copysign], domain=(0.1, 2.0), kinks=[(0.0, 1.0)], keeps=frozenset({0, 1}),
     kink=lambda x, z: np.equal(x, 0) | np.equal(z, 0),
-    label=Label("copysign({0}, {1})", r"\left|{0}\right|\mathrm{{sign}}\,{1}",
-                (r"\mathrm{{sign}}\,{0}\,\mathrm{{sign}}\,{1}", "0"), "absolute value"),
+    label=Label("copysign({0}, {1})", r"\left|{0}\right|\,\mathrm{{sign}}({1})",
+                (r"\mathrm{{sign}}({0})\,\mathrm{{sign}}({1})", "0"),
+                "chain rule for the absolute value", "(*"),
     doc=_doc("The size of x with the sign of z, which -0.0 has too.",
              "y = |x| sign z,    dy/dx = sign x sign z,    dy/dz = 0",
              ">>> ad.copysign([1.5, -2.0], [-1.0, 1.0])\n    array([-1.5,  2. ])"))
@@ -538,13 +545,15 @@ heaviside = elementwise(
     vjp=lambda dy, y, x, z, needs: (None, where(x == 0, dy, 0.0) if needs[1] else None),
     numpy=[np.heaviside], domain=(0.1, 2.0), kinks=[(0.0, 0.5)], keeps=frozenset({0}),
     kink=lambda x, z: np.equal(x, 0), lower=lowered_as(_heaviside_value),
-    label=Label("heaviside({0}, {1})", r"H({0})", ("0", "[{0} = 0]"), "step"),
+    label=Label("heaviside({0}, {1})", r"[{0} > 0] + {1}\,[{0} = 0]", ("0", "[{0} = 0]"),
+                "choice", "(+"),
     doc=_doc("The step function: 0 below 0, 1 above it, and z at 0.",
              "y = [x > 0] + z [x = 0],    dy/dx = 0,    dy/dz = [x = 0]",
              ">>> ad.heaviside([-1.0, 0.0, 2.0], 0.5)\n    array([0. , 0.5, 1. ])"))
 
 
-@composed(np.nan_to_num, label=Label("nan_to_num({0})", r"{0}", (r"[{0} < \infty]",), "choice"),
+@composed(np.nan_to_num, label=Label("nan_to_num({0})", r"\mathrm{{nan\_to\_num}}({0})",
+                                     (r"[\left|{0}\right| < \infty]",), "choice"),
           cases=array_cases({}, {"nan": 2.0, "posinf": 3.0, "neginf": -1.0}, extra=[
               Case((np.array([np.nan, np.inf, -np.inf, 1.0]),), p, "kink")
               for p in ({}, {"nan": 2.0, "posinf": 3.0})]))

@@ -115,7 +115,10 @@ def symmetric(rng: np.random.Generator, *shape: int) -> Any:
 
 _eigh = row(
     "eigh", _eigh_impl, _eigh_known,
-    Label("eigh({0})", r"\mathrm{{eigh}}\,{0}", (r"V(\dots)V^\top",), "eigenvalues"),
+    Label("eigh({0})", r"\mathrm{{eigh}}({0})", (r"(V^\top\,[\cdot]\,V)_{{ii}}",),
+          "perturbation of eigenvalues", "((",
+          ((r"V\,(\mathrm{{diag}}(\bar{{w}}) + F \odot Q)\,V^\top,\ "
+           r"Q = \mathrm{{skew}}(V^\top\,\bar{{V}})"),)),
     square_cases({"turn": False}, make=symmetric), jvp=_eigh_jvp, vjp=_eigh_vjp,
     keeps=frozenset("y"))
 
@@ -145,7 +148,8 @@ def _eigvalsh_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
 
 _eigvalsh = row(
     "eigvalsh", _eigvalsh_impl, _eigvalsh_known,
-    Label("eigvalsh({0})", r"\lambda({0})", (r"V\,\mathrm{{diag}}(\cdot)\,V^\top",), "eigenvalues"),
+    Label("eigvalsh({0})", r"\lambda({0})", (r"(V^\top\,[\cdot]\,V)_{{ii}}",),
+          "perturbation of eigenvalues", "((", (r"V\,\mathrm{{diag}}({dy})\,V^\top",)),
     square_cases(make=symmetric), jvp=_eigvalsh_jvp, vjp=_eigvalsh_vjp, keeps=frozenset({0, "y"}),
     kink=lambda x: (clusters(np.linalg.eigvalsh(hermitian(x))).sum(-1) > 1))
 
@@ -269,7 +273,10 @@ def _distinct(rng: np.random.Generator, *shape: int) -> Any:
 
 _eig = row(
     "eig", _eig_impl, _eig_known,
-    Label("eig({0})", r"\mathrm{{eig}}\,{0}", (r"V^{{-\top}}(\dots)V^\top",), "eigenvalues"),
+    Label("eig({0})", r"\mathrm{{eig}}({0})", (r"(V^{{-1}}\,[\cdot]\,V)_{{ii}}",),
+          "perturbation of eigenvalues", "((",
+          ((r"V^{{-\top}}\,(\mathrm{{diag}}(\bar{{w}}) + F \odot (Q - V^\top V\,"
+            r"\mathrm{{diag}}(Q)))\,V^\top,\ Q = V^\top\,\bar{{V}}"),)),
     square_cases(make=_distinct), jvp=_eig_jvp, vjp=_eig_vjp, keeps=frozenset({0, "y"}))
 
 

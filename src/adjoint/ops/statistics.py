@@ -191,7 +191,8 @@ def _spread_row(name: str, impl: Any, latex: str, partial: str, **rules: Any) ->
         {"ddof": 1, "axis": (0,), "keepdims": True}, {"ddof": 0, "axis": (), "keepdims": False}]
     return general(
         name, impl, arity=1, aval=_known_spread, batch=batched(name),
-        label=Label(name + "({0})", latex, (partial,), "spread"), **rules,
+        label=Label(name + "({0}, axis={axis}, ddof={ddof}, keepdims={keepdims})", latex,
+                    (partial,), "chain rule for the spread"), **rules,
         cases=Cases(lambda rng: _spread_cases(rng, params + apart, equal_numbers), floats))
 
 
@@ -208,11 +209,12 @@ def _spread_cases(rng: np.random.Generator, params: Any, equal_numbers: Case) ->
 
 
 _var = _spread_row(
-    "var", _var_impl, r"\mathrm{{var}}\,{0}", r"\frac{{2}}{{n}}({0}_i - \overline{{{0}}})",
+    "var", _var_impl, r"\mathrm{{var}}_{{\mathrm{{axis}}={axis}}}({0})",
+    r"\frac{{2}}{{n - {ddof}}}\,({0}_i - \overline{{{0}}})",
     jvp=_var_jvp, vjp=_var_vjp, keeps=frozenset({0}), lower=_lower_var)
 _std = _spread_row(
-    "std", _std_impl, r"\sigma({0})",
-    r"\frac{{{0}_i - \overline{{{0}}}}}{{n {y}}}", jvp=_std_jvp, vjp=_std_vjp,
+    "std", _std_impl, r"\mathrm{{std}}_{{\mathrm{{axis}}={axis}}}({0})",
+    r"\frac{{{0}_i - \overline{{{0}}}}}{{(n - {ddof})\,{y}}}", jvp=_std_jvp, vjp=_std_vjp,
     keeps=frozenset({0, "y"}), lower=_lower_std,
     kink=lambda x, axis, ddof, keepdims: _var_impl(x, axis, ddof, keepdims=True) == (
         np.zeros(x.shape)))

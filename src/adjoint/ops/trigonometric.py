@@ -23,30 +23,31 @@ def _named(name: str, impl: Any, partial: Any, latex: str, slope: str, formula: 
            f"    >>> ad.{name}([0.0, 0.5])\n    {example}\n    ")
     return elementwise(
         name, impl, partial, numpy=[impl], scalar=getattr(math, name.replace("arc", "a")),
-        label=Label(name + "({0})", latex, (slope,), fields.pop("rule", "trigonometry")),
+        label=Label(name + "({0})", latex, (slope,),
+                    "chain rule for " + fields.pop("rule", "trigonometric functions")),
         doc=doc, **fields)
 
 
-sin = _named("sin", np.sin, lambda y, x: cos(x), r"\sin {0}", r"\cos {0}",
+sin = _named("sin", np.sin, lambda y, x: cos(x), r"\sin({0})", r"\cos({0})",
              "y = sin x,    dy/dx = cos x", "array([0.        , 0.47942554])",
              sentence="The sine of an angle in radians.")
-cos = _named("cos", np.cos, lambda y, x: -sin(x), r"\cos {0}", r"-\sin {0}",
+cos = _named("cos", np.cos, lambda y, x: -sin(x), r"\cos({0})", r"-\sin({0})",
              "y = cos x,    dy/dx = -sin x", "array([1.        , 0.87758256])",
              sentence="The cosine of an angle in radians.")
-tan = _named("tan", np.tan, lambda y, x: 1.0 + y * y, r"\tan {0}", "1 + {y}^2",
+tan = _named("tan", np.tan, lambda y, x: 1.0 + y * y, r"\tan({0})", "1 + {y}^2",
              "y = tan x,    dy/dx = 1 + y^2", "array([0.        , 0.54630249])", domain=(-1.2, 1.2),
              sentence="The tangent of an angle in radians.")
 arcsin = _named("arcsin", np.arcsin, lambda y, x: 1.0 / sqrt((1.0 - x) * (1.0 + x)),
-                r"\arcsin {0}", r"\frac{{1}}{{\sqrt{{1 - {0}^2}}}}",
+                r"\arcsin({0})", r"\frac{{1}}{{\sqrt{{1 - {0}^2}}}}",
                 "y = arcsin x,    dy/dx = (1 - x^2)^(-1/2)", "array([0.        , 0.52359878])",
                 domain=INSIDE, singular=True, singular_at=[(1.0,), (-1.0,)],
                 sentence="The inverse sine, in radians.")
 arccos = _named("arccos", np.arccos, lambda y, x: -1.0 / sqrt((1.0 - x) * (1.0 + x)),
-                r"\arccos {0}", r"-\frac{{1}}{{\sqrt{{1 - {0}^2}}}}",
+                r"\arccos({0})", r"-\frac{{1}}{{\sqrt{{1 - {0}^2}}}}",
                 "y = arccos x,    dy/dx = -(1 - x^2)^(-1/2)", "array([1.57079633, 1.04719755])",
                 domain=INSIDE, singular=True, singular_at=[(1.0,), (-1.0,)],
                 sentence="The inverse cosine, in radians.")
-arctan = _named("arctan", np.arctan, lambda y, x: 1.0 / (1.0 + x * x), r"\arctan {0}",
+arctan = _named("arctan", np.arctan, lambda y, x: 1.0 / (1.0 + x * x), r"\arctan({0})",
                 r"\frac{{1}}{{1 + {0}^2}}", "y = arctan x,    dy/dx = 1 / (1 + x^2)",
                 "array([0.        , 0.46364761])", sentence="The inverse tangent, in radians.")
 
@@ -69,7 +70,7 @@ arctan2 = elementwise(
     lambda y, x, z: -_arctan2_share(x, x, z), numpy=[np.arctan2], scalar=math.atan2, singular=True,
     label=Label("arctan2({0}, {1})", r"\mathrm{{atan2}}({0}, {1})",
                 (r"\frac{{{1}}}{{{0}^2 + {1}^2}}", r"-\frac{{{0}}}{{{0}^2 + {1}^2}}"),
-                "trigonometry"),
+                "chain rule for trigonometric functions"),
     domain=(0.3, 2.0), singular_at=[(0.0, 0.0)],
     doc="""The angle of the point (z, x) from the first axis, in radians.
 
@@ -80,12 +81,12 @@ arctan2 = elementwise(
     >>> ad.arctan2([1.0, -1.0], 1.0)
     array([ 0.78539816, -0.78539816])
     """)
-sinh = _named("sinh", np.sinh, lambda y, x: cosh(x), r"\sinh {0}", r"\cosh {0}",
+sinh = _named("sinh", np.sinh, lambda y, x: cosh(x), r"\sinh({0})", r"\cosh({0})",
               "y = (e^x - e^-x) / 2,    dy/dx = cosh x", "array([0.        , 0.52109531])",
-              sentence="The hyperbolic sine.", rule="hyperbolic function")
-cosh = _named("cosh", np.cosh, lambda y, x: sinh(x), r"\cosh {0}", r"\sinh {0}",
+              sentence="The hyperbolic sine.", rule="hyperbolic functions")
+cosh = _named("cosh", np.cosh, lambda y, x: sinh(x), r"\cosh({0})", r"\sinh({0})",
               "y = (e^x + e^-x) / 2,    dy/dx = sinh x", "array([1.        , 1.12762597])",
-              sentence="The hyperbolic cosine.", rule="hyperbolic function")
+              sentence="The hyperbolic cosine.", rule="hyperbolic functions")
 
 
 ONE = np.ones(())
@@ -97,19 +98,19 @@ def _tanh_vjp(dy: Any, y: Any, x: Any, needs: Any) -> tuple[Any]:
     return (dy * ((ONE if usual else 1.0) - y * y),)
 
 
-tanh = _named("tanh", np.tanh, lambda y, x: 1.0 - y * y, r"\tanh {0}", "1 - {y}^2",
+tanh = _named("tanh", np.tanh, lambda y, x: 1.0 - y * y, r"\tanh({0})", "1 - {y}^2",
               "y = tanh x,    dy/dx = 1 - y^2", "array([0.        , 0.46211716])",
-              sentence="The hyperbolic tangent.", rule="hyperbolic function", vjp=_tanh_vjp)
+              sentence="The hyperbolic tangent.", rule="hyperbolic functions", vjp=_tanh_vjp)
 arcsinh = _named("arcsinh", np.arcsinh, lambda y, x: 1.0 / _length(x, 1.0),
-                 r"\mathrm{{arsinh}}\,{0}", r"\frac{{1}}{{\sqrt{{1 + {0}^2}}}}",
+                 r"\mathrm{{arsinh}}({0})", r"\frac{{1}}{{\sqrt{{1 + {0}^2}}}}",
                  "y = ln(x + (x^2 + 1)^(1/2)),    dy/dx = (1 + x^2)^(-1/2)",
                  "array([0.        , 0.48121183])", sentence="The inverse hyperbolic sine.",
-                 rule="hyperbolic function")
+                 rule="hyperbolic functions")
 arccosh = elementwise(
     "arccosh", np.arccosh, lambda y, x: 1.0 / (sqrt(x - 1.0) * sqrt(x + 1.0)), numpy=[np.arccosh],
     scalar=math.acosh, singular=True, domain=(1.2, 3.0), singular_at=[(1.0,)],
-    label=Label("arccosh({0})", r"\mathrm{{arcosh}}\,{0}",
-                (r"\frac{{1}}{{\sqrt{{{0}^2 - 1}}}}",), "hyperbolic function"),
+    label=Label("arccosh({0})", r"\mathrm{{arcosh}}({0})",
+                (r"\frac{{1}}{{\sqrt{{{0}^2 - 1}}}}",), "chain rule for hyperbolic functions"),
     doc="""The inverse hyperbolic cosine.
 
         y = ln(x + (x^2 - 1)^(1/2)),    dy/dx = (x^2 - 1)^(-1/2)
@@ -118,8 +119,8 @@ arccosh = elementwise(
     array([0.        , 1.3169579])
     """)
 arctanh = _named("arctanh", np.arctanh, lambda y, x: 1.0 / ((1.0 - x) * (1.0 + x)),
-                 r"\mathrm{{artanh}}\,{0}", r"\frac{{1}}{{1 - {0}^2}}",
+                 r"\mathrm{{artanh}}({0})", r"\frac{{1}}{{1 - {0}^2}}",
                  "y = ln((1 + x) / (1 - x)) / 2,    dy/dx = 1 / (1 - x^2)",
                  "array([0.        , 0.54930614])", domain=INSIDE, singular=True,
                  singular_at=[(1.0,), (-1.0,)], sentence="The inverse hyperbolic tangent.",
-                 rule="hyperbolic function")
+                 rule="hyperbolic functions")

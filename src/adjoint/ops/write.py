@@ -113,7 +113,9 @@ def _write_cases(rng: np.random.Generator) -> Any:
 _write = general(
     "setitem", _write_impl, vjp=_write_vjp, jvp=_write_jvp, batch=_batch_write, lower=_lower_write,
     aval=_known, keeps=frozenset(range(2, 34)), cases=Cases(_write_cases, NOT_BROADCAST),
-    label=Label("set({0}, {1})", r"{0}[\dots] := {1}", ("1", "1"), "selection"))
+    label=Label("set({0}, [{key}], {1})", r"\mathrm{{set}}({0}, [{key}], {1})",
+                (r"[\mathrm{{kept}}]", r"[\mathrm{{written}}]"), "selection", "((",
+                (r"\mathrm{{set}}({dy}, [{key}], 0)", "{dy}_{{{key}}}")))
 
 
 @function()
