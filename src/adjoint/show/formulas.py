@@ -42,8 +42,8 @@ SIGNS = {c: "\\" + name for c, name in GREEK.items()} | {
 ESCAPED = {"\\": r"\backslash", "{": r"\{", "}": r"\}", "$": r"\$", "%": r"\%", "&": r"\&",
            "#": r"\#", "_": r"\_", "~": r"\sim", "^": r"\wedge", '"': r"\mbox{\char34}",
            "`": r"\mbox{\char96}", "'": r"\mbox{\char39}"}
-TEXT_ESCAPED = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "%": r"\%",
-                "&": r"\&", "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}",
+TEXT_ESCAPED = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\ensuremath{\$}",
+                "%": r"\%", "&": r"\&", "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}",
                 "^": r"\textasciicircum{}", '"': r"{\char34}", "`": r"{\char96}", "'": r"{\char39}",
                 "<": r"\ensuremath{<}", ">": r"\ensuremath{>}", "|": r"\ensuremath{|}",
                 "-": "-{}", "[": "{[}", "*": "{*}", "“": "``", "”": "''", "‘": "`", "’": "'",
@@ -152,8 +152,9 @@ def latex_formula(text: str) -> str:
     """
     parts = list(tokens(text))
     kinds = ["", *(t.kind for t in parts), ""]
-    return "".join("\\ " if t.kind == "space" and WORDS.issuperset((kinds[k], kinds[k + 2]))
-                   else math_token(t) for k, t in enumerate(parts)).strip()
+    said = "".join("\\ " if t.kind == "space" and WORDS.issuperset((kinds[k], kinds[k + 2]))
+                   else math_token(t) for k, t in enumerate(parts))
+    return re.sub(" +", " ", said).strip()
 
 
 def math_token(t: Token) -> str:
@@ -166,6 +167,8 @@ def math_token(t: Token) -> str:
         return rf"\{t.text} " if t.text in FUNCTIONS else word(t.text).replace("mathit", "mathrm")
     if t.kind == "power":
         return f"^{{{latex_formula(t.extra)}}}"
+    if t.text == "@":
+        return r"\mathbin{@}"
     return " " if t.kind == "space" else t.text if t.kind == "digits" else accented(t.text)
 
 

@@ -19,7 +19,6 @@ from .sheet_view import Gap, Heading, Line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .cells import Column
     from .sheet_view import Seen, View
 
 CLASSES = {role: role.replace(" ", "-") for role in ROLES}
@@ -45,7 +44,10 @@ border-bottom:1px solid rgba(128,128,128,.45)}
 .adjoint-sheet table.sheet tbody tr.row:hover>td{background:rgba(128,128,128,.12)}
 .adjoint-sheet table.sheet tfoot td{border-top:1.5px solid rgba(128,128,128,.8);font-weight:600}
 .adjoint-sheet table.sheet td.number::after{content:attr(data-pad);visibility:hidden}
-.adjoint-sheet table.sheet td.code{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.9em}
+.adjoint-sheet table.sheet :is(td.code,td.matrix){font-family:ui-monospace,Menlo,Consolas,\
+monospace;font-size:.9em;line-height:1.3}
+.adjoint-sheet table.sheet td.matrix{white-space:pre}
+.adjoint-sheet td.matrix mark{display:block;width:fit-content}
 .adjoint-sheet table.sheet th.group{font-weight:600;padding-top:.7em}
 .adjoint-sheet table.sheet td.gap{text-align:center;font-style:italic;opacity:.75}
 .adjoint-sheet summary{cursor:pointer}
@@ -60,7 +62,7 @@ font-style:italic;font-size:1.06em}
 .adjoint-sheet mark.already-computed{background:rgba(60,130,255,.24)}
 .adjoint-sheet mark.accumulates{background:rgba(0,170,90,.24)}
 .adjoint-sheet mark.bad{background:rgba(230,30,30,.3);font-weight:600}
-.adjoint-sheet mark.muted{opacity:.62}
+.adjoint-sheet mark.muted{opacity:.62;padding:0}
 .adjoint-sheet p{margin:.5em .7em 0;font-size:.92em;color:inherit}
 """.strip()
 BARRED = re.compile(r"([^\W_])[\u0304\u0305]")
@@ -97,12 +99,12 @@ def math_token(kind: str, text: str, extra: str) -> str:
     return escape(text.replace("-", "−"))
 
 
-def content(column: Column, cell: Seen) -> Iterator[str]:
+def content(kind: str, cell: Seen) -> Iterator[str]:
     """The parts of a cell with their marks."""
     for role, pieces in groupby(cell.pieces, lambda p: p.role):
         text = "".join(p.text for p in pieces)
-        inner = formula(text) if column.kind == "math" else (
-            prose(text) if column.kind != "number" or "e" not in text else scientific(text))
+        inner = formula(text) if kind == "math" else (
+            scientific(text) if kind == "number" else prose(text))
         marked = role and text
         yield f'<mark class="{CLASSES[role]}">{inner}</mark>' if marked else inner
 
@@ -114,15 +116,17 @@ def scientific(text: str) -> str:
                   escape(text))
 
 
-def data(view: View, line: Line) -> str:
+def data(view: View, line: Line, *, total: bool = False) -> str:
     """A row of the table; the exact value of a rounded number is its tool tip."""
     cells: list[str] = []
     for k, (column, cell) in enumerate(zip(view.columns, line.cells, strict=True)):
-        names = [column.kind, column.side, "start" if k in view.starts else ""]
+        kind = "text" if total and column.kind == "math" else column.kind
+        names = [kind, column.side, "start" if k in view.starts else "",
+                 "matrix" if "\n" in cell.text else ""]
         tip = f' title="{escape(cell.exact)}"' if cell.exact else ""
         pad = f' data-pad="{cell.pad}"' if cell.pad else ""
         cells.append(f'<td class="{" ".join(filter(None, names))}"{tip}{pad}>'
-                     f'{"".join(content(column, cell))}</td>')
+                     f'{"".join(content(kind, cell))}</td>')
     return f'<tr class="row">{"".join(cells)}</tr>'
 
 
@@ -178,7 +182,7 @@ def html(view: View, *, collapsed: bool = False) -> str:
     parts = [f'<div class="adjoint-sheet">\n<style>\n{STYLE}\n</style>\n<table class="sheet">\n']
     parts += [f"<caption>{prose(view.title)}</caption>\n"] if view.title else []
     parts += [f'<thead>\n{"".join(heads(view))}</thead>\n', body]
-    parts += [f"<tfoot>\n{data(view, view.footer)}\n</tfoot>\n"] if view.footer else []
+    parts += [f"<tfoot>\n{data(view, view.footer, total=True)}\n</tfoot>\n"] if view.footer else []
     parts.append("</table>\n")
     legend = " ".join(f'<mark class="{CLASSES[r]}">{r}</mark>' for r in view.legend)
     parts += [f"<p>{legend}</p>\n"] if legend else []

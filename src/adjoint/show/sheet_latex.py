@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from .cells import ALREADY, BAD, NEW
 from .formulas import latex_text
-from .sheet_view import Gap, Line
+from .sheet_view import Gap, Line, halves
 
 if TYPE_CHECKING:
-    from .cells import Piece
+    from .cells import Column, Piece
     from .sheet_view import Heading, Seen, View
 
 PAGE = 36  # lines of a table that fit a page
-MARKS = {NEW: r"\fbox{%s}", ALREADY: r"\underline{%s}", BAD: r"\textbf{%s}"}
+LONG = 40  # characters of text that stay in one line
+LINE = r"0.27\textwidth"
+ACROSS = 150  # a wider table is cut at its column groups
+MARKS = {NEW: r"\fbox{%s}", ALREADY: r"\underline{%s}", BAD: r"{\bfseries\boldmath %s}"}
 SIDES = {"left": "l", "center": "c", "right": "r"}
 # A table of so many characters across is set in this size, columns so far apart.
 SIZES = ((75, "", "6pt"), (95, r"\small", "5pt"), (120, r"\footnotesize", "4pt"),
@@ -29,13 +32,15 @@ BEGIN = r"""\documentclass{article}
 END = "\\end{document}\n"
 
 
-def cell(seen: Seen) -> str:
+def cell(seen: Seen, *, wrap: bool = False) -> str:
     """A cell with its marks."""
     parts: list[str] = []
     for role, group in groupby(seen.pieces, lambda p: p.role):
         text = merged([p for p in group if p.latex])
         parts.append(MARKS[role] % text if role in MARKS and text else text)
     said = "".join(parts)
+    if wrap:
+        return rf"\parbox[t]{{{LINE}}}{{\raggedright {said}\strut}}" if said else ""
     return said + (rf"\phantom{{${seen.pad}$}}" if seen.pad else "")
 
 
@@ -47,9 +52,24 @@ def merged(pieces: list[Piece]) -> str:
     return text
 
 
-def row(line: Line) -> str:
+def row(view: View, line: Line, wide: list[int]) -> str:
     """A row of the table."""
-    return " & ".join(map(cell, line.cells)) + r" \\"
+    cells = zip(view.columns, line.cells, wide, strict=True)
+    said = " & ".join(cell(seen, wrap=folds(c, w)) for c, seen, w in cells)
+    return said + (r" \\[3pt]" if r"\end{array}" in said else r" \\")
+
+
+def folds(column: Column, width: int) -> bool:
+    """Whether a column has text so long that it goes over several lines."""
+    return column.kind == "text" and column.side == "left" and width > LONG
+
+
+def widths(view: View) -> list[int]:
+    """About how many characters each column is wide."""
+    printed = [line for line in [*view.lines, view.footer] if isinstance(line, Line)]
+    return [max([len(c.title), *(len(part) for line in printed
+                                 for part in line.cells[k].text.split("\n"))])
+            for k, c in enumerate(view.columns)]
 
 
 def across(view: View, line: Heading | Gap) -> str:
@@ -76,24 +96,42 @@ def heads(view: View) -> list[str]:
     return [*lines, " & ".join(titles) + r" \\", r"\hline"]
 
 
-def pages(view: View) -> list[list[str]]:
+def pages(view: View, wide: list[int]) -> list[list[str]]:
     """The lines of the table, cut into parts that fit a page."""
     parts: list[list[str]] = [[]]
     for line in view.lines:
         if len(parts[-1]) >= PAGE:
             parts.append([])
-        parts[-1].append(row(line) if isinstance(line, Line) else across(view, line))
+        parts[-1].append(row(view, line, wide) if isinstance(line, Line) else across(view, line))
     if view.footer:
-        parts[-1] += [r"\hline", row(view.footer)]
+        parts[-1] += [r"\hline", row(view, view.footer, wide)]
     return parts
 
 
 def size(view: View) -> tuple[str, str]:
     """The size of type and the distance of columns with which the table should fit."""
-    printed = [line for line in [*view.lines, view.footer] if isinstance(line, Line)]
-    wide = sum(max([len(c.title), *(len(line.cells[k].text) for line in printed)]) + 2
-               for k, c in enumerate(view.columns))
+    wide = total(view, widths(view))
     return next((name, gap) for limit, name, gap in SIZES if wide <= limit)
+
+
+def total(view: View, wide: list[int]) -> int:
+    """About how many characters the table is wide."""
+    return sum((LONG if folds(c, w) else w) + 2 for c, w in zip(view.columns, wide, strict=True))
+
+
+def tabular(view: View) -> list[str]:
+    """The table in parts, each with its headings."""
+    wide = widths(view)
+    sides = "".join(("|" if k in view.starts else "")
+                    + SIDES[c.side] for k, c in enumerate(view.columns))
+    title = rf"\textbf{{{latex_text(view.title)}}}" if view.title else ""
+    lines: list[str] = []
+    for k, part in enumerate(pages(view, wide)):
+        again = title and " (continued)" if k else ""
+        lines += [rf"\noindent {title}{again}\par\nopagebreak\smallskip"] if title else []
+        lines += [rf"\noindent\begin{{tabular}}{{{sides}}}", *heads(view), *part, r"\hline",
+                  r"\end{tabular}\par\medskip"]
+    return lines
 
 
 def latex(view: View, *, document: bool = False) -> str:
@@ -103,18 +141,15 @@ def latex(view: View, *, document: bool = False) -> str:
     >>> Sheet("", ["step", "value"], [["v1", 0.25]]).latex().count(r"\begin{tabular}")
     1
     """
-    name, gap = size(view)
-    sides = "".join(("|" if k in view.starts else "") + SIDES[c.side]
-                    for k, c in enumerate(view.columns))
-    title = rf"\textbf{{{latex_text(view.title)}}}" if view.title else ""
-    lines: list[str] = [rf"\begingroup{name}\setlength{{\tabcolsep}}{{{gap}}}"]
-    for k, part in enumerate(pages(view)):
-        again = title and " (continued)" if k else ""
-        lines += [rf"\noindent {title}{again}\par\nopagebreak\smallskip"] if title else []
-        lines += [rf"\noindent\begin{{tabular}}{{{sides}}}", *heads(view), *part, r"\hline",
-                  r"\end{tabular}\par\medskip"]
+    wide = total(view, widths(view)) > ACROSS and len(view.spans) > 1
+    views = halves(view) if wide else [view]
+    sizes = [size(v) for v in views]
+    name, gap = max(sizes, key=[(n, g) for _, n, g in SIZES].index)
+    lines = [rf"\begingroup{name}\setlength{{\tabcolsep}}{{{gap}}}\setlength{{\fboxsep}}{{1.5pt}}"]
+    for v in views:
+        lines += tabular(v)
     lines += [rf"\noindent {legend}\par" for legend in [", ".join(
         MARKS[r] % r for r in view.legend if r in MARKS)] if legend]
     lines += [rf"\noindent {latex_text(note)}\par" for note in view.notes]
-    text = "\n".join([*lines, r"\endgroup"]) + "\n"
+    text = "\n".join([*lines, r"\medskip\endgroup"]) + "\n"
     return BEGIN + text + END if document else text

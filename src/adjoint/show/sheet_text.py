@@ -7,12 +7,11 @@ lines ``heading: cell``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from .cells import ACCUMULATES, ALREADY, BAD, MUTED, NEW
-from .sheet_view import Gap, Heading, Line
+from .sheet_view import Gap, Heading, Line, halves
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -139,25 +138,6 @@ def spans(view: View, wide: list[int]) -> list[Text]:
     for line in (names, rules):
         line.rstrip()
     return [names, rules] if names.plain.strip() else []
-
-
-def halves(view: View) -> list[View]:
-    """A table for each column group, the first column in each of them, to be read one by one."""
-    parts: list[View] = []
-    k = 0
-    for name, count in view.spans:
-        kept = [*([0] if k else []), *range(k, k + count)]
-        columns = tuple(replace(view.columns[n], group=name) for n in kept)
-        lines = tuple(picked(line, kept) for line in view.lines)
-        footer = view.footer and picked(view.footer, kept)
-        parts.append(replace(view, columns=columns, lines=lines, footer=footer))
-        k += count
-    return parts
-
-
-def picked(line: Any, kept: list[int]) -> Any:
-    """A row with some of its cells; another line as it is."""
-    return Line(tuple(line.cells[n] for n in kept)) if isinstance(line, Line) else line
 
 
 def fitted(view: View, width: int) -> list[Text]:

@@ -108,7 +108,8 @@ def view(title: str, columns: tuple[Column, ...], rows: Sequence[Row], notes: Se
          footer: Row | None, look: Look) -> View:
     """The View of a Sheet's parts."""
     lines = list(chosen(columns, rows, look))
-    last = seen_row(columns, footer, look) if footer else None
+    plain = tuple(replace(c, kind="text") if c.kind == "math" else c for c in columns)
+    last = seen_row(plain, footer, look) if footer else None
     printed = [line for line in [*lines, last] if isinstance(line, Line)]
     padded = iter(aligned(columns, printed))
     lines = [next(padded) if isinstance(line, Line) else line for line in lines]
@@ -185,8 +186,8 @@ def spelled(piece: Piece, kind: str) -> Piece:
     if kind == "code":
         return replace(piece, latex=rf"\texttt{{{latex_text(piece.text)}}}")
     if kind == "math" and piece.text.strip():
-        before = "\\ " if piece.text[0] == " " else ""
-        after = "\\ " if piece.text[-1] == " " else ""
+        before = "{} " if piece.text[0] == " " else ""  # room on both sides of an operator
+        after = " {}" if piece.text[-1] == " " else ""
         return replace(piece, latex=f"${before}{latex_formula(piece.text.strip())}{after}$")
     return replace(piece, latex=latex_text(piece.text))
 
@@ -247,3 +248,22 @@ def decimals(column: Column, cell: Seen) -> str | None:
         return None
     found = numbers.DECIMAL.fullmatch(cell.text)
     return (found[1] or "") if found else None
+
+
+def halves(view: View) -> list[View]:
+    """A table for each column group, the first column in each of them, to be read one by one."""
+    parts: list[View] = []
+    k = 0
+    for name, count in view.spans:
+        kept = [*([0] if k else []), *range(k, k + count)]
+        columns = tuple(replace(view.columns[n], group=name) for n in kept)
+        lines = tuple(picked(line, kept) for line in view.lines)
+        footer = view.footer and picked(view.footer, kept)
+        parts.append(replace(view, columns=columns, lines=lines, footer=footer))
+        k += count
+    return parts
+
+
+def picked(line: Any, kept: list[int]) -> Any:
+    """A row with some of its cells; another line as it is."""
+    return Line(tuple(line.cells[n] for n in kept)) if isinstance(line, Line) else line
