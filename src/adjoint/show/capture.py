@@ -62,8 +62,19 @@ def capture(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any
                             "or 'v' (v1, v2, ...)")
     ran = run(f, args, kwargs)
     output = output_of(ran, title_of(f))
-    nodes = order([output])
-    return built(f, ran, nodes[::-1], output, names)
+    return built(f, ran, order([output, *unneeded(ran)])[::-1], output, names)
+
+
+def unneeded(ran: Run) -> list[Node]:
+    """What was computed from the arguments, whether the result depends on it or not."""
+    reached: set[Node] = set(ran.leaves)
+    found: list[Node] = []
+    for n in ran.witness.nodes:
+        if n.inputs and any(i in reached for i in n.inputs):
+            reached.add(n)
+            if not n.prim.several:
+                found.append(n)
+    return found
 
 
 def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Run:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .capture import capture
 from .flows import Flows
+from .walks import Walk, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +81,26 @@ class Explanation:
         np.float64(6.0)
         """
         return self.flows.partial(self.step(name), self.step(wrt))
+
+    # ---- ways back
+
+    def steps(self, order: str = "index", limit: int = 100) -> Walk:
+        """A walk back through the graph: which steps are visited, and what is in the buffer.
+
+        ``order`` is "dfs" (the recursive search of lectures: once for each path), "topological"
+        (depth-first sorted, each step once), "index" (newest first, as the engine does) or "list"
+        (all operations backwards). Visits are counted exactly, the first ``limit`` are listed.
+        Raises ArgumentError for another order.
+
+        >>> def diamonds(x):
+        ...     for _ in range(20):
+        ...         x = x + x
+        ...     return x
+        >>> e = ad.explain(diamonds, 1.0)
+        >>> e.steps("dfs").count, e.steps("topological").count
+        (2097151, 21)
+        """
+        return walk(self, order, limit)
 
     def step(self, name: str | Step | None = None) -> Step:
         """The step of this name, the result if there is none. Raises ArgumentError if unknown."""

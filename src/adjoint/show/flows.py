@@ -107,23 +107,14 @@ class Reverse:
         self.record, self.seed = record, seed_of(record.output, cotangent)
         self.adjoints: dict[Step, Any] = {record.output: self.seed}
         self.contributions: list[Contribution] = []
-        lead = self.seed.ndim - len(record.output.shape)
+        self.lead = lead = self.seed.ndim - len(record.output.shape)
         for step in reversed(record.behind([record.output])):
             if step.kind == OPERATION and step in self.adjoints:
                 self.through(step, lead)
 
     def through(self, step: Step, lead: int) -> None:
         """Pull the adjoint of ``step`` back to its inputs."""
-        rules, dy = self.record.rules, self.adjoints[step]
-        if lead:
-            rows = [[None if p is None else fitted(p, step.inputs[k], step)
-                     for k, p in enumerate(rules.pull(step, row))]
-                    for row in dy.reshape(-1, *step.shape)]
-            parts = [stacked(column, source, dy.shape[:lead]) for column, source in zip(
-                zip(*rows, strict=True), step.inputs, strict=True)]
-        else:
-            parts = [None if p is None else fitted(p, source, step)
-                     for p, source in zip(rules.pull(step, dy), step.inputs, strict=True)]
+        parts = pulled_back(self.record, step, self.adjoints[step], lead)
         for k, (source, amount) in enumerate(zip(step.inputs, parts, strict=True)):
             if amount is not None and source.differentiated:
                 before = self.adjoints.get(source)
@@ -131,6 +122,18 @@ class Reverse:
                 self.adjoints[source] = so_far
                 self.contributions.append(
                     Contribution(source, step, k, amount, so_far, before is None))
+
+
+def pulled_back(record: Record, step: Step, dy: Any, lead: int) -> list[Any]:
+    """The cotangent ``dy`` of a step, back at each input; its first ``lead`` axes are a batch."""
+    if not lead:
+        return [None if p is None else fitted(p, source, step)
+                for p, source in zip(record.rules.pull(step, dy), step.inputs, strict=True)]
+    rows = [[None if p is None else fitted(p, source, step) for p, source in zip(
+        record.rules.pull(step, row), step.inputs, strict=True)]
+        for row in dy.reshape(-1, *step.shape)]
+    return [stacked(column, source, dy.shape[:lead]) for column, source in zip(
+        zip(*rows, strict=True), step.inputs, strict=True)]
 
 
 def seed_of(output: Step, cotangent: Any) -> Any:
@@ -247,7 +250,7 @@ class Flows:
     def adjoint(self, step: Step) -> Any:
         """The adjoint of a step; zeros if the output does not depend on it."""
         found = self.reverse.adjoints.get(step)
-        lead = self.reverse.seed.shape[:self.reverse.seed.ndim - len(self.record.output.shape)]
+        lead = self.reverse.seed.shape[:self.reverse.lead]
         return np.zeros(lead + step.shape)[()] if found is None else found
 
     def forward(self, wrt: Step, tangent: Any = None) -> dict[Step, Any]:
