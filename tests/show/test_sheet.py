@@ -26,10 +26,11 @@ from adjoint.show.sheet import Sheet
 
 BAR = "\u0304"
 HOSTILE = ["<script>alert(1)</script>", "a_b", "$x$", "\\input{secret}", "a|b", "a\\|b",
-           "two\nlines", "\x1b[31mred", "[red]x[/red]", "\u202etxt", "&amp;", "`tick`", "*star*", 
-           "x^2_3", "100 %", "#1", "~", '"q"', "'", "--", "]]>", "</td></table>", "\u4e2d\u6587", "é", "\0",
-           "http://example.org", "https://example.org", "www.example.org", "{}", "^", "\ud800", " ",
-           "", "a" * 200, "<!-- -->", "![i](u)", "\t", "\u2028", "[1]", "=1+1", "+= f", "ß ø ﬀ 🎉"]
+           "two\nlines", "\x1b[31mred", "[red]x[/red]", "\u202etxt", "&amp;", "`tick`", "*star*",
+           "x^2_3", "x^2^3", "x\u2032^2", "100 %", "#1", "~", '"q"', "'", "--", "]]>",
+           "</td></table>", "\u4e2d\u6587", "é", "\0", "http://example.org", "www.example.org",
+           "https://example.org", "{}", "^", "\ud800", " ", "", "a" * 200, "<!-- -->", "![i](u)",
+           "\t", "\u2028", "[1]", "=1+1", "+= f", "ß ø ﬀ 🎉"]
 PDFLATEX = shutil.which("pdflatex")
 
 

@@ -152,8 +152,14 @@ def latex_formula(text: str) -> str:
     """
     parts = list(tokens(text))
     kinds = ["", *(t.kind for t in parts), ""]
-    said = "".join("\\ " if t.kind == "space" and WORDS.issuperset((kinds[k], kinds[k + 2]))
-                   else math_token(t) for k, t in enumerate(parts))
+    said = ""
+    for k, t in enumerate(parts):
+        if t.kind == "space" and WORDS.issuperset((kinds[k], kinds[k + 2])):
+            said += "\\ "
+        elif t.kind == "power" and (kinds[k] == "power" or said.endswith("'")):
+            said += "{}" + math_token(t)  # TeX takes no second exponent
+        else:
+            said += math_token(t)
     return re.sub(" +", " ", said).strip()
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 RULES = {"left": ":---", "center": ":---:", "right": "---:"}
 TAGS = {NEW: "b", ALREADY: "ins", BAD: "b"}
-SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~:.@/-]")
 NEEDED = set("\\`*_[]|~@")  # the others mark something only at the start of a line, or are numbers
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "\n": "<br>"}
 LINK = re.compile(r"(?i)(?<=http)(?=s?:)|(?<=ftp)(?=:)|(?<=www)(?=\.)")

@@ -19,6 +19,8 @@ from adjoint.core.primitive import CONSTANT
 from adjoint.core.reverse import fit, order
 from adjoint.errors import ArgumentError, GraphError
 
+from .numbers import shown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -208,19 +210,6 @@ def plain(text: str) -> str:
         text = re.sub(re.escape(sign) + r"(?![a-z])", replacement, text)
     text = re.sub(r"(?<=\w)\\", " ", text)  # y\ln x: two words
     return " ".join(re.sub(r"[\\{}]", "", text).split())
-
-
-def shown(value: Any) -> str:
-    """A number with three decimals (ten digits at most), an array in brackets, several in a row."""
-    if isinstance(value, tuple):
-        return "(" + ", ".join("0" if v is None else shown(v) for v in value) + ")"
-    array = np.asarray(value)
-    if array.ndim:
-        return np.array2string(array, precision=3, suppress_small=True, threshold=8, edgeitems=2)
-    x = array.item()
-    if isinstance(x, float) and x and not 1e-3 <= abs(x) < 1e7:
-        return f"{x:.3e}"
-    return f"{x:.3f}".rstrip("0").rstrip(".") if isinstance(x, float) else str(x)
 
 
 def barred(name: str) -> str:
