@@ -83,9 +83,11 @@ def surroundings(folder, page):
     profile.mkdir(parents=True, exist_ok=True)
     (profile / "ipython_kernel_config.py").write_text(
         "c.InlineBackend.figure_formats = {'svg'}\n"
-        "c.InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 'transparent': True}\n"
+        "c.InlineBackend.print_figure_kwargs = {'bbox_inches': 'tight', 'facecolor': 'none'}\n"
         "c.InlineBackend.rc = {'svg.hashsalt': 'adjoint', 'figure.figsize': (6.4, 3.6),\n"
+        "                      'axes.facecolor': 'none', 'legend.framealpha': 0,\n"
         "                      'axes.spines.top': False, 'axes.spines.right': False}\n"
+        "c.InteractiveShell.xmode = 'Minimal'\n"
         "c.HistoryManager.enabled = False\n"
         "c.IPKernelApp.log_level = 40\n", encoding="utf-8")
     variables = dict.fromkeys(("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"),

@@ -29,6 +29,8 @@ myst_title_to_header = False
 
 nb_execution_mode = "inline"  # the only one in which {eval} in a sentence works
 nb_execution_timeout = 120
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
 nb_execution_show_tb = True
 nb_eval_name_regex = r"(?s).+"  # any expression
 nb_output_stderr = "warn"  # a warning on a page is an error of the page

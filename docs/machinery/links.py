@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 # A link that a reader follows may lead out of the site; what a browser fetches by itself may not.
-LOADS = {"script": ("src",), "img": ("src", "srcset"), "iframe": ("src",),
-         "source": ("src", "srcset"), "video": ("src", "poster"), "audio": ("src",), "embed": ("src",), "object": ("data",),
-         "link": ("href",), "image": ("href", "xlink:href"), "use": ("href", "xlink:href"),
-         "form": ("action",), "input": ("src",), "track": ("src",)}
+LOADS = {"script": ("src",), "link": ("href",), "img": ("src", "srcset"), "form": ("action",),
+         "source": ("src", "srcset"), "video": ("src", "poster"), "audio": ("src",),
+         "iframe": ("src",), "embed": ("src",), "object": ("data",), "input": ("src",),
+         "track": ("src",), "image": ("href", "xlink:href"), "use": ("href", "xlink:href")}
 ELSEWHERE = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 IN_STYLES = re.compile(r"""(?:url\(\s*|@import\s+)["']?((?:[a-z]+:)?//[^"')\s]+)""", re.IGNORECASE)
 IN_SCRIPTS = re.compile(r"""(?:\bimport\s*\(|\bfetch\s*\(|importScripts\s*\(|\.src\s*=)\s*"""

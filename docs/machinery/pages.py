@@ -27,6 +27,7 @@ CELL = re.compile(r"\{code-cell\}")
 EVALUATED = re.compile(r"\{eval\}(`+)(.+?)\1(?!`)", re.DOTALL)
 TARGETS = re.compile(r"\]\([^)\s]*\)|<https?://[^>]*>|https?://\S+")
 DECIMAL = re.compile(r"\d\.\d|(?<![\w.)\]])\.\d|\d[eE][-+]?\d|\d\s*\\(?:times|cdot)\s*10\^")
+MAGIC = re.compile(r"^%.*", re.MULTILINE)  # %xmode and the like say nothing about results
 REASON = re.compile(r"^# (?:fixed|measured): \S.*$", re.MULTILINE)
 # What a browser is shown of an object that offers several forms.
 FORMS = ("_repr_html_", "_repr_svg_", "_repr_png_", "_repr_jpeg_", "_repr_markdown_",
@@ -209,18 +210,33 @@ def evaluated(prose, namespace) -> list[Shown]:
 
 def executed(cell, name, namespace) -> list[str]:
     """Execute a cell as a kernel would; return its outputs in order."""
-    linecache.cache[name] = (len(cell.source), None, cell.source.splitlines(keepends=True), name)
-    body = ast.parse(cell.source, name).body
+    source = MAGIC.sub("pass", cell.source)
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    body = ast.parse(source, name).body
     last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
     outputs: list[str] = []
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), displaying(outputs):
+    with contextlib.redirect_stdout(printed), displaying(outputs), raising(cell, outputs):
         exec(compile(ast.Module(body, []), name, "exec"), namespace)
         if last:
             value = eval(compile(ast.Expression(last.value), name, "eval"), namespace)
-            if value is not None and not cell.source.rstrip().endswith(";"):
+            if value is not None and not source.rstrip().endswith(";"):
                 outputs.append(appearance(value))
     return [*filter(None, [printed.getvalue()]), *outputs, *figures()]
+
+
+@contextlib.contextmanager
+def raising(cell, outputs):
+    """Have a cell that is tagged so show its error; it must raise one."""
+    if "raises-exception" not in cell.tags:
+        yield
+        return
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  whatever the page wants to show
+        outputs.append(f"{type(error).__name__}: {error}")
+    else:
+        raise AssertionError(f"line {cell.line}: tagged raises-exception, but nothing is raised")
 
 
 @contextlib.contextmanager

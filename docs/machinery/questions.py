@@ -1,6 +1,6 @@
 """What the front matter of a page adds to it: its question on top, its check at the bottom.
 
-Cells tagged `golden` are for the tests alone and leave the page.
+Cells tagged `golden` are for the tests alone and leave the page. An error on a page is a warning.
 """
 
 import json
@@ -8,6 +8,9 @@ import json
 from docutils import nodes
 from docutils.core import publish_doctree
 from myst_parser.parsers.docutils_ import Parser
+from sphinx.util import logging
+
+log = logging.getLogger(__name__)
 
 EXTENSIONS = ["dollarmath", "amsmath", "deflist"]
 CHECKED = ("Checked on every change: the numbers of this page against {keys}, computed with sixty "
@@ -33,11 +36,21 @@ def value_of(field):
     return json.loads(field) if isinstance(field, str) else field
 
 
+def failed(cell):
+    """Warn of an output that could not be shown: MyST-NB sees only what the cell itself raised."""
+    for block in cell.findall(nodes.literal_block):
+        if "traceback" in block["classes"]:
+            log.warning("the page shows an error: %s", block.astext().strip().split("\n")[-1],
+                        location=cell)
+
+
 def complete(app, doctree):
     """Add the question and the check; remove what is not for the reader."""
     for cell in list(doctree.findall(nodes.container)):
         if "tag_golden" in cell["classes"]:
             cell.parent.remove(cell)
+        elif "cell" in cell["classes"] and "tag_raises-exception" not in cell["classes"]:
+            failed(cell)
     fields = app.env.metadata[app.env.current_document.docname]
     section = next(doctree.findall(nodes.section), None)
     if "question" not in fields or section is None:
