@@ -6,6 +6,7 @@ import importlib
 import math
 import subprocess
 import sys
+import re
 import xml.dom.minidom
 
 import numpy as np
@@ -792,7 +793,8 @@ def test_picture_overlaps_nothing_and_runs_left_to_right():
             assert x + w <= x2 or x2 + w2 <= x or y + h <= y2 or y2 + h2 <= y
     for path in document.getElementsByTagName("path"):
         if path.getAttribute("marker-end"):
-            start, end = [float(p.split()[0]) for p in path.getAttribute("d")[1:].split(" L")]
+            numbers = re.findall(r"[-\d.]+", path.getAttribute("d"))
+            start, end = float(numbers[0]), float(numbers[-2])
             assert start < end
     svg = document.documentElement
     assert all(x >= 0 and y >= 0 and x + w <= float(svg.getAttribute("width")) + 1

@@ -8,6 +8,7 @@ meets its ends (the ports) shifts the alignment, so that it is the lines that ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .layering import Item, Layered
 
@@ -27,7 +28,7 @@ def clearance(one: Item, other: Item) -> float:
 
 def across(graph: Layered, rows: list[list[int]], joints: list[tuple[int, int, float]]
            ) -> list[float]:
-    """The place of every item; ``joints`` are (upper, lower, shift that makes the line straight)."""
+    """The place of every item; ``joints`` are (upper, lower, shift of a straight line)."""
     if not graph.items:
         return []
     place = [0] * len(graph.items)
@@ -51,7 +52,7 @@ def conflicts(graph: Layered, rows: list[list[int]], up: list[list[tuple[int, fl
               place: list[int]) -> set[tuple[int, int]]:
     """Joints that cross a passing line, which goes first (the paper's conflicts of type 1)."""
     bad: set[tuple[int, int]] = set()
-    for above, row in zip(rows, rows[1:], strict=False):
+    for above, row in pairwise(rows):
         scanned, low = 0, 0
         for k, v in enumerate(row):
             inner = inner_end(graph, up[v], v)
@@ -111,7 +112,7 @@ def packed(items: list[Item], rows: list[list[int]], root: list[int], shift: lis
     after: dict[int, list[tuple[int, float]]] = {}
     waits = dict.fromkeys(root, 0)
     for row in rows:
-        for a, b in zip(row, row[1:], strict=False):
+        for a, b in pairwise(row):
             room = clearance(items[a], items[b]) + shift[a] - shift[b]
             after.setdefault(root[a], []).append((root[b], room))
             waits[root[b]] += 1

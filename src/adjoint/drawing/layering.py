@@ -77,11 +77,6 @@ class Layered:
         return rows
 
 
-def length_of(link: Link) -> int:
-    """Layers from tail to head, at least: a label takes one of its own."""
-    return 2 if link.slot else 1
-
-
 def sorted_items(net: Net) -> list[int]:
     """The items, tails before heads."""
     waits, out = [0] * len(net.items), neighbours(net)[1]
@@ -114,9 +109,11 @@ def assign(net: Net) -> list[int]:
     """
     into, out = neighbours(net)
     turn = sorted_items(net)
+    # A label takes a layer of its own; what goes into one item comes from one layer then.
+    least = [2 if any(e.slot for e in links) else 1 for links in into]
     layer = [0] * len(net.items)
     for i in turn:
-        layer[i] = max((layer[e.tail] + length_of(e) for e in into[i]), default=0)
+        layer[i] = max((layer[e.tail] + least[i] for e in into[i]), default=0)
     last = max(layer, default=0)
     for i, item in enumerate(net.items):
         if item.pin == "last":
@@ -128,7 +125,7 @@ def assign(net: Net) -> list[int]:
             cost[i] += min(1, cost[e.tail]) if alone else 1
     for i in reversed(turn):
         if len(out[i]) > cost[i] and not net.items[i].pin:
-            layer[i] = min(layer[e.head] - length_of(e) for e in out[i])
+            layer[i] = min(layer[e.head] - least[e.head] for e in out[i])
     return layer
 
 

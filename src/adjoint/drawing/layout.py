@@ -136,18 +136,18 @@ class Composer:
         borders: list[tuple[int, bool, int]] = []
         for n, tail, head in self.inner[group.number]:
             width = PAIR if self.edges[n].kind == "flow" else 0.0
-            ends = [number[m] if m is not None else len(net.items) for m in (tail, head)]
+            start, end = (number[m] if m is not None else len(net.items) for m in (tail, head))
             if tail is None or head is None:
                 borders.append((n, tail is None, len(net.items)))
                 net.items.append(Item(0.0, 3.0 + width, "first" if tail is None else "last",
                                       clear=9.0, dummy=True))
-            ports = [self.insides[m].leaves[n] if isinstance(m, int) and k == 0 else
-                     self.insides[m].enters[n] if isinstance(m, int) else None
-                     for k, m in enumerate((tail, head))]
             whole = tail is not None and head is not None
             links[n] = len(net.links)
-            net.links.append(Link(*ends, slot_of(self.edges[n], self.down) if whole else None,
-                                  *ports, width))
+            net.links.append(Link(start, end,
+                                  slot_of(self.edges[n], self.down) if whole else None,
+                                  self.insides[tail].leaves[n] if isinstance(tail, int) else None,
+                                  self.insides[head].enters[n] if isinstance(head, int) else None,
+                                  width))
         p = plan(net, -1 if self.down else 1)
         self.insides[group.number] = self._framed(group, p, number, links, borders)
 
@@ -179,7 +179,7 @@ class Composer:
             along, across = self.insides[member].size
             return Item(along, across, clear=20.0, entry=(across / 2, 0.0), exit=(across / 2, 0.0))
         look = self.looks[member]
-        along, across = look.whole[::-1] if self.down else look.whole
+        along, across = self._page(*look.whole)
         box = (look.width if self.down else look.height) / 2
         sign = (look.sign_width if self.down else look.sign_height) / 2
         exit = (box, look.radius)
@@ -217,7 +217,7 @@ class Composer:
         """Along and across of a member."""
         if isinstance(member, int):
             return self.insides[member].size
-        return self.looks[member].whole[::-1] if self.down else self.looks[member].whole
+        return self._page(*self.looks[member].whole)
 
     def _piece(self, inside: Inside, n: int, k: int, at: Point) -> Route:
         """The part of an edge inside one group, out to the border where it passes that."""

@@ -18,10 +18,7 @@ SAFE = frozenset(" .,+-/=_:()*")  # what Mermaid takes for itself inside quotati
 
 def entity(text: str) -> str:
     """``text`` inside an HTML-like label of DOT."""
-    out: list[str] = []
-    for c in visible(text):
-        out.append(f"&#{ord(c)};" if c in "&<>\"'\\[]{}|" else c)
-    return "".join(out)
+    return "".join(f"&#{ord(c)};" if c in "&<>\"'\\[]{}|" else c for c in visible(text))
 
 
 def quoted(text: str) -> str:

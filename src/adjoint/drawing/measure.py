@@ -8,7 +8,7 @@ from .diagram import Edge, Line, Vertex
 from .text import LEADING, shortened, visible, width_of
 
 FONT, FINE = 13.0, 11.0  # font sizes: in vertices, and on edges
-PAD, BADGE = 9.0, 8.0
+PAD, BADGE = 9.0, 12.0  # BADGE: so far badges rise over the border of a box
 SIGN, STALK = 27.0, 7.0  # diameter of the circle of an operation, and the line from it to its box
 PAIR = 7.0  # distance of an arrow and the way back beside it
 

@@ -8,6 +8,7 @@ graphs".
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from itertools import pairwise
 
 from .layering import Layered, Net
 
@@ -24,7 +25,7 @@ def sides(graph: Layered, net: Net) -> tuple[Near, Near]:
     for link, chain in zip(net.links, graph.chains, strict=True):
         if chain is None:
             continue
-        for k, (u, v) in enumerate(zip(chain, chain[1:], strict=False)):
+        for k, (u, v) in enumerate(pairwise(chain)):
             out = link.tail_port if k == 0 else None
             into = link.head_port if k == len(chain) - 2 else None
             before[v].append((u, relative(graph, u, out)))

@@ -11,13 +11,15 @@ from typing import Any
 from adjoint.errors import MissingPackageError
 
 from .diagram import Diagram
+from .layout import Box
 from .scene import FAINT, PAPER, Scene, Shape, Stroke, Words, scene
 from .text import FONTS, SMALL, runs_of, width_of
 
 SIDE, AREA = 16000, 6e7  # the largest picture: pixels of a side, and in all
-SETTINGS = {"font.family": list(FONTS[:1]), "text.usetex": False, "path.sketch": None,
-            "savefig.bbox": None, "pdf.fonttype": 42, "text.parse_math": False,
-            "path.effects": [], "text.hinting": "none"}
+SETTINGS: dict[Any, Any] = {  # not what a user's matplotlibrc says
+    "font.family": list(FONTS[:1]), "text.usetex": False, "text.parse_math": False,
+    "text.hinting": "none", "path.sketch": None, "path.effects": [], "savefig.bbox": None,
+    "savefig.transparent": False, "pdf.fonttype": 42}
 
 
 def need_matplotlib() -> None:
@@ -70,8 +72,8 @@ def _rendered(page: Scene, kind: str, scale: float) -> bytes:
     return out.getvalue()
 
 
-def _card(page: Scene) -> Any:
-    from .layout import Box
+def _card(page: Scene) -> Box:
+    """The white card under everything."""
     return Box(0.5, 0.5, page.width - 1, page.height - 1)
 
 
@@ -123,10 +125,10 @@ class _Painter:
             points += step
             codes += [Path.LINETO] if len(step) == 1 else [Path.CURVE4] * 3
         style = (0, _dash(s.dash, s.width)) if s.dash else "solid"
+        (x, y), (a, b) = points[-1], points[-2]
+        turn = atan2(y - b, x - a)
+        c, d = cos(turn), sin(turn)
         if s.arrow:
-            (x, y), (a, b) = points[-1], points[-2]
-            turn = atan2(y - b, x - a)
-            c, d = cos(turn), sin(turn)
             points[-1] = x - 6 * c, y - 6 * d
         self.add(PathPatch(Path(points, codes), facecolor="none", edgecolor=s.colour,
                            linewidth=s.width, linestyle=style, capstyle="butt"))
@@ -137,7 +139,6 @@ class _Painter:
 
     def words(self, w: Words) -> None:
         """A line of text, piece by piece."""
-        from matplotlib.patheffects import withStroke
         from matplotlib.text import Text
         wide = width_of(w.text, w.size, w.bold)
         x = w.x - {"start": 0.0, "middle": wide / 2, "end": wide}[w.anchor]
@@ -146,8 +147,6 @@ class _Painter:
             y = w.y + w.size * {1: -0.36, 0: 0.0, -1: 0.2}[run.level]
             text = Text(x, y, run.text, fontsize=size, color=w.colour, va="baseline", ha="left",
                         fontweight="bold" if w.bold else "normal", parse_math=False)
-            if w.halo:
-                text.set_path_effects([withStroke(linewidth=3, foreground=PAPER)])
             self.add(text)
             x += width_of(run.text, size, w.bold)
 

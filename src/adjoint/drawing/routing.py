@@ -7,17 +7,19 @@ but those at its ends. Start with `plan`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import atan2, sqrt, tan
 
 from .coordinates import across
 from .layering import Layered, Net, layered
 from .ordering import order
 
-GAP, STEEP, WIDEST = 30.0, 0.3, 150.0  # the least gap of two layers, its growth, the most
-NARROW = 14.0  # the least gap before a layer of labels only
+GAP, STEEP, WIDEST = 34.0, 0.3, 160.0  # the least gap of two layers, its growth, the most
+NARROW = 22.0  # the least gap before a layer of labels only
 PORT = 9.0  # distance of two lines at one box
 LANE = 17.0  # distance of two lanes, so that a label fits in
 CORNER = 7.0
+ARRIVE = 8.0  # the straight piece before a tip
 
 Point = tuple[float, float]
 Path = list[tuple[Point, ...]]  # a point to start; then one point (a line) or three (a cubic)
@@ -81,7 +83,7 @@ def plan(net: Net, side: int = 1) -> Plan:
     _spread_ports(r)
     joints = [(u, v, _offset(r, k, n) - _offset(r, k, n + 1))
               for k, chain in enumerate(graph.chains) if chain
-              for n, (u, v) in enumerate(zip(chain, chain[1:], strict=False))]
+              for n, (u, v) in enumerate(pairwise(chain))]
     r.middles = across(graph, rows, joints)
     _set_lanes(r)
     _set_bands(r)
@@ -186,9 +188,10 @@ def _drawn(r: Router, k: int, shift: float) -> Path:
         return _lane(r, k, shift, (first, last))
     heights = [r.height(k, n) + shift for n in range(len(chain))]
     spans = [r.bands[r.graph.layer[i]] for i in chain]
-    spans[0], spans[-1] = (first, spans[0][1]), (spans[-1][0], last)
+    leave = ARRIVE if link.width else ARRIVE / 2
+    spans[0], spans[-1] = (first, spans[0][1] + leave), (spans[-1][0] - ARRIVE, last)
     path: Path = [((first, heights[0]),)]
-    for n, ((_, end), (begin, _)) in enumerate(zip(spans, spans[1:], strict=False)):
+    for n, ((_, end), (begin, _)) in enumerate(pairwise(spans)):
         _add_line(path, (end, heights[n]))
         _add_turn(path, (end, heights[n]), (begin, heights[n + 1]), shift)
     _add_line(path, (last, heights[-1]))

@@ -57,7 +57,6 @@ class Words:
     colour: str = INK
     bold: bool = False
     anchor: str = "middle"
-    halo: bool = False
 
 
 @dataclass
@@ -149,11 +148,12 @@ def _labels(e: Edge, r: Route, down: bool) -> Part:
     off = PAIR / 2 if e.kind == "flow" else 0.0
     colour = PALE if e.kind == "skipped" else INK
     if down:
-        words = [Words(x + off + 5, y + FINE * 0.36, label, FINE, colour, anchor="start", halo=True),
-                 Words(x - off - 5, y + FINE * 0.36, back, FINE, GRADIENT, anchor="end", halo=True)]
+        height = y + FINE * 0.36
+        words = [Words(x + off + 5, height, label, FINE, colour, anchor="start"),
+                 Words(x - off - 5, height, back, FINE, GRADIENT, anchor="end")]
     else:
-        words = [Words(x, y - off - 4, label, FINE, colour, halo=True),
-                 Words(x, y + off + FINE + 1, back, FINE, GRADIENT, halo=True)]
+        words = [Words(x, y - off - 5, label, FINE, colour),
+                 Words(x, y + off + FINE + 1, back, FINE, GRADIENT)]
     return Part([w for w in words if w.text])
 
 
@@ -236,10 +236,10 @@ def _badges(look: Look, box: Box) -> list[Shape | Words]:
         wide = badge_width(badge)
         x -= wide
         colour = GRADIENT if badge == "+=" else INK
-        out += [Shape(Box(x, box.y - BADGE, wide, 2 * BADGE - 1), BADGE - 0.5,
+        out += [Shape(Box(x, box.y - BADGE, wide, 15.0), 7.5,
                       CREAM if badge == "+=" else PAPER, colour, 1.1, ellipse=True),
-                Words(x + wide / 2, box.y - 0.5 + (FINE - 1) * 0.36, badge, FINE - 1, colour,
-                      bold=True)]
+                Words(x + wide / 2, box.y - BADGE + 7.5 + (FINE - 1) * 0.36, badge, FINE - 1,
+                      colour, bold=True)]
         x -= 2
     return out
 
@@ -289,4 +289,4 @@ def _example(sign: str, x: float, y: float) -> list[Shape | Stroke | Words]:
     if sign == "dashed":
         return [Shape(Box(x + 3, y - 7, 28, 14), 4, MIST, PALE, 1.1, DASHED)]
     look = Look((), FINE, 0, 0, 0, "", 0, 0, (sign,), (0, 0))
-    return list(_badges(look, Box(x + 6, y, badge_width(sign) + 4, 0)))
+    return list(_badges(look, Box(x + 6, y + BADGE - 7.5, badge_width(sign) + 4, 0)))

@@ -14,14 +14,14 @@ TIPS = {INK: "ink", GRADIENT: "back", PALE: "pale"}
 
 
 def svg(diagram: Diagram) -> str:
-    """A diagram as SVG text.
+    r"""A diagram as SVG text.
 
     It has a title and a description for those who cannot see it, and its ids are its own, so that
     several pictures stand in one page.
 
     >>> from adjoint import drawing
     >>> text = drawing.svg(drawing.Diagram([drawing.Vertex("x", lines=("<x>",))]))
-    >>> "&lt;x&gt;" in text and "role=\\"img\\"" in text
+    >>> "&lt;x&gt;" in text and "role=\"img\"" in text
     True
     """
     return painted(scene(diagram))
@@ -33,13 +33,13 @@ def painted(page: Scene) -> str:
     mark = "p" + sha256("".join([page.title, page.description, *body]).encode()).hexdigest()[:10]
     wide, high = f"{page.width:.0f}", f"{page.height:.0f}"
     title = page.title or "Graph"
-    head = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
+    head = [(f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
             f'viewBox="0 0 {wide} {high}" role="img" aria-labelledby="{mark}-title {mark}-about" '
-            f'style="max-width:100%;height:auto" font-family={quoteattr(", ".join(FONTS))}>',
+            f'style="max-width:100%;height:auto" font-family={quoteattr(", ".join(FONTS))}>'),
             f'<title id="{mark}-title">{escape(title)}</title>',
             f'<desc id="{mark}-about">{escape(page.description)}</desc>', _tips(mark),
-            f'<rect x="0.5" y="0.5" width="{page.width - 1:.0f}" height="{page.height - 1:.0f}" '
-            f'rx="6" fill="{PAPER}" stroke="{FAINT}"/>']
+            (f'<rect x="0.5" y="0.5" width="{page.width - 1:.0f}" height="{page.height - 1:.0f}" '
+            f'rx="6" fill="{PAPER}" stroke="{FAINT}"/>')]
     return "\n".join([*head, *(line.replace("url(#", f"url(#{mark}-") for line in body), "</svg>"])
 
 
@@ -47,8 +47,9 @@ def _tips(mark: str) -> str:
     """The tips of arrows, one for each colour."""
     return "<defs>" + "".join(
         f'<marker id="{mark}-{name}" viewBox="0 0 10 8" refX="9.5" refY="4" markerWidth="10" '
-        f'markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L10 4L0 8L2.5 4z"'
-        f' fill="{colour}"/></marker>' for colour, name in TIPS.items()) + "</defs>"
+        f'markerHeight="8" markerUnits="userSpaceOnUse" orient="auto">'
+        f'<path d="M0 0L10 4L0 8L2.5 4z" fill="{colour}"/></marker>'
+        for colour, name in TIPS.items()) + "</defs>"
 
 
 def _part(part: Part) -> list[str]:
@@ -87,16 +88,14 @@ def drawn(path: Path) -> str:
     """A path in the words of SVG."""
     words = [f"M{path[0][0][0]:.1f} {path[0][0][1]:.1f}"]
     for step in path[1:]:
-        words.append("LC"[len(step) > 1] + " ".join(f"{x:.1f} {y:.1f}" for x, y in step))
+        words += ["LC"[len(step) > 1] + " ".join(f"{x:.1f} {y:.1f}" for x, y in step)]
     return " ".join(words)
 
 
 def _words(w: Words) -> str:
-    halo = (f' stroke="{PAPER}" stroke-width="3" stroke-linejoin="round" paint-order="stroke"'
-            if w.halo else "")
     bold = ' font-weight="bold"' if w.bold else ""
     return (f'<text x="{w.x:.1f}" y="{w.y:.1f}" text-anchor="{w.anchor}" font-size="{w.size:g}"'
-            f'{bold} fill="{w.colour}"{halo} xml:space="preserve">{_runs(w)}</text>')
+            f'{bold} fill="{w.colour}" xml:space="preserve">{_runs(w)}</text>')
 
 
 def _runs(w: Words) -> str:
