@@ -12,6 +12,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,9 @@ class Sheet:
         rows: `Row`s, mappings by key, or sequences of cells; a cell is a `Cell` or a plain value.
         notes: Lines under the table.
         footer: A row of totals.
+        look: How it is printed unless an output is told otherwise.
+        parallel: Whether the column groups are lists of their own that only stand beside each
+            other, so that what is in one row does not belong together.
 
     The outputs share ``digits`` (significant digits, None for three decimals), ``whole`` (arrays in
     full) and ``rows`` (the most that are shown, the middle left out and said so; None for all).
@@ -67,8 +71,9 @@ class Sheet:
     """
 
     def __init__(self, title: str, columns: Iterable[Column | str], rows: Iterable[Any],
-                 notes: Sequence[str] | str = (), footer: Any = None) -> None:
-        self.title = title
+                 notes: Sequence[str] | str = (), footer: Any = None, *, look: Look | None = None,
+                 parallel: bool = False) -> None:
+        self.title, self.look, self.parallel = title, look or Look(), parallel
         self.columns = tuple(c if isinstance(c, Column) else Column(c) for c in columns)
         keys = [c.key for c in self.columns]
         twice = sorted({k for k in keys if keys.count(k) > 1})
@@ -98,20 +103,21 @@ class Sheet:
                              "one cell for each column, None for an empty one")
         return Row(cells, row.group, row.role)
 
-    def view(self, *, digits: int | None = None, whole: bool = False,
-             rows: int | None = 60) -> View:
-        """What is printed, ready for a writer of your own.
+    def view(self, **look: Any) -> View:
+        """What is printed, ready for a writer of your own: ``digits``, ``whole``, ``rows``.
 
         >>> from adjoint.show.sheet import Sheet
         >>> Sheet("", ["step"], [["v1"]]).view().lines[0].cells[0].text
         'v1'
         """
-        numbers.check_digits(digits)
+        chosen = replace(self.look, **look)
+        numbers.check_digits(chosen.digits)
+        rows: Any = chosen.rows
         if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
             raise ArgumentError(f"rows={rows!r}: write how many rows to show at most, such as "
                                 "rows=60, or rows=None for all")
-        return view(self.title, self.columns, self.rows, self.notes, self.footer,
-                    Look(digits, whole, rows))
+        return view(self.title, self.columns, self.rows, self.notes, self.footer, chosen,
+                    parallel=self.parallel)
 
     def text(self, width: int | None = None, **look: Any) -> str:
         """Plain text without colours; ``width`` None takes the terminal's.

@@ -90,6 +90,7 @@ class View:
     footer: Line | None
     notes: tuple[str, ...]
     legend: tuple[str, ...]
+    parallel: bool = False
 
     @property
     def spans(self) -> list[tuple[str, int]]:
@@ -105,7 +106,7 @@ class View:
 
 
 def view(title: str, columns: tuple[Column, ...], rows: Sequence[Row], notes: Sequence[str],
-         footer: Row | None, look: Look) -> View:
+         footer: Row | None, look: Look, *, parallel: bool = False) -> View:
     """The View of a Sheet's parts."""
     lines = list(chosen(columns, rows, look))
     plain = tuple(replace(c, kind="text") if c.kind == "math" else c for c in columns)
@@ -116,7 +117,8 @@ def view(title: str, columns: tuple[Column, ...], rows: Sequence[Row], notes: Se
     last = next(padded) if last else None
     used = {p.role for line in printed for cell in line.cells for p in cell.pieces}
     legend = tuple(r for r in ROLES[:3] if r in used)
-    return View(clean(title), columns, tuple(lines), last, tuple(map(clean, notes)), legend)
+    return View(clean(title), columns, tuple(lines), last, tuple(map(clean, notes)), legend,
+                parallel)
 
 
 def chosen(columns: tuple[Column, ...], rows: Sequence[Row], look: Look) -> Any:
@@ -124,7 +126,7 @@ def chosen(columns: tuple[Column, ...], rows: Sequence[Row], look: Look) -> Any:
     count = len(rows)
     limit = count if look.rows is None else min(look.rows, count)
     head, tail = (limit + 1) // 2, count - limit // 2
-    sizes = group_sizes(rows)
+    sizes: list[int] = []
     shown = range(count) if limit == count else [*range(head), *range(tail, count)]
     previous: int | None = None
     for k in shown:
@@ -134,6 +136,7 @@ def chosen(columns: tuple[Column, ...], rows: Sequence[Row], look: Look) -> Any:
         row = rows[k]
         starts = not k or rows[k - 1].group != row.group
         if row.group and (starts or after_gap):
+            sizes = sizes or group_sizes(rows)
             yield Heading(clean(row.group), sizes[k], continued=not starts)
         yield seen_row(columns, row, look)
         previous = k
@@ -251,13 +254,17 @@ def decimals(column: Column, cell: Seen) -> str | None:
 
 
 def halves(view: View) -> list[View]:
-    """A table for each column group, the first column in each of them, to be read one by one."""
+    """A table for each column group, the first column in each of them, to be read one by one.
+
+    Groups that are lists of their own (``parallel``) have no first column in common.
+    """
     parts: list[View] = []
     k = 0
     for name, count in view.spans:
-        kept = [*([0] if k else []), *range(k, k + count)]
+        kept = [*([0] if k and not view.parallel else []), *range(k, k + count)]
         columns = tuple(replace(view.columns[n], group=name) for n in kept)
-        lines = tuple(picked(line, kept) for line in view.lines)
+        lines = tuple(line for line in (picked(line, kept) for line in view.lines)
+                      if not (view.parallel and is_empty(line)))
         footer = view.footer and picked(view.footer, kept)
         parts.append(replace(view, columns=columns, lines=lines, footer=footer))
         k += count
@@ -267,3 +274,8 @@ def halves(view: View) -> list[View]:
 def picked(line: Any, kept: list[int]) -> Any:
     """A row with some of its cells; another line as it is."""
     return Line(tuple(line.cells[n] for n in kept)) if isinstance(line, Line) else line
+
+
+def is_empty(line: Any) -> bool:
+    """Whether a line is a row in which nothing stands."""
+    return isinstance(line, Line) and not any(cell.text for cell in line.cells)
