@@ -25,7 +25,7 @@ from adjoint.errors import (
     NonFiniteError,
     NonFiniteWarning,
 )
-from adjoint.health.remedies import REMEDIES
+from adjoint.show.remedies import REMEDIES
 
 
 def line_here():

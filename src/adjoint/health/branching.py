@@ -20,6 +20,7 @@ from adjoint.errors import ArgumentError, KinkError, KinkWarning
 from adjoint.exits import bottom
 from adjoint.modes import site
 from adjoint.ops.protocol import COMPARE
+from adjoint.show.places import located
 from adjoint.tensors import untracked
 from adjoint.transforms.batching import Batch
 
@@ -27,7 +28,6 @@ from .describing import number
 from .parts import Part, concrete, element, parts, place
 from .report import KINK, Finding, Report
 from .watching import Block, Looker
-from adjoint.show.places import located
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

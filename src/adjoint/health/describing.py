@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.modes import site
-from adjoint.show.tables import plain
+from adjoint.show.places import located
+from adjoint.show.remedies import BACKWARD, FORWARD, TANGENT, Case
+from adjoint.show.writing import plain
 
 from .parts import Part, Place, any_bad, bad, element, parts, place
-from .remedies import Case
-from .report import ARRIVED, BACKWARD, FORWARD, TANGENT, Finding
-from adjoint.show.places import located
+from .report import ARRIVED, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,17 +24,16 @@ from adjoint.core.primitive import CONSTANT, LEAF, Primitive
 from adjoint.core.reverse import Tracked, order, sweep, tracked
 from adjoint.errors import ArgumentError, NonFiniteError, NonFiniteWarning
 from adjoint.modes import site, strict
+from adjoint.show.places import Derived
+from adjoint.show.remedies import TANGENT, consumers, remedy_for
 from adjoint.tensors import Tensor
 from adjoint.transforms.batching import Batch
 from adjoint.transforms.trees import flatten, lift, unflatten
 
 from .describing import backward_finding, forward_finding, incoming
 from .parts import any_bad, bad, concrete, origin, parts, place
-from .remedies import consumers, remedy_for
-from .report import TANGENT, Report
+from .report import Report
 from .watching import Block, Looker
-from adjoint.show.places import Derived
-
 from .ways import name_of, owner_of, printed, users_frames, variable_of, way
 
 if TYPE_CHECKING:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-FORWARD, BACKWARD, TANGENT, ARRIVED, KINK = "forward", "backward", "tangent", "arrived", "kink"
+from adjoint.show.remedies import BACKWARD, FORWARD, TANGENT
+
+ARRIVED, KINK = "arrived", "kink"  # beside the phases in which a step goes wrong by itself
 HEADS = {
     FORWARD: "{kind} made by `{operation}`",
     TANGENT: "{kind} made by the derivative of `{operation}`, forward mode",

@@ -16,11 +16,10 @@ import numpy as np
 
 from adjoint.core.primitive import CONSTANT
 
-from .report import BACKWARD, FORWARD, TANGENT
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+FORWARD, BACKWARD, TANGENT = "forward", "backward", "tangent"  # phases in which a step goes wrong
 THROUGH = frozenset({"cast", "broadcast_to", "reshape", "transpose", "positive", "getitem", "hook",
                      "sum_to", "item"})
 NEAR, LOOKS = 4, 2000  # how far downstream a pattern may begin; steps that one match may look at
