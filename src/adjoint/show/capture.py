@@ -22,24 +22,29 @@ from adjoint.core.primitive import CONSTANT as CONSTANT_ROW
 from adjoint.core.primitive import REGISTRY, Label
 from adjoint.core.reverse import order
 from adjoint.errors import ArgumentError, GraphError
+from adjoint.modes import HERE
 from adjoint.teach import AutogradValue, ForwardValue, Value
 from adjoint.tensors import Tensor
 from adjoint.transforms.trees import NAMESPACE, check_function, lift
 
 from .flows import EngineRules, TaughtRules
-from .naming import Witness, outside_names, scopes
+from .naming import Witness, nodes_of, outside_names, scopes
 from .numbers import shown
-from .record import CONSTANT, INPUT, OPERATION, SKIPPED, Record, Step
+from .places import located
+from .record import CONSTANT, INPUT, OPERATION, SKIPPED, Cut, Place, Record, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType
 
     from adjoint.core.primitive import Primitive
 
     from .naming import Call
 
 SMALL = 4  # elements of a constant that is written out
+CUTS = 1_000  # that are noted
 WAYS = ("source", "v")
+Ended = tuple[Any, list[Node], Any]  # a row, what it was given, and where
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Run:
     seeds: list[Node]
     leaves: dict[Node, str]
     skipped: dict[int, str]  # id of an argument's array that no gradient is asked of
+    cuts: list[Ended]
 
 
 def capture(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], names: str
@@ -95,13 +101,13 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
     inner: dict[str, Any] = cast("Any", optree).tree_map_with_path(
         enter, given, namespace=NAMESPACE)
     keyword = {k: inner.pop(k) for k in list(inner) if k in kwargs}
-    witness, seeds = Witness(witnessed.__code__), list[Node]()
+    witness, seeds, cuts = Witness(witnessed.__code__), list[Node](), list[Ended]()
     with Mode(lambda m: m._replace(tapes=(*m.tapes, witness), site=None,
-                                   watch=Retaining(m.watch, seeds))):
+                                   watch=Retaining(m.watch, seeds, cuts))):
         taught = not leaves or any(isinstance(x, Node) for x in optree.tree_leaves(given))
         out = (traced if taught else witnessed)(f, list(inner.values()), keyword, witness)
     witness.finish()
-    return Run(out, witness, seeds, leaves, skipped)
+    return Run(out, witness, seeds, leaves, skipped, cuts)
 
 
 def witnessed(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], _: Witness
@@ -122,23 +128,38 @@ def traced(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
         sys.settrace(before)
 
 
+def inside() -> Any:
+    """The code and the instruction of the program's innermost frame."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not witnessed.__code__:
+        if not frame.f_code.co_filename.startswith(HERE):
+            return frame.f_code, frame.f_lasti
+        frame = frame.f_back
+    return None
+
+
 class Retaining:
     """A watch under which no sweep frees its graph, and which notes where sweeps began."""
 
     quiet = False
     lookers = ()
 
-    def __init__(self, before: Any, seeds: list[Node]) -> None:
-        self.before, self.seeds = before, seeds
+    def __init__(self, before: Any, seeds: list[Node], cuts: list[Ended]) -> None:
+        self.before, self.seeds, self.cuts = before, seeds, cuts
 
     def __call__(self, row: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply ``row``, with the watch that was there before."""
         modes = MODES.get()
         MODES.set(modes._replace(watch=self.before))
         try:
-            return bind(row, args, params)
+            y = bind(row, args, params)
         finally:
             MODES.set(modes)
+        if len(self.cuts) < CUTS and getattr(y, "node", None) is None:
+            nodes = [n for a in args for n in nodes_of(a)]
+            if nodes and not any(True for _ in nodes_of(y)):
+                self.cuts.append((row, nodes, inside()))
+        return y
 
     def truth(self, x: Any) -> None:
         """Python asks whether ``x`` is true."""
@@ -250,7 +271,11 @@ def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, 
     constants = [s for s in made.values() if s.kind in {CONSTANT, SKIPPED}]
     name_all(steps, constants, names)
     rules = TaughtRules() if isinstance(output, AutogradValue) else EngineRules()
-    return Record(steps, constants, made[output], rules, title_of(f))
+    cuts = [Cut(row, made[n], Place(*located(where))) for row, inputs, where in ran.cuts
+            for n in inputs if n in made]
+    cuts += [Cut(s.row, source, source.place) for s in constants for source in steps
+             if s.value is source.value] if len(constants) * len(steps) < CUTS * CUTS else []
+    return Record(steps, constants, made[output], rules, title_of(f), cuts)
 
 
 def step_of(n: Any, made: Mapping[Node, Step], group: tuple[str, ...], ran: Run) -> Step:

@@ -104,13 +104,21 @@ class Step:
         return f"{self.name} = {self.row}({', '.join(i.name for i in self.inputs)})"
 
 
+class Cut(NamedTuple):
+    """A place where a derivative ends: ``row`` made a constant of what depends on ``source``."""
+
+    row: Primitive
+    source: Step
+    place: Place
+
+
 class Record:
     """The steps of one run: ``steps`` holds inputs and operations in order, without constants."""
 
     def __init__(self, steps: Sequence[Step], constants: Sequence[Step], output: Step, rules: Rules,
-                 title: str) -> None:
+                 title: str, cuts: Sequence[Cut] = ()) -> None:
         self.steps, self.constants, self.output = list(steps), list(constants), output
-        self.rules, self.title = rules, title
+        self.rules, self.title, self.cuts = rules, title, list(cuts)
         self.by_name = {s.name: s for s in (*self.constants, *self.steps)}
         for s in self.steps:
             self.by_name.setdefault(f"v{s.number}", s)
