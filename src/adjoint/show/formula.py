@@ -122,10 +122,11 @@ class Formula:
         if better := split_product(name, others):
             return error(self.text, *at.span, f"{brief(name)} has no value; did you mean {better}?")
         typed = ",".join([f"{v}={written(values[v]) if v in values else 1}"
-                          for v in (self.variables if len(self.variables) <= 8 else [name])])
+                          for v in self.variables])
+        typed = typed if len(typed) <= 100 else f"{brief(name)}=1"
         has = "has" if len(missing) == 1 else "have"
         like = near(name, set(values) - set(self.variables)) if len(missing) == 1 else ""
-        hint = f"did you mean {like}?" if like else f"type --at {brief(typed)}"
+        hint = f"did you mean {like}?" if like else f"type --at {typed}"
         return error(self.text, *at.span, f"{listed(missing)} {has} no value; {hint}")
 
     def without_variable(self, name: str) -> FormulaError:
@@ -155,7 +156,8 @@ def parse(text: str, given: Container[str] = ()) -> Formula:
 
     Raises FormulaError, which points at the character.
 
-    >>> formula = ad.show.formula.parse("ln(x1) + x1*x2 - sin(x2)")
+    >>> from adjoint.show.formula import parse
+    >>> formula = parse("ln(x1) + x1*x2 - sin(x2)")
     >>> formula.variables
     ('x1', 'x2')
     >>> round(formula.f(2.0, 5.0), 3)
@@ -177,7 +179,8 @@ def parse_values(text: str) -> dict[str, Any]:
 
     Raises FormulaError, which points at the character.
 
-    >>> ad.show.formula.parse_values("x1=2, x2=sqrt(16), x=[1,2,3]")
+    >>> from adjoint.show.formula import parse_values
+    >>> parse_values("x1=2, x2=sqrt(16), x=[1,2,3]")
     {'x1': 2.0, 'x2': 4.0, 'x': array([1., 2., 3.])}
     """
     check_text(text)
@@ -185,7 +188,7 @@ def parse_values(text: str) -> dict[str, Any]:
     for start, stop in parts(text, 0, len(text), ",;\n"):
         token = read_token(text, start, stop)
         if token.kind == "end":
-            if text[stop:stop + 1] == "," and text[stop:].strip(", \t\n;"):
+            if text[stop:stop + 1] == ",":
                 raise error(text, stop, stop + 1, "nothing stands before this comma; write values "
                             "such as x1=2,x2=5")
             continue
@@ -308,6 +311,7 @@ def as_real(x: Any) -> Any:
 
 def written(value: Any) -> str:
     """A value as one types it after --at."""
-    if np.ndim(value):
-        return "[...]" if np.size(value) > 6 else str(np.asarray(value).tolist()).replace(" ", "")
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    if np.size(value) > 6:
+        return "[...]"
+    numbers = str(np.asarray(value, float).tolist()).replace(" ", "")
+    return re.sub(r"\.0(?=[],]|$)", "", numbers)

@@ -172,9 +172,11 @@ class Parser:
             raise self.error(token, f"{brief(name)} is defined above; choose another name, for a "
                              "name stands for one value")
         if name in self.variables or name in self.given or name in self.constants:
-            what = "the constant" if name in self.constants else "a variable that is given"
-            raise self.error(token, f"{brief(name)} is {what}, so it cannot be defined here; "
-                             "choose another name")
+            what = ("the constant above" if name in self.constants else
+                    "a variable above" if name in self.variables else
+                    "given a value, so it is a variable")
+            raise self.error(token, f"{brief(name)} is {what}; choose another name for what is "
+                             "defined here")
         return name
 
     def expression(self, name: str = "") -> Operand:
@@ -202,8 +204,8 @@ class Parser:
                               "( should")
         if self.just_opened() or last.word == ",":
             return self.unclosed(self.brackets[-1])
-        return error(self.text, last.stop, last.stop, f"nothing stands behind {brief(last.word)}; "
-                     "a number, a name or ( should")
+        return error(self.text, last.stop, last.stop, f"nothing stands behind "
+                     f"{self.written(last.start, last.stop)}; a number, a name or ( should")
 
     def just_opened(self) -> bool:
         """Whether the token that was taken follows an opening bracket."""
@@ -246,8 +248,8 @@ class Parser:
             at = self.brackets[-1].token.stop - 1
             raise error(self.text, at, token.stop, "nothing stands between ( and ); a number, a "
                         "name or a formula should")
-        raise self.error(token, f"found {brief(token.word)} where a number, a name or ( should "
-                         "stand")
+        raise self.error(token, f"found {self.written(token.start, token.stop)} where a "
+                         "number, a name or ( should stand")
 
     def open(self, kind: str, token: Token) -> None:
         """A bracket opens, or a call."""

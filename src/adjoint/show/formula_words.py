@@ -57,7 +57,7 @@ FOREIGN = {
     "[": "a formula has no brackets; write ( and ), and give vectors as values: x=[1,2,3]",
     "]": "a formula has no brackets; write ( and )",
     "{": "a formula has no braces; write ( and )", "}": "a formula has no braces; write ( and )",
-    "\\": "this is not LaTeX: write sin(x), a/b and sqrt(x)",
+    "\\": "a formula is not LaTeX; write sin(x), a/b and sqrt(x)",
     "!": "a formula has no factorial", "%": "the remainder of a/b is remainder(a, b)",
     "//": "write floor(a/b)", "@": "write sum(a*b) for the product of two vectors",
     "#": "a formula has no comments", ":": "a name is given by =, as in a = x1*x2",
