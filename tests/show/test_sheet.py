@@ -199,7 +199,9 @@ def test_narrow_text_has_the_column_groups_under_each_other_and_then_blocks():
 def test_colours_are_for_terminals():
     sheet = trace()
     out = io.StringIO()
-    Console(file=out, width=120, force_terminal=True, color_system="standard").print(sheet)
+    console = Console(file=out, width=120, force_terminal=True, color_system="standard")
+    console.print(sheet)
+    assert out.getvalue().endswith("\n")
     assert "\x1b[" in out.getvalue()
     assert "\x1b" not in str(sheet)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())

@@ -227,7 +227,9 @@ class Sheet:
         return f"<Sheet {self.title!r}: {len(self.rows)} rows of {len(self.columns)} columns>"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        yield self._rich(max(LEAST_WIDTH, options.max_width), {})
+        text = self._rich(max(LEAST_WIDTH, options.max_width), {})
+        text.end = "\n"  # what is printed next starts a line of its own
+        yield text
 
     def _repr_html_(self) -> str:
         return self.html()

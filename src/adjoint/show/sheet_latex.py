@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PAGE = 36  # lines of a table that fit a page
 LONG = 40  # characters of text that stay in one line
-LINE = r"0.27\textwidth"
+LINE = r"0.25\textwidth"
 ACROSS = 150  # a wider table is cut at its column groups
 MARKS = {NEW: r"\fbox{%s}", ALREADY: r"\underline{%s}", BAD: r"{\bfseries\boldmath %s}"}
 SIDES = {"left": "l", "center": "c", "right": "r"}

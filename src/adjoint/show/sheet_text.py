@@ -8,7 +8,7 @@ lines ``heading: cell``.
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .cells import ACCUMULATES, ALREADY, BAD, MUTED, NEW
 from .sheet_view import Gap, Heading, Line, halves
@@ -91,9 +91,7 @@ def separator(view: View, k: int) -> str:
 def laid(view: View, cells: list[Text], wide: list[int], style: str = "") -> list[Text]:
     """A row of cells as lines of text."""
     from rich.cells import cell_len
-    from rich.console import Console
-    console = Console(width=max(wide))
-    blocks = [wrapped(console, c, w) for c, w in zip(cells, wide, strict=True)]
+    blocks = [wrapped(c, w) for c, w in zip(cells, wide, strict=True)]
     lines: list[Text] = []
     for n in range(max(map(len, blocks))):
         line = words("", style)
@@ -109,13 +107,14 @@ def laid(view: View, cells: list[Text], wide: list[int], style: str = "") -> lis
     return lines
 
 
-def wrapped(console: Any, text: Text, width: int) -> list[Text]:
+def wrapped(text: Text, width: int) -> list[Text]:
     """A cell in lines of at most ``width``."""
     from rich.cells import cell_len
     lines = list(text.split("\n", allow_blank=True))
     if all(cell_len(line.plain) <= width for line in lines):
         return lines
-    lines = list(text.wrap(console, width, overflow="fold", no_wrap=False))
+    from rich.console import Console
+    lines = list(text.wrap(Console(width=width), width, overflow="fold", no_wrap=False))
     for line in lines:
         line.rstrip()
     return lines
@@ -184,8 +183,7 @@ def between(line: Heading | Gap, width: int) -> list[Text]:
 
 def folded(text: str, width: int, style: str = "") -> list[Text]:
     """A text over several lines if need be."""
-    from rich.console import Console
-    return wrapped(Console(width=width), words(text, style), width)
+    return wrapped(words(text, style), width)
 
 
 def blocks(view: View, width: int) -> list[Text]:
@@ -200,14 +198,8 @@ def blocks(view: View, width: int) -> list[Text]:
             if cell.text:
                 said = words("").append(f"{column.title}: ", "dim").append_text(body(cell))
                 said.rstrip()
-                lines += folded_text(said, width)
+                lines += wrapped(said, width)
     return lines
-
-
-def folded_text(text: Text, width: int) -> list[Text]:
-    """A styled text over several lines if need be."""
-    from rich.console import Console
-    return wrapped(Console(width=width), text, width)
 
 
 def rich_text(view: View, width: int) -> Text:
@@ -231,7 +223,7 @@ def rich_text(view: View, width: int) -> Text:
         said = words("")
         for k, role in enumerate(marked):
             said.append(", " if k else "").append(role.join(MARKS[role]), STYLES[role])
-        lines += folded_text(said, width)
+        lines += wrapped(said, width)
     for note in view.notes:
         lines += folded(note, width)
     from rich.text import Text
