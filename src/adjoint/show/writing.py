@@ -83,10 +83,13 @@ def formula_latex(step: Step) -> str:
     return found if step.picked is None else f"({found})_{{{step.picked}}}"
 
 
-def filled_latex(template: str, step: Step, **more: str) -> str:
-    """A LaTeX label with names filled in; ``{dy}`` and other marks come by ``more``."""
+def filled_latex(template: str, step: Step, given: Sequence[str] = (), **more: str) -> str:
+    """A LaTeX label with names filled in; ``{dy}`` and other marks come by ``more``.
+
+    ``given`` are other texts for the arguments.
+    """
     names = {"y": name_latex(step), **more}
-    arguments = [bracketed(i) for i in step.inputs]
+    arguments = list(given) or [bracketed(i) for i in step.inputs]
     if INDEXED.search(template):  # v_{1}_j is an error, {v_{1}}_j is not
         arguments = [f"{{{a}}}" for a in arguments]
         names = {k: f"{{{v}}}" for k, v in names.items()}
