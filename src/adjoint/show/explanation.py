@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .capture import capture
 from .flows import Flows
 from .walks import Walk, walk
+from .words import Why, Whys, all_whys, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,25 @@ class Explanation:
         (2097151, 21)
         """
         return walk(self, order, limit)
+
+    # ---- words
+
+    def why(self, name: str | Step | None = None) -> Why | Whys:
+        """Why the gradient of a step is what it is, in sentences; of every input if none is named.
+
+        They say what is zero and why (a dead rectifier, a mask, a factor of 0, a value that was
+        detached or is not used), what is saturated or cancels, which way carries most, and where
+        the gradient vanishes or explodes on its way back.
+
+        >>> e = ad.explain(lambda x, w: ad.relu(w * x) * 2.0, 3.0, -1.0)
+        >>> e.why("w").kinds
+        ['gradient', 'dead']
+        >>> print(e.why("w"))
+        dv5/dw = 0.
+        v4 = relu(v3) (line 1 of ...) is dead (on its flat side): the partial [v3 > 0] is 0 there
+        (v3 = -3).
+        """
+        return all_whys(self) if name is None else why(self, self.step(name))
 
     def step(self, name: str | Step | None = None) -> Step:
         """The step of this name, the result if there is none. Raises ArgumentError if unknown."""
