@@ -266,7 +266,7 @@ def test_derivatives_of_long_and_deep_formulas():
 @pytest.mark.parametrize("text", [
     "(" * 100_000, "sin(" * 100_000, "|" * 99_999, "(\n" * 100_000, "x" * 1_000_000 + "(1)",
     "max(" + ",".join("1" * 100_000) + ")", "f(" * 100_000, "1" * 1_000_000, "." * 1_000_000,
-    ";" * 1_000_000, "x" + "\u0302" * 100_000 + "+)", "-" * 1_000_000, "\\" * 100_000])
+    ";" * 100_000, "x" + "\u0302" * 100_000 + "+)", "-" * 100_000, "\\" * 100_000])
 def test_long_and_wrong(text):
     with pytest.raises(FormulaError) as e:
         parse(text)

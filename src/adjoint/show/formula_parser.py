@@ -27,7 +27,7 @@ from .formula_words import (
     brief,
     decimal,
     error,
-    functions,
+    lookup,
     read_token,
     without_function,
 )
@@ -166,7 +166,7 @@ class Parser:
             self.position = start
             return ""
         name = token.word
-        if name in functions():
+        if lookup(name):
             raise self.error(token, f"{name} is a function; choose another name")
         if name in self.definitions:
             raise self.error(token, f"{brief(name)} is defined above; choose another name, for a "
@@ -261,7 +261,7 @@ class Parser:
         """Take a name: the function of a call, a definition, a constant or a variable."""
         word, following = token.word, self.peek()
         if following.word == "(":
-            if word not in functions():
+            if not lookup(word):
                 raise without_function(self.text, token, {*self.variables, *self.definitions})
             self.position = following.stop
             opening = Token("name", word, token.start, following.stop)
@@ -274,7 +274,7 @@ class Parser:
         elif word in CONSTANTS and word not in self.given:
             self.constants.setdefault(word, token)
             self.push(Piece("constant", word, self.text, token.start, token.stop, CONSTANTS[word]))
-        elif word == "√" or (len(word) > 1 and word in functions() and word not in self.given):
+        elif word == "√" or (len(word) > 1 and word not in self.given and lookup(word)):
             inner = following.word if following.kind in ("name", "number") else "x"
             raise self.error(token, f"{word} is a function: write {word}({brief(inner)})")
         else:
@@ -412,7 +412,7 @@ class Parser:
         """The function of this name for so many arguments."""
         if name == "abs" and token.word == "|":
             return PUBLIC[UNARY["abs"]]
-        known = functions()[name]
+        known = lookup(name)
         if count not in known:
             counts = " or ".join(map(str, sorted(known)))
             raise error(self.text, token.start, token.stop - 1,
@@ -440,5 +440,5 @@ class Parser:
         name, arguments = sign, (left.piece, right.piece)
         f = PUBLIC[BINARY[OPERATORS[sign]]]
         if sign == "^" and base.kind == "constant" and base.name == "e":
-            name, f, arguments = "exp", functions()["exp"][1], (right.piece,)
+            name, f, arguments = "exp", PUBLIC["exp"], (right.piece,)
         self.push(Piece("operation", name, self.text, left.start, right.stop, 0.0, f, arguments))

@@ -1,6 +1,6 @@
 """The words of a formula: its tokens, the functions it may name, and how an error points into it.
 
-Start at `read_token`, which splits a text, and `functions`, the table of what may be called: the
+Start at `read_token`, which splits a text, and `lookup`, which knows what may be called: the
 library's own elementwise operations and reductions, by their public names. Nothing else is
 reachable from a formula.
 """
@@ -29,6 +29,7 @@ SPELLINGS = {
     "ln": "log", "lg": "log10", "lb": "log2", "ld": "log2", "tg": "tan", "arctg": "arctan",
     "sgn": "sign", "σ": "sigmoid", "√": "sqrt", "pow": "power", "max": "maximum",
     "min": "minimum"}
+INVERSE = re.compile(r"ar?((?:sin|cos|tan)(?:h|2)?)")  # asin, arsinh, atan2 for arcsin and so on
 CONSTANTS = {"pi": 3.141592653589793, "π": 3.141592653589793, "e": 2.718281828459045}
 NOTES = {"log": "log is the natural logarithm here, as in NumPy; log10 is the one to base 10."}
 SIGNS = {"**": "^", "·": "*", "×": "*", "⋅": "*", "∗": "*", "−": "-", "–": "-", "÷": "/",
@@ -134,26 +135,35 @@ def check_number(text: str, found: re.Match[str]) -> None:
 
 # ---- functions
 
+@lru_cache(maxsize=4096)
+def lookup(name: str) -> dict[int, Callable[..., Any]]:
+    """What a formula calls by this name: {number of arguments: function}; empty if nothing.
+
+    That is a documented elementwise operation that makes real numbers of real numbers, a reduction
+    of an array to a number, or the school spelling of one. Each is tried when it is first asked
+    for, because some of them import SciPy.
+    """
+    inverse = INVERSE.fullmatch(name)
+    other = SPELLINGS.get(name, f"arc{inverse[1]}" if inverse else name)
+    return documented(name) | (documented(other) if other != name else {})
+
+
 @lru_cache(maxsize=1)
 def functions() -> dict[str, dict[int, Callable[..., Any]]]:
-    """What a formula may call: {name: {number of arguments: function}}.
+    """All that a formula may call, {name: {number of arguments: function}}: for suggestions."""
+    inverses = [n for n in PUBLIC if n.startswith("arc")]
+    names = [*PUBLIC, *SPELLINGS, *[f"a{n[3:]}" for n in inverses],
+             *[f"ar{n[3:]}" for n in inverses if n.endswith("h")]]
+    return {name: found for name in names if (found := lookup(name))}
 
-    The documented elementwise operations that make real numbers of real numbers, the reductions of
-    an array to a number, and the school spellings of both.
-    """
-    table: dict[str, dict[int, Callable[..., Any]]] = {}
-    for name, f in PUBLIC.items():
-        if name.isidentifier() and not name.startswith("_") and ">>>" in (f.__doc__ or ""):
-            count = elementwise_arguments(name, f) or (1 if reduces(f) else 0)
-            if count:
-                table[name] = {count: f}
-    for short, name in SPELLINGS.items():
-        table[short] = table.get(short, {}) | table[name]
-    for name in [n for n in table if n.startswith("arc")]:
-        table["a" + name[3:]] = table[name]
-        if name.endswith("h"):
-            table["ar" + name[3:]] = table[name]
-    return table
+
+def documented(name: str) -> dict[int, Callable[..., Any]]:
+    """The public function of this name, if it is for numbers and documented."""
+    f = PUBLIC.get(name)
+    if f is None or not name.isidentifier() or ">>>" not in (f.__doc__ or ""):
+        return {}
+    count = elementwise_arguments(name, f) or (1 if reduces(f) else 0)
+    return {count: f} if count else {}
 
 
 def elementwise_arguments(name: str, f: Callable[..., Any]) -> int:
@@ -207,7 +217,7 @@ def split_product(word: str, known: Iterable[str]) -> str:
         return ""
     for cut in range(len(word) - 1, 0, -1):
         head, tail = word[:cut], word[cut:]
-        if head in functions() and tail in known:
+        if tail in known and lookup(head):
             return f"{head}({tail})"
     way: dict[int, list[str]] = {0: []}
     for stop in range(1, len(word) + 1):
