@@ -1,4 +1,4 @@
-"""LaTeX to MathML while the site is built: formulas need neither network nor JavaScript.
+"""The Sphinx extension that writes formulas as MathML while the site is built.
 
 What the converter does not know is a warning, and `go.py docs` turns warnings into errors.
 """
@@ -6,19 +6,10 @@ What the converter does not know is a warning, and `go.py docs` turns warnings i
 from html import escape
 
 from docutils import nodes
-from math_core import LatexError, LatexToMathML
+from formulas import LatexError, mathml
 from sphinx.util import logging
 
-ROWS = r"\\"
 log = logging.getLogger(__name__)
-converter = LatexToMathML(fancy_error=False)
-
-
-def mathml(latex, *, display):
-    """Return `latex` as a <math> element; lines that end in `\\\\` are aligned at `&`."""
-    if display and (ROWS in latex or "&" in latex) and r"\begin" not in latex:
-        latex = r"\begin{aligned}" + latex + r"\end{aligned}"
-    return converter.convert_with_local_state(latex, displaystyle=display)
 
 
 def converted(node, *, display):
