@@ -113,7 +113,7 @@ def wrapped(text: Text, width: int) -> list[Text]:
     lines = list(text.split("\n", allow_blank=True))
     if all(cell_len(line.plain) <= width for line in lines):
         return lines
-    from rich.console import Console
+    from rich.console import Console  # made only where a line wraps
     lines = list(text.wrap(Console(width=width), width, overflow="fold", no_wrap=False))
     for line in lines:
         line.rstrip()
