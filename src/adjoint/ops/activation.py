@@ -229,7 +229,7 @@ hardswish = _activation(
     lambda x: where(x < -3.0, x.dtype.type(0.0),
                     maximum(x, -3.0) * (_clipped(x + 3.0, 0.0, 6.0) / 6.0)),
     lambda x: _steps(x, 0.0, x / 3.0 + 0.5, 1.0, (-3.0, 3.0)),
-    _label("hardswish", r"[{0} \ge 3] + [-3 \le {0} < 3]\,(\frac{{{0}}}{{3}} + \frac{{1}}{{2}})"),
+    _label("hardswish", r"[{0} \ge 3] + [-3 < {0} < 3]\,(\frac{{{0}}}{{3}} + \frac{{1}}{{2}})"),
     at=(-3.0, 3.0), kink=_at(-3.0, 3.0))
 hardswish.__doc__ = """x times the hard sigmoid of x; the slope at -3 is 0, at 3 it is 1.
 

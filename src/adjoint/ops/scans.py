@@ -115,7 +115,7 @@ _cumsum = linear(
                 r"\mathrm{{cumsum}}_{{\mathrm{{axis}}={axis},\,\mathrm{{reverse}}={reverse}}}({0})",
                 (r"[{0}_j \in {y}_i]",), "sum over branches", "((",
                 ((r"\mathrm{{cumsum}}_{{\mathrm{{axis}}={axis},\,"
-                  r"\mathrm{{reverse}}=\lnot {reverse}}}({dy})"),)),
+                  r"\mathrm{{reverse}}=\neg {reverse}}}({dy})"),)),
     batch=batched_along("cumsum"), lower=lower_scan("add"), cases=along_cases(
         FORWARD, {"axis": 1, "reverse": False}, {"axis": 0, "reverse": True},
         {"axis": 1, "reverse": True}, extra=[

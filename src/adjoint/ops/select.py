@@ -100,7 +100,7 @@ def _whole_cases(arity: int) -> Cases:
 
 
 def _bitwise(name: str, impl: Any, arity: int, text: str, latex: str, example: str) -> Any:
-    binds = "==" if arity == 2 else "(("
+    binds = "((" if arity == 1 else "(=" if text.endswith(")") else "=="
     return constant(
         name, impl, arity, numpy=[impl], label=Label(text, latex, binds=binds),
         cases=_whole_cases(arity),
@@ -112,7 +112,8 @@ bitwise_and = _bitwise("bitwise_and", np.bitwise_and, 2, "{0} & {1}", r"{0} \mat
                        ">>> ad.bitwise_and([6, 1], 3)\n    array([2, 1])")
 bitwise_or = _bitwise("bitwise_or", np.bitwise_or, 2, "{0} | {1}", r"{0} \mid {1}",
                       ">>> ad.bitwise_or([6, 1], 3)\n    array([7, 3])")
-bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, 2, "{0} xor {1}", r"{0} \oplus {1}",
+bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, 2, "bitwise_xor({0}, {1})",
+                       r"{0} \oplus {1}",
                        ">>> ad.bitwise_xor([6, 1], 3)\n    array([5, 2])")
 invert = _bitwise("invert", np.invert, 1, "~({0})", r"\mathord{{\sim}}({0})",
                   ">>> ad.invert([True, False])\n    array([False,  True])")
@@ -183,7 +184,7 @@ _select = general(
     aval=lambda c, x, z: aval(broadcast_shape("where", c, x, z), promoted(x, z)),
     depends="elementwise", cases=Cases(_where_cases),
     label=Label("where({0}, {1}, {2})", r"\mathrm{{where}}({0}, {1}, {2})",
-                ("0", "[{0}]", r"[\lnot {0}]"), "choice"))
+                ("0", "[{0}]", r"[\neg {0}]"), "choice"))
 
 
 @function(np.where)

@@ -302,7 +302,7 @@ gammaln = _from_scipy(
     _doc("The logarithm of the absolute value of the gamma function.",
          "y = ln |Gamma(x)|,    dy/dx = psi(x)",
          ">>> ad.gammaln([1.0, 5.0])\n    array([0.        , 3.17805383])"),
-    Label("gammaln({0})", r"\ln\left|\Gamma({0})\right|", (r"\psi({0})",),
+    Label("gammaln({0})", r"\ln(\left|\Gamma({0})\right|)", (r"\psi({0})",),
           "chain rule for the gamma function"),
     singular=True, domain=POSITIVE, singular_at=[(0.0,)])
 digamma = _from_scipy(
@@ -545,8 +545,8 @@ heaviside = elementwise(
     vjp=lambda dy, y, x, z, needs: (None, where(x == 0, dy, 0.0) if needs[1] else None),
     numpy=[np.heaviside], domain=(0.1, 2.0), kinks=[(0.0, 0.5)], keeps=frozenset({0}),
     kink=lambda x, z: np.equal(x, 0), lower=lowered_as(_heaviside_value),
-    label=Label("heaviside({0}, {1})", r"[{0} > 0] + {1}\,[{0} = 0]", ("0", "[{0} = 0]"),
-                "choice", "(+"),
+    label=Label("heaviside({0}, {1})", r"\mathrm{{heaviside}}({0}, {1})", ("0", "[{0} = 0]"),
+                "choice"),
     doc=_doc("The step function: 0 below 0, 1 above it, and z at 0.",
              "y = [x > 0] + z [x = 0],    dy/dx = 0,    dy/dz = [x = 0]",
              ">>> ad.heaviside([-1.0, 0.0, 2.0], 0.5)\n    array([0. , 0.5, 1. ])"))

@@ -1,0 +1,526 @@
+"""What the labels of rows say, read as mathematics and compared with what the rows compute.
+
+The reader of formulas below knows the LaTeX and the text that labels are written in. It is
+independent of the library: its functions are NumPy's, SciPy's, or written out here.
+"""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special
+
+import adjoint as ad
+from adjoint.core.primitive import REGISTRY, Label
+from adjoint.ops.declare import COMPOSED
+
+ROWS = [REGISTRY[n] for n in sorted(REGISTRY) if REGISTRY[n].cases is not None]
+ELEMENTWISE = [r for r in ROWS if r.elementwise]
+NAMES = ("a", "b", "c")  # the arguments; the reader gives single letters a value
+TOLERANCE = 1e-9
+
+# What is not compared, each with its reason.
+TELLS_ZEROS_APART = {"copysign": "of -0.0 too", "signbit": "of -0.0 too"}
+NOT_OF_INTEGERS = {"reciprocal": "NumPy divides whole numbers by cutting off"}
+
+
+# ---- functions by their name in a label
+
+def iverson(x: Any) -> Any:
+    return np.asarray(x, float)
+
+
+def sinc(x: Any, order: int = 0) -> Any:
+    """The normalised sinc or a derivative, by sinc(x) = int_0^1 cos(pi x t) dt (Gauss)."""
+    nodes, weights = np.polynomial.legendre.leggauss(80)
+    t = np.pi * (nodes + 1.0) / 2.0
+    x = np.asarray(x, float)[..., None]
+    return (weights / 2.0 * t**order * np.cos(x * t + order * np.pi / 2.0)).sum(-1)
+
+
+def psi(x: Any, order: int = 0) -> Any:
+    return scipy.special.polygamma(order, x)
+
+
+def signum(x: Any) -> Any:
+    return np.where(np.signbit(x), -1.0, np.where(np.asarray(x) == 0, 0.0, 1.0))
+
+
+def sigma(x: Any) -> Any:
+    return scipy.special.expit(x)
+
+
+def elu(x: Any, alpha: Any, scale: Any, rate: Any) -> Any:
+    return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(rate * x, 0.0)))
+
+
+def normal(x: Any) -> Any:
+    return scipy.special.ndtr(x)
+
+
+def density(x: Any) -> Any:
+    return np.exp(-np.square(x) / 2.0) / np.sqrt(2.0 * np.pi)
+
+
+def softplus(x: Any) -> Any:
+    return np.logaddexp(x, 0.0)
+
+
+FUNCTIONS: dict[str, Any] = {
+    **{name: getattr(np, name) for name in (
+        "sqrt", "cbrt", "exp", "expm1", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin",
+        "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
+        "maximum", "minimum", "floor", "ceil", "trunc", "rint", "hypot", "logaddexp", "logaddexp2",
+        "fmod", "mod", "copysign", "heaviside", "fmax", "fmin", "sign", "real", "imag",
+        "conjugate", "bitwise_xor", "isfinite", "isnan", "isinf", "signbit", "where")},
+    "ln": np.log, "not": np.logical_not, "neg": np.logical_not, "round": np.rint, "max": np.fmax,
+    "min": np.fmin, "atan2": np.arctan2, "arsinh": np.arcsinh, "arcosh": np.arccosh,
+    "artanh": np.arctanh, "Re": np.real, "Im": np.imag, "complex": np.iscomplex, "stop": np.array,
+    "overline": np.conjugate, "exponent": lambda x: np.frexp(x)[1], "sigma": sigma,
+    "sigmoid": sigma, "softplus": softplus, "log_sigmoid": lambda x: -softplus(-x),
+    "logit": scipy.special.logit, "xlogy": scipy.special.xlogy, "xlog1py": scipy.special.xlog1py,
+    "erf": scipy.special.erf, "erfc": scipy.special.erfc, "sinc": sinc, "psi": psi,
+    "Gamma": scipy.special.gamma, "gammaln": scipy.special.gammaln, "digamma": psi,
+    "sinc_derivative": sinc, "polygamma": lambda order, x: psi(x, order),
+    "modified_bessel": lambda x, order: scipy.special.iv(order, x), "Phi": normal,
+    "varphi": density, "gelu": lambda x: x * normal(x), "relu": lambda x: np.maximum(x, 0.0),
+    "ReLU": lambda x: np.maximum(x, 0.0), "hardtanh": np.clip,
+    "leaky_relu": lambda x, slope: np.where(x > 0, x, slope * x),
+    "threshold": lambda x, limit, value: np.where(x > limit, x, value),
+    "softshrink": lambda x, width: np.where(abs(x) > width, x - width * np.sign(x), 0.0),
+    "hardshrink": lambda x, width: np.where(abs(x) > width, x, 0.0),
+    "hardsigmoid": lambda x: np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+    "hardswish": lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0), "elu": elu,
+    "silu": lambda x: x * sigma(x), "mish": lambda x: x * np.tanh(softplus(x)),
+    "tanhshrink": lambda x: x - np.tanh(x)}
+CONSTANTS = {"e": np.e, "i": 1j, "infty": np.inf, "pi": np.pi, "True": True, "False": False}
+COMPARISONS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal,
+               "=": np.equal, "==": np.equal, "!=": np.not_equal, r"\le": np.less_equal,
+               r"\ge": np.greater_equal, r"\ne": np.not_equal}
+LOGIC = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor,
+         "&": np.bitwise_and, r"\&": np.bitwise_and, "|": np.bitwise_or, r"\mid": np.bitwise_or,
+         r"\oplus": np.bitwise_xor}
+CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil"}
+NUMBER = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+TEXT = re.compile(NUMBER + r"|[A-Za-z_]\w*|<=|>=|==|!=|//|\S")
+LATEX = re.compile(NUMBER + r"|\\[a-zA-Z]+|\\\S|[A-Za-z]|\S")
+COMMAND = re.compile(r"\\[a-zA-Z]+")
+
+
+class Formula:
+    """A reader of formulas by recursive descent: text, or LaTeX, where factors stand together."""
+
+    def __init__(self, text: str, values: dict[str, Any], latex: bool, matrices: bool = False
+                 ) -> None:
+        text = re.sub(r"\\(?:left|right)(?![a-z])", "", text) if latex else text
+        self.tokens = (LATEX if latex else TEXT).findall(text.replace(r"\ ", " "))
+        self.text, self.values, self.latex, self.matrices = text, values, latex, matrices
+        self.at = 0
+
+    def read(self) -> Any:
+        value = self.logic()
+        assert self.at == len(self.tokens), f"{self.text}: stopped at {self.tokens[self.at:]}"
+        return value
+
+    @property
+    def next(self) -> str:
+        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+
+    def take(self, expected: str = "") -> str:
+        token = self.next
+        assert token and (not expected or token == expected), (
+            f"{self.text}: {expected or 'more'} expected at {self.tokens[self.at:]}")
+        self.at += 1
+        return token
+
+    def takes(self, token: str) -> bool:
+        found = self.next == token
+        self.at += found
+        return found
+
+    def group(self, opening: str = "{") -> Any:
+        self.take(opening)
+        value = self.logic() if opening != "|" else self.sum()
+        self.take(CLOSING[opening])
+        return value
+
+    def word(self) -> str:
+        """What stands in the braces of a \\mathrm, with its underscores."""
+        self.take("{")
+        parts = []
+        while not self.takes("}"):
+            parts.append(self.take().removeprefix("\\"))
+        return "".join(parts)
+
+    def logic(self) -> Any:
+        value = self.comparison()
+        while True:
+            sign = self.next
+            if sign == r"\mathbin":
+                self.take()
+                self.take("{")
+                sign = self.word() if self.takes(r"\mathrm") else self.take()
+                self.take("}")
+            elif sign in LOGIC:
+                self.take()
+            else:
+                return value
+            value = LOGIC[sign](value, self.comparison())
+
+    def comparison(self) -> Any:
+        value, result = self.sum(), None
+        while self.next in COMPARISONS:
+            compare, before = COMPARISONS[self.take()], value
+            value = self.sum()
+            holds = compare(before, value)
+            result = holds if result is None else result & holds
+        return value if result is None else result
+
+    def sum(self) -> Any:
+        sign = -1.0 if self.takes("-") else 1.0 if self.takes("+") else None
+        value = self.product()
+        value = value if sign is None else sign * value
+        while self.next in ("+", "-"):
+            plus = self.take() == "+"
+            term = self.product()
+            value = value + term if plus else value - term
+        return value
+
+    def product(self) -> Any:
+        choice, value = self.next == "[", self.power()
+        while True:
+            sign = self.take() if self.next in ("/", "*", "@", r"\cdot", r"\odot", r"\,") else ""
+            if not sign and not (self.latex and self.begins()):
+                return value
+            other, factor = self.next == "[", self.power()
+            if sign == "/":
+                value = value / factor
+            elif choice or other:  # a bracket that is 0 cancels whatever stands beside it
+                zero = (choice & np.equal(value, 0)) | (other & np.equal(factor, 0))
+                value = np.where(zero, 0.0, value * factor)
+                choice = choice and other
+            else:
+                value = value * factor if sign == r"\odot" else self.times(value, factor)
+
+    def begins(self) -> bool:
+        """Whether a factor begins here, without a sign of multiplication."""
+        token = self.next
+        return bool(token) and (token[0].isalnum() or token in ("(", "[", "{", r"\lfloor") or (
+            token[0] == "\\" and token[1:].isalpha() and token not in (
+                *COMPARISONS, *LOGIC, r"\rfloor", r"\rceil", r"\mathbin")))
+
+    def times(self, x: Any, z: Any) -> Any:
+        if self.matrices and np.ndim(x) and np.ndim(z):
+            return x @ z
+        return x * z
+
+    def power(self) -> Any:
+        value = self.atom()
+        while self.takes("^"):
+            if self.latex and self.matrices:
+                value = self.matrix_power(value)
+            else:
+                value = np.power(np.asarray(value, float), self.exponent())
+        return value
+
+    def exponent(self) -> Any:
+        if self.latex:
+            return self.group() if self.next == "{" else self.atom()
+        return -self.power() if self.takes("-") else self.power()
+
+    def matrix_power(self, x: Any) -> Any:
+        braces = self.takes("{")
+        if self.takes("+"):
+            x = np.linalg.pinv(x)
+        elif self.takes("-"):
+            x = np.linalg.inv(x)
+            self.takes("1")
+        if self.takes(r"\top"):
+            x = np.swapaxes(x, -1, -2)
+        elif self.next == "2":
+            x = x ** float(self.take())
+        if braces:
+            self.take("}")
+        return x
+
+    def atom(self) -> Any:
+        token = self.take()
+        if token[0].isdigit():
+            return float(token) if not token.isdigit() else int(token)
+        if token in ("(", "{", "|", r"\lfloor", r"\lceil"):
+            self.at -= 1
+            value = self.group(token)
+            about: dict[str, Any] = {"|": abs, r"\lfloor": np.floor, r"\lceil": np.ceil}
+            return about[token](value) if token in about else value
+        if token == "[":
+            value = self.logic()
+            self.take("]")
+            return iverson(value)
+        if token == "~" or token == r"\sim":
+            return np.invert(self.group("("))
+        if token == r"\frac":
+            above = self.group()
+            return above / self.group()
+        if token == r"\sqrt":
+            degree = self.take("[") and int(self.take()) if self.next == "[" else 2
+            if degree != 2:
+                self.take("]")
+            value = self.group()
+            return np.cbrt(value) if degree == 3 else np.sqrt(value)
+        return self.named(token)
+
+    def named(self, token: str) -> Any:
+        if token in self.values:
+            return self.values[token]
+        if token == "I" and self.next == "_":
+            self.take("_")
+            order = self.group()
+            return scipy.special.iv(order, self.group("("))
+        name = self.word() if token == r"\mathrm" else token.lstrip("\\")
+        if token == r"\mathord":
+            self.take("{")
+            self.take(r"\sim")
+            self.take("}")
+            return np.invert(self.group("("))
+        if name == "overline":
+            return np.conjugate(self.group())
+        if name in CONSTANTS and self.next != "(":
+            return CONSTANTS[name]
+        return self.call(name)
+
+    def call(self, name: str) -> Any:
+        keywords: dict[str, Any] = {}
+        power = 1
+        if self.takes("_"):
+            name += str(self.group() if self.next == "{" else self.atom())
+        if self.takes("^"):
+            if self.next == "{":  # an order of differentiation
+                keywords["order"] = self.group()
+            else:
+                power = self.atom()
+        function = self.values.get(name) or FUNCTIONS.get(name)
+        assert function is not None, f"{self.text}: what is {name}?"
+        if self.latex and not self.next == "(":
+            return function(self.power())  # \neg a
+        self.take("(")
+        arguments = []
+        while True:
+            if self.tokens[self.at + 1] == "=" and not self.latex:
+                key = self.take()
+                self.take("=")
+                keywords[key] = self.logic()
+            else:
+                arguments.append(self.logic())
+            if not self.takes(","):
+                break
+        self.take(")")
+        return function(*arguments, **keywords) ** power
+
+
+def value_of(text: str, values: dict[str, Any], *, latex: bool, matrices: bool = False) -> Any:
+    """The number or array that a formula stands for."""
+    with np.errstate(all="ignore"):
+        return Formula(text, values, latex, matrices).read()
+
+
+# ---- the elements
+
+def filled(text: str, params: dict[str, Any], names: tuple[str, ...] = NAMES) -> str:
+    return text.format(*names, y="y", dy="D", **params)
+
+
+def points(row: Any) -> list[Any]:
+    """The cases without infinite partials: arguments, parameters, tolerance, domain."""
+    found = []
+    for case in row.cases(np.random.default_rng(5)):
+        if case.domain == "singular" or any(np.size(x) == 0 for x in case.args):
+            continue
+        whole = any(np.asarray(x).dtype.kind in "iu" for x in case.args)
+        if whole and row.name in NOT_OF_INTEGERS:
+            continue
+        small = any(np.asarray(x).dtype == np.float32 for x in case.args)
+        found.append((case.args, case.params, 2e-4 if small else TOLERANCE, case.domain))
+    return found
+
+
+def same(got: Any, expected: Any, xs: Any, tolerance: float, what: str) -> int:
+    """Compare where the arguments are numbers; how many results were compared."""
+    got, expected, *xs = np.broadcast_arrays(got, expected, *xs)
+    with np.errstate(all="ignore"):
+        compared = np.logical_and.reduce([np.isfinite(v) for v in (expected, *xs)])
+    np.testing.assert_allclose(got[compared].astype(complex), expected[compared].astype(complex),
+                               rtol=tolerance, atol=tolerance, err_msg=what)
+    return int(compared.sum())
+
+
+def broadcast(xs: Any) -> Any:
+    return np.broadcast_arrays(*[np.asarray(x) for x in xs])
+
+
+@pytest.mark.parametrize("row", ELEMENTWISE, ids=str)
+@pytest.mark.parametrize("form", ["text", "latex"])
+def test_the_formula_is_what_the_row_computes(row, form):
+    compared = 0
+    for args, params, tolerance, _ in points(row):
+        formula = filled(getattr(row.label, form), params)
+        got = value_of(formula, dict(zip(NAMES, args, strict=False)), latex=form == "latex")
+        with np.errstate(all="ignore"):
+            expected = row.impl(*args, **params)
+        compared += same(got, expected, args, tolerance, f"{row}: {formula} at {args}")
+    assert compared > 10
+
+
+@pytest.mark.parametrize("row", [r for r in ELEMENTWISE if not r.nondiff], ids=str)
+def test_each_partial_is_what_the_rule_gives(row):
+    compared: dict[int, int] = {}
+    for args, params, tolerance, domain in points(row):
+        xs = [x if np.asarray(x).dtype.kind in "fc" else np.asarray(x, float)
+              for x in broadcast(args)]
+        if row.name == "ldexp":
+            xs[1] = broadcast(args)[1]
+        with np.errstate(all="ignore"):
+            y = row.impl(*xs, **params)
+            dy = np.ones(np.shape(y), np.asarray(y).dtype)
+            parts = row.vjp(dy, y, *xs, (True,) * len(xs), **params)
+        for k, (partial, expected) in enumerate(zip(row.label.partials, parts, strict=True)):
+            formula = filled(partial, params)
+            values = {**dict(zip(NAMES, xs, strict=False)), "y": y}
+            got = value_of(formula, values, latex=True)
+            if domain == "kink":  # where the formula says 0/0 the rule decides
+                got = np.where(np.isnan(got), expected, got)
+            compared[k] = compared.get(k, 0) + same(
+                got, 0.0 if expected is None else expected, xs, tolerance,
+                f"{row}, argument {k}: {formula} at {args}")
+    assert len(compared) == len(row.label.partials) and min(compared.values()) > 10
+
+
+# ---- brackets
+
+WEAK = "=+*^("
+OPENS = ("(", "[", "{", ",", "|", r"\lfloor", r"\lceil", r"\langle", r"\|")
+CLOSES = (")", "]", "}", ",", "|", r"\right")
+
+
+def nested(row: Any, form: int, arguments: list[tuple[str, str]]) -> tuple[str, str]:
+    """The label (0: text, 1: LaTeX) around formulas, and the operator at the top of the whole.
+
+    ``arguments`` are formulas, each with the operator at its top; a name counts as a call. This is
+    what `Label` says of brackets.
+    """
+    label = row.label
+    template, top = (label.text, label.latex)[form], label.binds[form]
+    if top == " ":
+        return template.format(*[a for a, _ in arguments]), arguments[0][1]
+    literals = [""]  # what stands before, between and after the fields
+    order = []
+    for said, field, _, _ in Formatter().parse(template):
+        literals[-1] += said
+        if field is not None:
+            order.append(field)
+            literals.append("")
+    shown = []
+    for k, (formula, strength) in enumerate(arguments):
+        places = [n for n, field in enumerate(order) if field == str(k)]
+        loose = strength != "(" and any(
+            not enclosed(*literals[n:n + 2]) and weaker(formula, strength, top, *literals[n:n + 2])
+            for n in places)
+        shown.append(f"({formula})" if loose else formula)
+    params = next(row.cases(np.random.default_rng(5))).params
+    return template.format(*shown, **params), top
+
+
+def enclosed(before: str, after: str) -> bool:
+    """Whether brackets or commas stand on both sides already."""
+    return before.rstrip(" ").endswith(OPENS) and after.lstrip(" ").startswith(CLOSES)
+
+
+def weaker(formula: str, strength: str, top: str, before: str, after: str) -> bool:
+    """Whether a formula falls apart under the operator that it is put next to."""
+    if after.startswith(("^", "_", "[")):
+        return True
+    if strength != top:
+        return WEAK.index(strength) < WEAK.index(top)
+    return top in "=^" or before.rstrip().endswith(("-", "/")) or (
+        before != "" and formula.startswith(("-", "+")))
+
+
+def nests(row: Any) -> bool:
+    """Whether the row takes floats, so that one formula can stand in another."""
+    return not row.name.startswith(("bitwise", "invert", "ldexp"))
+
+
+def takes_truth(row: Any) -> bool:
+    return row.name.startswith(("logical", "where"))
+
+
+NESTING = [r for r in ELEMENTWISE if nests(r)]
+
+
+def arity(row: Any) -> int:
+    return len(next(row.cases(np.random.default_rng(5))).args)
+
+
+def computed(row: Any, *args: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return row.impl(*args, **next(row.cases(np.random.default_rng(5))).params)
+
+
+@pytest.mark.parametrize("form", [0, 1], ids=["text", "latex"])
+@pytest.mark.parametrize("outer", NESTING, ids=str)
+def test_a_formula_in_a_formula_keeps_its_meaning(outer, form):
+    inside = {name: np.array(v) for name, v in zip(
+        NAMES, ([0.7, -0.3, 2.5], [1.3, 0.6, 1.7], [0.4, 0.9, -0.2]), strict=True)}
+    outside = {"p": np.array([0.8, 2.2, 0.3]), "q": np.array([0.6, -1.1, 1.4])}
+    compared = 0
+    for inner in NESTING:
+        held = list(inside.values())[:arity(inner)]
+        formula = nested(inner, form, [(n, "(") for n in NAMES[:arity(inner)]])
+        y = computed(inner, *held)
+        if y.dtype == bool and not takes_truth(outer):
+            continue
+        y = y if y.dtype == bool else y.astype(float)
+        told = np.where(y == 0, np.nan, y) if outer.name in TELLS_ZEROS_APART else y
+        for place in range(arity(outer)):
+            names, values = list(outside), list(outside.values())
+            names.insert(place, formula)
+            values.insert(place, y)
+            text, _ = nested(outer, form, [
+                n if isinstance(n, tuple) else (n, "(") for n in names[:arity(outer)]])
+            expected = computed(outer, *values[:arity(outer)])
+            compared += same(value_of(text, inside | outside, latex=form == 1), expected, (told,),
+                             1e-8, text)
+    assert compared > 50
+
+
+@pytest.mark.parametrize("operations, text, latex", [
+    (("multiply", "add"), "(a + b) * p", r"(a + b)\,p"),
+    (("add", "multiply"), "a * b + p", r"a\,b + p"),
+    (("divide", "add"), "(a + b) / p", r"\frac{a + b}{p}"),
+    (("multiply", "divide"), "a / b * p", r"\frac{a}{b}\,p"),
+    (("power", "divide"), "(a / b) ^ p", r"(\frac{a}{b})^{p}"),
+    (("power", "sqrt"), "sqrt(a) ^ p", r"\sqrt{a}^{p}"),
+    (("square", "negative"), "(-a)^2", "(-a)^2"),
+    (("negative", "add"), "-(a + b)", "-(a + b)"),
+    (("negative", "multiply"), "-a * b", r"-a\,b"),
+    (("log", "subtract"), "ln(a - b)", r"\ln(a - b)"),
+    (("exp", "negative"), "exp(-a)", "e^{-a}"),
+    (("sqrt", "add"), "sqrt(a + b)", r"\sqrt{a + b}"),
+    (("less", "add"), "a + b < p", "a + b < p")])
+def test_brackets_stand_where_they_are_needed(operations, text, latex):
+    outer, inner = (REGISTRY[n] for n in operations)
+    for form, expected in enumerate((text, latex)):
+        formula = nested(inner, form, [("a", "("), ("b", "(")][:arity(inner)])
+        assert nested(outer, form, [formula, ("p", "(")][:arity(outer)])[0] == expected
+
+
+@pytest.mark.parametrize("form", [0, 1])
+def test_what_is_taken_away_keeps_its_brackets(form):
+    for name, inner in (("subtract", "add"), ("subtract", "subtract"), ("add", "negative")):
+        row = REGISTRY[inner]
+        formula = nested(row, form, [("a", "("), ("b", "(")][:arity(row)])
+        assert nested(REGISTRY[name], form, [("p", "("), formula])[0].endswith(
+            f"({formula[0]})")
