@@ -4,9 +4,9 @@ import doctest
 import gc
 import importlib
 import math
+import re
 import subprocess
 import sys
-import re
 import xml.dom.minidom
 
 import numpy as np

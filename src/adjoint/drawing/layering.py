@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 DUMMY = 3.0  # the room of a line that passes through a layer
-BUDGET = 6000  # so many places for passing lines, and eight for each item, before edges take lanes
+BUDGET = 5000  # so many places for passing lines, and five for each item, before edges take lanes
 
 
 @dataclass
@@ -51,10 +51,15 @@ class Link:
 
 @dataclass
 class Net:
-    """Items and the links between them; the links' tails and heads are numbers of items."""
+    """Items and the links between them; the links' tails and heads are numbers of items.
+
+    ``whole`` is how large the whole diagram is of which this is a part: the larger, the less is
+    tried to avoid crossings.
+    """
 
     items: list[Item] = field(default_factory=list[Item])
     links: list[Link] = field(default_factory=list[Link])
+    whole: int = 0
 
 
 @dataclass
@@ -134,7 +139,7 @@ def layered(net: Net) -> Layered:
     layer = assign(net)
     items, chains = list(net.items), list[list[int] | None]()
     span = [layer[e.head] - layer[e.tail] for e in net.links]
-    left = BUDGET + 8 * len(net.items)
+    left = BUDGET + 5 * len(net.items)
     lanes: set[int] = set()
     for k in sorted(range(len(span)), key=lambda k: span[k]):
         left -= span[k] - 1

@@ -128,7 +128,7 @@ class Composer:
             self._inside(group)
 
     def _inside(self, group: Group) -> None:
-        net = Net()
+        net = Net(whole=len(self.vertices) + len(self.edges))
         members = [*group.keys, *group.inner]
         number: dict[str | int, int] = {m: k for k, m in enumerate(members)}
         net.items += [self._item(m) for m in members]

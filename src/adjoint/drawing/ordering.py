@@ -13,7 +13,7 @@ from itertools import pairwise
 from .layering import Layered, Net
 
 SWEEPS, PATIENCE = 16, 4
-SMALL = 700  # up to so many items neighbours are exchanged one by one
+TINY, SMALL, LARGE = 150, 700, 5000  # up to so many items more is tried
 
 Near = list[list[tuple[int, float]]]
 
@@ -41,36 +41,54 @@ def relative(graph: Layered, item: int, port: float | None) -> float:
 def order(graph: Layered, net: Net) -> list[list[int]]:
     """The items of each layer in order."""
     before, after = sides(graph, net)
+    size = max(len(graph.items), net.whole)
     best: list[list[int]] = []
     fewest = -1
-    for down_first in (True, False):
-        rows = graph.rows()
+    for start, down_first in starts(size):
+        rows = mixed(graph.rows(), start)
         idle = 0
         for turn in range(SWEEPS):
             sweep(rows, before if (turn % 2 == 0) == down_first else after,
                   (turn % 2 == 0) == down_first)
-            if len(graph.items) <= SMALL:
+            if size <= SMALL:
                 exchange(rows, before, after)
             crossings = count(rows, after)
             if fewest < 0 or crossings < fewest:
                 best, fewest, idle = [list(r) for r in rows], crossings, 0
             else:
                 idle += 1
-            if not crossings or idle >= PATIENCE:
+            if not crossings or idle >= PATIENCE or turn * size > 8 * LARGE:
                 break
         if not fewest:
             break
     return best or graph.rows()
 
 
+def starts(count: int) -> list[tuple[int, bool]]:
+    """How often to begin anew, and with which sweep: the smaller the graph, the more often."""
+    times = 8 if count <= TINY else 2 if count <= SMALL else 1
+    return [(k, down) for k in range(times) for down in (True, False)][:1 if count > LARGE else 16]
+
+
+def mixed(rows: list[list[int]], start: int) -> list[list[int]]:
+    """The first time in the given order, then reversed, then in orders of no meaning."""
+    if start == 0:
+        return rows
+    if start == 1:
+        return [row[::-1] for row in rows]
+    return [sorted(row, key=lambda i: (i + 1) * 7919 * start % 10007) for row in rows]
+
+
 def sweep(rows: list[list[int]], near: Near, down: bool) -> None:
     """Sort every layer by the mean place of the neighbours in the layer that was sorted before."""
     place = {i: float(k) for row in rows for k, i in enumerate(row)}
     for row in rows if down else reversed(rows):
-        wish = {i: sum(place[n] + p for n, p in near[i]) / len(near[i]) if near[i] else -1.0
-                for i in row}
-        free = iter(sorted((i for i in row if near[i]), key=lambda i: (wish[i], place[i])))
-        row[:] = [next(free) if near[i] else i for i in row]  # without neighbours: it stays
+        if len(row) == 1:
+            continue
+        wish = {i: sum([place[n] + p for n, p in near[i]]) / len(near[i])
+                for i in row if near[i]}
+        free = iter(sorted(wish, key=wish.__getitem__))  # equal ones keep their order
+        row[:] = [next(free) if i in wish else i for i in row]  # without neighbours: it stays
         for k, i in enumerate(row):
             place[i] = float(k)
 
@@ -82,10 +100,14 @@ def count(rows: list[list[int]], after: Near) -> int:
     for row in rows:
         seen: list[float] = []
         for i in row:
-            ends = sorted(place[n] + p for n, p in after[i])
-            total += sum(len(seen) - bisect_right(seen, e) for e in ends)
+            ends = [place[n] + p for n, p in after[i]]
             for e in ends:
-                insort(seen, e)
+                total += len(seen) - bisect_right(seen, e)
+            for e in ends:
+                if seen and e < seen[-1]:
+                    insort(seen, e)
+                else:
+                    seen.append(e)
     return total
 
 

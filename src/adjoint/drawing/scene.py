@@ -98,6 +98,7 @@ def scene(diagram: Diagram) -> Scene:
     page.parts += [_frame(f) for f in moved.frames]
     edges = list(zip(tuple(diagram.edges), moved.routes, strict=True))
     page.parts += [_edge(e, r) for e, r in edges]
+    page.parts += [_heading(f) for f in moved.frames]
     page.parts += [_vertex(v, moved, diagram.direction == "down") for v in diagram.vertices]
     page.parts += [_labels(e, r, diagram.direction == "down") for e, r in edges if r.label]
     page.parts += _legend(rows, y + places.height + 24)
@@ -120,10 +121,19 @@ def _moved(p: Layout, x: float, y: float) -> Layout:
 
 def _frame(f: Frame) -> Part:
     """The box of a group."""
-    tint = TINTS[min(f.depth, len(TINTS)) - 1]
-    return Part([Shape(f.box, 8, tint, FAINT, 1.0),
-                 Words(f.box.x + 10, f.box.y + 16, f.name, FINE, PALE if f.depth > 1 else INK,
-                       bold=True, anchor="start")])
+    return Part([Shape(f.box, 8, tint_of(f), FAINT, 1.0)])
+
+
+def tint_of(f: Frame) -> str:
+    """The deeper a group lies the darker it is."""
+    return TINTS[min(f.depth, len(TINTS)) - 1]
+
+
+def _heading(f: Frame) -> Part:
+    """The name of a group, on a plate that covers the lines which pass there."""
+    plate = Box(f.box.x + 7, f.box.y + 4, width_of(f.name, FINE, bold=True) + 6, 16)
+    return Part([Shape(plate, 3, tint_of(f), tint_of(f), 0.5),
+                 Words(f.box.x + 10, f.box.y + 16, f.name, FINE, bold=True, anchor="start")])
 
 
 def _edge(e: Edge, r: Route) -> Part:

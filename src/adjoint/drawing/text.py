@@ -51,6 +51,8 @@ def visible(text: str) -> str:
     >>> print(visible("a\nb\x00"))
     a\nb\x00
     """
+    if text.isascii() and text.isprintable():
+        return text
     out: list[str] = []
     signs = 0
     for c in unicodedata.normalize("NFC", text):
@@ -65,6 +67,8 @@ def visible(text: str) -> str:
 
 def runs_of(text: str) -> list[Run]:
     """``text`` in pieces of one level; subscript digits of Unicode become lowered digits."""
+    if text.isascii():
+        return [Run(text)] if text else []
     runs: list[Run] = []
     for c in text:
         level = 1 if c in RAISED else -1 if c in LOWERED else 0
