@@ -59,22 +59,24 @@ def unit(a):
 
 
 def meet(start, rays, centre, radius, softness):
-    """How far along each ray a sphere is, and how much of the ray it stops, from 0 to 1.
+    """How far along each ray a sphere is, and how much of the ray it stops, 0 to 1.
 
-    A hard edge would be ``gap > 0``: a step, whose derivative is 0 wherever it exists, so that no
-    pixel would say where the edge ought to be. The sigmoid is the same step seen a little out of
-    focus: now a pixel near the edge tells how its brightness changes when the sphere moves.
+    A hard edge would be ``gap > 0``: a step, whose derivative is 0 wherever there is
+    one, so that no pixel would say where the edge ought to be. The sigmoid is the same
+    step a little out of focus: a pixel near the edge tells how it changes when the
+    sphere moves.
     """
     middle = dot(centre - start, rays)  # where the ray comes closest to the centre
     nearest = start + middle * rays - centre
     gap = radius ** 2 - dot(nearest, nearest)
     gap = gap / softness
-    half_chord = np.sqrt(softness * np.logaddexp(gap, 0.0))  # sqrt(gap), and above 0 for a miss
+    # The root of the gap, but above 0 for a miss too: a root has no slope at 0.
+    half_chord = np.sqrt(softness * np.logaddexp(gap, 0.0))
     return middle - half_chord, 0.5 + 0.5 * np.tanh(gap / 2.0)  # the sigmoid of the gap
 
 
 def lit(points, normals, lamp):
-    """Lambert's law: the light that a surface takes up is the cosine of its angle to the lamp."""
+    """Lambert's law: a surface is as bright as the cosine of its angle to the lamp."""
     return AMBIENT + (1.0 - AMBIENT) * np.maximum(dot(normals, unit(lamp - points)), 0.0)
 
 
@@ -85,9 +87,10 @@ def render(scene, view):
     points = distance * view.rays
     sphere = colour * lit(points, unit(points - centre), lamp)
 
-    towards = unit(lamp - view.ground)  # a lamp above the ground shines past what is below it
-    _, shadow = meet(view.ground, towards, centre, radius, view.softness)
-    ground = AMBIENT + (lit(view.ground, np.array([0.0, 1.0, 0.0]), lamp) - AMBIENT) * (1 - shadow)
+    # Towards the lamp and away from it alike, but no sphere is below the ground.
+    _, shadow = meet(view.ground, unit(lamp - view.ground), centre, radius, view.softness)
+    direct = lit(view.ground, np.array([0.0, 1.0, 0.0]), lamp) - AMBIENT
+    ground = AMBIENT + (1.0 - shadow) * direct
     behind = np.where(view.sky, SKY, GROUND * ground)
     return stopped * sphere + (1.0 - stopped) * behind
 
