@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from .capture import capture
 from .flows import Flows
+from .sheet_view import Look
+from .tables import table_of
+from .influence import Influence, influence_of
+from .paths import LISTED, Paths, paths_of
 from .walks import Walk, walk
 from .words import Why, Whys, all_whys, why
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .record import Record, Step
+    from .sheet import Sheet
 
 
 class Explanation:
@@ -103,6 +108,39 @@ class Explanation:
         """
         return walk(self, order, limit)
 
+    # ---- traces
+
+    def table(self, part: str | None = None, *, order: str | None = None, digits: int | None = None,
+              whole: bool = False, rows: int | None = 60, source: str | None = "line",
+              partials: bool = True) -> Sheet:
+        """The forward trace of values beside the reverse trace of adjoints.
+
+        Backward every use of a step adds a line to its adjoint, the first with ``=``:
+
+            adjoint(u) += adjoint(v) * dv/du    for each v that is computed from u
+
+        Args:
+            part: "forward" or "reverse" alone; "nodes": parents, args, value and gradient of each
+                node; None for both traces.
+            order: Both traces from their beginning, side by side ("time"), or each adjoint beside
+                its step ("step", under a heading for each layer); None chooses by the layers.
+            digits: Significant digits; None for three decimals.
+            whole: Arrays in full, not as shape, smallest and largest element.
+            rows: The most rows that are shown; None for all.
+            source: "line" numbers, also the "text" of the lines, or None.
+            partials: Whether the local partials have a column.
+
+        Raises ArgumentError for settings that do not exist.
+
+        >>> def f(x1, x2):
+        ...     return np.log(x1) + x1 * x2 - np.sin(x2)
+        >>> table = ad.explain(f, 2.0, 5.0, names="v").table("reverse", source=None, partials=False)
+        >>> print(table.text(60))
+        f: adjoints, from the result back to the inputs
+        <BLANKLINE>
+        """
+        return table_of(self, part, order, Look(digits, whole, rows), source, partials=partials)
+
     # ---- words
 
     def why(self, name: str | Step | None = None) -> Why | Whys:
@@ -121,6 +159,72 @@ class Explanation:
         (v3 = -3).
         """
         return all_whys(self) if name is None else why(self, self.step(name))
+
+    # ---- the chain rule as a sum
+
+    def paths(self, source: str | Step, target: str | Step | None = None, *, limit: int = LISTED,
+              of: int | tuple[int, ...] | None = None, elements: bool = False,
+              group: bool | str | Sequence[str] = False, first: int = 0) -> Paths:
+        """The chain rule as a sum over paths: each path, its factors, its product and its share.
+
+            dL/dx = sum over the paths x -> u -> ... -> L of dL/d.. ... du/dx
+
+        Args:
+            source: where the paths begin; ``"x[0]"`` is an element of an array.
+            target: where they end; the result if none is named.
+            limit: how many are listed: those with the largest products (NaN before all others).
+                The count, the total and the rest are exact however many there are.
+            of: the element of the target whose derivative is meant.
+            elements: whether arrays are taken apart into their elements, up to 1,000 of them;
+                otherwise the factors are Jacobian matrices in numerator layout.
+            group: True leaves out the steps that have no name in the source; names keep these
+                alone. A factor is then the sum over all ways through what was left out, and two
+                variables are joined by one edge. Otherwise ``x * x`` is two paths.
+            first: 0 counts elements as Python does (``x[0]``), 1 as on slides (``x1``).
+
+        Raises ArgumentError for unknown names, constants, complex steps, more than 1,000 elements;
+        IndexingError for an element that is not there.
+
+        >>> e = ad.explain(lambda x: x * x * x, 2.0)
+        >>> p = e.paths("x")
+        >>> p.count, p.total, [float(path.product) for path in p]
+        (3, np.float64(12.0), [4.0, 4.0, 4.0])
+        >>> print(e.paths("v2"))
+        Paths from v2 to v3
+        <BLANKLINE>
+        path     factors  numbers  product    share
+        ───────────────────────────────────────────
+        v2 → v3  x        2              2  100.0 %
+        ───────────────────────────────────────────
+        dv3/dv2                          2  100.0 %
+        <BLANKLINE>
+        1 path from v2 to v3
+        """
+        return paths_of(self.record, self.flows, source, target, limit=limit, of=of,
+                        elements=elements, group=group, first=first)
+
+    def influence(self, sources: str | Step | Sequence[str | Step] | None = None,
+                  target: str | Step | None = None, *, elements: bool = False,
+                  group: bool | str | Sequence[str] = True, first: int = 0) -> Influence:
+        """The influence diagram: which variable acts on which, with the partial on each edge.
+
+        From ``sources`` (all inputs if none is named) to ``target`` (the result); the other
+        arguments are those of `paths`. Raises ArgumentError as it does.
+
+        >>> def f(x):
+        ...     a = np.sum(x)
+        ...     y = a * np.exp(x)
+        ...     return np.sum(y)
+        >>> d = ad.explain(f, np.array([1.0, 2.0])).influence(elements=True)
+        >>> [v.name for v in d.variables]
+        ['x[0]', 'x[1]', 'a', 'y[0]', 'y[1]', 'v5']
+        >>> d.edges[4].symbol, d.edges[4].text, round(float(d.edges[4].factor), 3)
+        ('∂y[1]/∂x[1]', 'a · v3[1]', 22.167)
+        """
+        names: Any = self.record.inputs if sources is None else (
+            sources if isinstance(sources, (list, tuple)) else [sources])
+        return influence_of(self.record, self.flows, [self.step(s) for s in names],
+                            self.step(target), elements=elements, group=group, first=first)
 
     def step(self, name: str | Step | None = None) -> Step:
         """The step of this name, the result if there is none. Raises ArgumentError if unknown."""

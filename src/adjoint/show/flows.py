@@ -213,6 +213,11 @@ def local(record: Record, step: Step, position: int) -> Any:
     source = step.inputs[position]
     if not source.differentiated:
         return None
+    if step.row.elementwise and source.shape != step.shape:  # a pullback may have summed already
+        ones: list[Any] = [None] * len(step.inputs)
+        ones[position] = np.ones(source.shape, source.dtype)[()]
+        part = record.rules.push(step, ones)
+        return np.zeros(step.shape)[()] if part is None else np.broadcast_to(part, step.shape)[()]
     if step.row.elementwise or step.size == source.size == 1:
         part = record.rules.pull(step, np.ones(step.shape, step.dtype)[()])[position]
         if part is None:
