@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .capture import capture
+from .derivation import Derivation, derivation
 from .flows import Flows
-from .sheet_view import Look
-from .tables import table_of
 from .influence import Influence, influence_of
 from .paths import LISTED, Paths, paths_of
+from .sheet_view import Look
+from .tables import table_of
 from .walks import Walk, walk
 from .words import Why, Whys, all_whys, why
 
@@ -87,6 +88,24 @@ class Explanation:
         np.float64(6.0)
         """
         return self.flows.partial(self.step(name), self.step(wrt))
+
+    # ---- derivations
+
+    def latex(self, layout: str = "array", shapes: bool | None = None, expand: bool = False,
+              digits: int | None = None) -> Derivation:
+        r"""A derivation in LaTeX: the program, its local derivatives by rule, the backward pass.
+
+        ``layout`` is "array" (adjoints in the shape of the variable), "numerator" (rows: K x D) or
+        "denominator" (columns: D x K); ``shapes`` writes the shape under each factor, where there
+        are arrays if not given; ``expand`` adds the nested formula of the result. `str` of it is a
+        fragment for a document with amsmath, ``document()`` a whole file. Raises ShapeError where
+        a layout of two axes does not fit.
+
+        >>> e = ad.explain(lambda x: np.sin(x) * x, 2.0)
+        >>> print(e.latex().parts["Backward"][1])
+        \bar{v}_{2} &= \bar{v}_{3} \cdot x = 2 && \mbox{through v3}
+        """
+        return derivation(self, layout, shapes, expand, digits)
 
     # ---- ways back
 
