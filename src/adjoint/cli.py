@@ -272,20 +272,18 @@ class Bar(Report):
         """The bar has moved already."""
 
 
+def y(x1: Any, x2: Any) -> Any:
+    """The example that every survey begins with."""
+    return np.log(x1) + x1 * x2 - np.sin(x2)
+
+
 def show_trace(console: Console) -> None:
-    """The forward and the reverse trace of the example that every survey begins with."""
-    x1: Any = ad.tensor(2.0, requires_grad=True)
-    x2: Any = ad.tensor(5.0, requires_grad=True)
-    with ad.tape() as nodes:
-        logarithm, product, sine = np.log(x1), x1 * x2, np.sin(x2)
-        y = logarithm + product - sine
-    trace = show.read(nodes, {"x1": x1, "x2": x2}, y)
+    """The forward and the reverse trace of that example, beside each other."""
+    e = ad.explain(y, 2.0, 5.0)
     console.print("[bold]y = ln(x1) + x1 x2 - sin(x2)[/bold] at x1 = 2, x2 = 5\n")
-    console.print(show.forward_table(trace))
-    console.print(show.reverse_table(trace))
-    y.backward()
-    console.print(f"dy/dx1 = {x1.grad.item():.12g}, dy/dx2 = {x2.grad.item():.12g}\n",
-                  highlight=False)
+    console.print(e.table(source=None, partials=False))
+    slopes = ", ".join(f"dy/d{name} = {e.adjoint(name):.12g}" for name in ("x1", "x2"))
+    console.print(f"\n{slopes}\n", highlight=False)
 
 
 def describe(console: Console, args: Any, examples: Examples, net: nn.Module) -> None:

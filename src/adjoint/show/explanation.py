@@ -157,6 +157,17 @@ class Explanation:
         >>> print(table.text(60))
         f: adjoints, from the result back to the inputs
         <BLANKLINE>
+        chain rule         numbers         adjoint
+        ──────────────────────────────────────────
+        v̄7 = ∂v7/∂v7                         1
+        v̄5 = v̄7 · 1        1 · 1             1
+        v̄6 = v̄7 · (-1)     1 · (-1)         -1
+        v̄2 = v̄6 · cos(v2)  (-1) · 0.284     -0.284
+        v̄3 = v̄5 · 1        1 · 1             1
+        v̄4 = v̄5 · 1        1 · 1             1
+        v̄1 = v̄4 · v2       1 · 5             5
+        v̄2 += v̄4 · v1      -0.284 + 1 · 2    1.716
+        v̄1 += v̄3 · 1/v1    5 + 1 · 0.5       5.5
         """
         return table_of(self, part, order, Look(digits, whole, rows), source, partials=partials)
 
