@@ -15,7 +15,7 @@ import pytest
 import scipy.special
 
 import adjoint as ad
-from adjoint.core.primitive import REGISTRY, Label
+from adjoint.core.primitive import REGISTRY
 from adjoint.ops.declare import COMPOSED
 
 ROWS = [REGISTRY[n] for n in sorted(REGISTRY) if REGISTRY[n].cases is not None]
@@ -260,7 +260,7 @@ class Formula:
             value = self.logic()
             self.take("]")
             return iverson(value)
-        if token == "~" or token == r"\sim":
+        if token in ("~", r"\sim"):
             return np.invert(self.group("("))
         if token == r"\frac":
             above = self.group()
@@ -298,13 +298,15 @@ class Formula:
         if self.takes("_"):
             name += str(self.group() if self.next == "{" else self.atom())
         if self.takes("^"):
-            if self.next == "{":  # an order of differentiation
+            if self.takes(r"\ast"):
+                name += "*"
+            elif self.next == "{":  # an order of differentiation
                 keywords["order"] = self.group()
             else:
                 power = self.atom()
         function = self.values.get(name) or FUNCTIONS.get(name)
         assert function is not None, f"{self.text}: what is {name}?"
-        if self.latex and not self.next == "(":
+        if self.latex and self.next != "(":
             return function(self.power())  # \neg a
         self.take("(")
         arguments = []
@@ -318,7 +320,12 @@ class Formula:
             if not self.takes(","):
                 break
         self.take(")")
-        return function(*arguments, **keywords) ** power
+        value = function(*arguments, **keywords)
+        if callable(value):  # a linear map, applied to what stands in the brackets
+            self.take("[")
+            value = value(self.logic())
+            self.take("]")
+        return value if power == 1 else value**power
 
 
 def value_of(text: str, values: dict[str, Any], *, latex: bool, matrices: bool = False) -> Any:
@@ -524,3 +531,217 @@ def test_what_is_taken_away_keeps_its_brackets(form):
         formula = nested(row, form, [("a", "("), ("b", "(")][:arity(row)])
         assert nested(REGISTRY[name], form, [("p", "("), formula])[0].endswith(
             f"({formula[0]})")
+
+
+# ---- what goes back through rows that are not element by element
+
+INDEXED = "it is written with indices"
+PLACES = "it says where elements stand, not what they are"
+PACKED = "it names the parts of a packed result"
+NOT_READ = {
+    **dict.fromkeys(("prod", "max", "min", "nanmax", "nanmin", "cumprod", "cummax", "cummin",
+                     "sort", "order_statistics", "var", "std", "convolve", "linalg._gaps",
+                     "linear_recurrence"), INDEXED),
+    **dict.fromkeys(("concatenate", "pad", "getitem", "getitem_transpose", "setitem", "item",
+                     "einsum", "transpose", "cumsum", "linalg._within"), PLACES),
+    **dict.fromkeys(("linalg.eigh", "linalg.eig", "linalg.qr", "linalg.svd", "linalg.slogdet"),
+                    PACKED),
+    **dict.fromkeys(("linalg.expm", "linalg.logm", "linalg.sqrtm"), "L is the Frechet derivative"),
+    "linalg._adjugate_slope": "it is a second derivative, of use for derivatives of derivatives",
+    **dict.fromkeys(("linalg._share", "linalg._guard"), "its result is that of ties")}
+LINEAR = [r for r in ROWS if not (r.elementwise or r.nondiff) and r.name not in NOT_READ]
+MATRICES = {"matmul", "linear"}
+
+
+class Identity:
+    """A unit matrix of the size that is needed."""
+
+    __array_ufunc__ = None
+
+    def __sub__(self, x: Any) -> Any:
+        return np.eye(len(x)) - x
+
+
+def adjugate(x: Any) -> Any:
+    """The transposed matrix of cofactors."""
+    n = len(x)
+    minors = [[np.linalg.det(np.delete(np.delete(x, i, 0), j, 1)) * (-1.0) ** (i + j)
+               for j in range(n)] for i in range(n)]
+    return np.array(minors).T
+
+
+def slope_of_adjugate(x: Any) -> Any:
+    """The map E -> D adj(x)[E], by a central difference that is exact for cubics to 1e-9."""
+    def along(e: Any) -> Any:
+        def central(h: float) -> Any:
+            return (adjugate(x + h * e) - adjugate(x - h * e)) / (2 * h)
+        return (4.0 * central(0.5) - central(1.0)) / 3.0
+    return along
+
+
+def half_lower(x: Any) -> Any:
+    return np.tril(x) - np.diag(np.diag(x)) / 2.0
+
+
+def triangle(lower: bool, turned: bool, unit: bool) -> tuple[Any, Any]:
+    """The triangle that is read, and its transpose: what goes back into that triangle."""
+    def kept(x: Any) -> Any:
+        x = np.tril(x) if lower else np.triu(x)
+        return x - np.diag(np.diag(x)) if unit else x
+
+    def read(x: Any) -> Any:
+        x = kept(x) + (np.eye(len(x)) if unit else 0.0)
+        return x.T if turned else x
+    return read, lambda x: kept(x.T if turned else x)
+
+
+def meanings(row: Any, xs: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """What the words and letters of a pullback stand for, beside the arguments."""
+    def total(x: Any) -> Any:
+        return x.sum(axis=params.get("axis"), keepdims=True)
+
+    def broadcast_to(x: Any, shape: Any) -> Any:
+        if row.name == "sum" and not params["keepdims"] and params["axis"] is not None:
+            x = np.expand_dims(x, params["axis"])
+        return np.broadcast_to(x, shape)
+    found = {"shape": np.shape, "reshape": np.reshape, "sum_to": ad.unbroadcast, "sum": total,
+             "broadcast_to": broadcast_to, "diag": np.diag, "adj": adjugate,
+             "d,adj": slope_of_adjugate, "Phi": half_lower, "I": Identity()}
+    if row.name == "linalg.eigvalsh":
+        found["V"] = np.linalg.eigh(xs[0])[1]
+    if row.name == "linalg.svdvals":
+        found["U"], _, v = np.linalg.svd(xs[0], full_matrices=False)
+        found["V"] = v.T
+    if row.name == "linalg.solve_triangular":
+        found["tri"], found["tri*"] = triangle(**params)
+    return found
+
+
+def pulled(row: Any, k: int, values: dict[str, Any], params: dict[str, Any]) -> Any:
+    """What a pullback says, its definitions (", S = ...") read first."""
+    label = row.label
+    pullback = label.pullbacks[k] if k < len(label.pullbacks) else ""
+    template = pullback or r"{dy} \odot (" + label.partials[k] + ")"
+    formula, *definitions = filled(template, params).split(r",\ ")
+    matrices = row.name in MATRICES or (
+        row.name.startswith("linalg.") and row.name != "linalg.norm")
+    for definition in definitions:
+        letter, _, said = definition.partition(" = ")
+        values[letter] = value_of(said, values, latex=True, matrices=matrices)
+    return value_of(formula, values, latex=True, matrices=matrices)
+
+
+def plain_cases(row: Any) -> list[Any]:
+    """Cases of doubles: of matrices one and not a stack, of reductions those that keep axes."""
+    found = []
+    for args, params, tolerance, domain in points(row):
+        matrices = row.name in MATRICES or row.name.startswith("linalg.")
+        flat = all(np.ndim(x) == 2 for x in args) if row.name != "linalg.norm" else (
+            params["axis"] is None or params["keepdims"])
+        kept = row.name != "logsumexp" or params["axis"] in (None, ()) or params["keepdims"]
+        if domain == "regular" and tolerance == TOLERANCE and (flat or not matrices) and kept and (
+                all(np.asarray(x).dtype == float for x in args)):
+            found.append((args, params))
+    return found
+
+
+@pytest.mark.parametrize("row", LINEAR, ids=str)
+def test_each_pullback_is_what_the_rule_gives(row):
+    rng, compared = np.random.default_rng(3), 0
+    for xs, params in plain_cases(row):
+        y = row.impl(*xs, **params)
+        dy = rng.normal(size=np.shape(y))
+        parts = row.vjp(dy, y, *xs, (True,) * len(xs), **params)
+        for k, expected in enumerate(parts):
+            values = {**dict(zip(NAMES, xs, strict=False)), "y": y, "D": dy}
+            got = pulled(row, k, values | meanings(row, xs, params), params)
+            if row.name == "cast":
+                got = np.asarray(got, expected.dtype)
+            compared += same(ad.unbroadcast(got, np.shape(xs[k])), expected, (), 1e-8,
+                             f"{row}, argument {k} of {xs}")
+    assert compared > 3
+
+
+def transposed(product: str) -> str:
+    """A product of matrices in LaTeX, transposed: the numerator layout of a pullback.
+
+    D is N transposed, where N is the adjoint of the result in that layout.
+    """
+    flipped = {r"^\top": "", r"^{-\top}": "^{-1}", "^{-1}": r"^{-\top}", "^{+}": r"^{+\top}",
+               r"^{+\top}": "^{+}"}
+
+    def turned(factor: str) -> str:
+        base, power = re.fullmatch(r"(.*?)(\^\\top|\^\{[^{}]*\})?", factor).groups()
+        if base == "D":
+            return "N" if not power else r"N^\top"
+        return base + flipped.get(power or "", power or r"^\top")
+    sign = "-" if product.startswith("-") else ""
+    return sign + r"\,".join(turned(f) for f in product.removeprefix("-").split(r"\,")[::-1])
+
+
+@pytest.mark.parametrize("name, numerators", [
+    ("matmul", (r"b\,N", r"N\,a")), ("linear", (r"b^\top\,N", r"a^\top\,N^\top")),
+    ("linalg.solve", (r"-y\,N\,a^{-1}", r"N\,a^{-1}")), ("linalg.inv", (r"-y\,N\,y",))])
+def test_the_numerator_layout_is_the_transpose(name, numerators):
+    row, rng = REGISTRY[name], np.random.default_rng(4)
+    xs = [rng.normal(size=(3, 3)) + 3.0 * np.eye(3) for _ in numerators]
+    params = next(row.cases(rng)).params
+    y, dy = row.impl(*xs, **params), rng.normal(size=(3, 3))
+    parts = row.vjp(dy, y, *xs, (True,) * len(xs), **params)
+    for pullback, expected, part in zip(row.label.pullbacks, numerators, parts, strict=True):
+        assert transposed(filled(pullback, params)) == expected
+        values = {**dict(zip(NAMES, xs, strict=False)), "y": y, "N": dy.T}
+        same(value_of(expected, values, latex=True, matrices=True), part.T, (), 1e-9, expected)
+
+
+def test_reasons_are_of_rows_that_are_there():
+    assert set(NOT_READ) <= {r.name for r in ROWS if not r.elementwise and not r.nondiff}
+    assert NOT_OF_INTEGERS.keys() | TELLS_ZEROS_APART.keys() <= {r.name for r in ELEMENTWISE}
+
+
+# ---- all of them
+
+ALL = {**{r.name: r.label for r in ROWS}, **{f"{n}*": c.label for n, c in COMPOSED.items()}}
+# What plain LaTeX knows, and amsmath need not be there.
+COMMANDS = {
+    "Delta", "Gamma", "Im", "Phi", "Re", "arccos", "arcsin", "arctan", "ast", "bar", "cdot", "cos",
+    "cosh", "det", "dots", "frac", "ge", "in", "infty", "int", "lambda", "langle", "lceil", "le",
+    "left", "leftarrow", "lfloor", "ln", "log", "mathbin", "mathord", "mathrm", "mathtt", "max",
+    "mid", "min", "ne", "neg", "odot", "oplus", "overline", "pi", "prod", "psi", "rangle", "rceil",
+    "rfloor", "rho", "right", "sigma", "sim", "sin", "sinh", "sqrt", "sum", "tan", "tanh", "top",
+    "varphi"}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_latex_is_well_formed(name):
+    label = ALL[name]
+    for template in (label.latex, *label.partials, *label.pullbacks):
+        fields = {f: "x_1" for _, f, _, _ in Formatter().parse(template) if f and not f.isdigit()}
+        text = template.format("x_1", "x_2", "x_3", **fields)
+        commands = [c[1:] for c in COMMAND.findall(text)]
+        assert set(commands) <= COMMANDS, text
+        bare = re.sub(r"\\[{}#&_,|]", "", text)
+        assert bare.count("{") == bare.count("}") and bare.count("(") == bare.count(")"), text
+        assert text.count(r"\left") == text.count(r"\leftarrow") + text.count(r"\right"), text
+        for word in re.findall(r"\\mathrm\{([^{}]*)\}", text):
+            assert not re.search(r"(?<!\\)_", word.replace("x_1", "")), text
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if not r.nondiff], ids=str)
+def test_a_derivation_finds_what_it_prints(row):
+    label = row.label
+    assert label.text and label.latex and label.rule and label.partials
+    assert len(label.pullbacks) in (0, len(label.partials))
+    assert len(label.binds) == 2 and set(label.binds) <= set(WEAK + " ")
+    assert label.rule.count(";") in (0, len(label.partials)), "one name for each argument, or one"
+
+
+def test_rules_have_the_names_of_the_cheat_sheet():
+    rules = {n: REGISTRY[n].label.rule.split("; ") for n in (
+        "add", "subtract", "multiply", "power", "log", "negative", "divide")}
+    assert rules == {
+        "add": ["sum rule"], "subtract": ["difference rule"],
+        "multiply": ["product rule", "constant factor", "constant factor"],
+        "power": ["power rule", "power rule", "chain rule for the exponential"],
+        "log": ["chain rule for the logarithm"], "negative": ["constant factor"],
+        "divide": ["quotient rule", "constant factor", "reciprocal rule"]}
