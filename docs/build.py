@@ -36,6 +36,7 @@ def main():
     folder = ROOT / "build" / "docs" / (f"only-{given.page}" if given.page else "site")
     prepare(folder, fresh=given.fresh)
     code = sphinx(folder, given.page)
+    sweep(folder / "html")
     if code:
         forget(folder)
         print("docs: the messages above are errors; the site is not complete.")
@@ -96,6 +97,15 @@ def surroundings(folder, page):
                 JUPYTER_PREFER_ENV_PATH="1", JUPYTER_PLATFORM_DIRS="1",
                 PYTHONPATH=str(ROOT / "examples"), PYDEVD_DISABLE_FILE_VALIDATION="1",
                 OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="0", ADJOINT_DOCS_ONLY=page or "")
+
+
+def sweep(html):
+    """Remove the pages whose source is gone: Sphinx leaves them."""
+    for path in html.rglob("*.html"):
+        page = DOCS / path.relative_to(html)
+        made = path.parent == html and path.stem in ("genindex", "search")
+        if not made and not any(page.with_suffix(end).exists() for end in (".md", ".ipynb")):
+            path.unlink()
 
 
 def forget(folder):

@@ -274,3 +274,11 @@ def test_another_library_executes_every_page_again(build, tmp_path, monkeypatch)
     monkeypatch.setattr(build, "fingerprint", lambda: "another")
     build.prepare(folder, fresh=False)
     assert not kept.exists()
+
+
+def test_a_page_whose_source_is_gone_leaves_the_site(build, tmp_path):
+    (tmp_path / "examples").mkdir()
+    for name in ("index", "search", "safety", "examples/b05", "examples/b99"):
+        (tmp_path / f"{name}.html").touch()
+    build.sweep(tmp_path)
+    assert {path.stem for path in tmp_path.rglob("*.html")} == {"index", "search", "safety", "b05"}
