@@ -1,7 +1,5 @@
 """Places: no boxes overlap, arrows end at borders and pass no box, and all of it runs one way."""
 
-import math
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,9 +8,9 @@ from adjoint import drawing
 from adjoint.drawing import Diagram, Edge, Line, Vertex
 from adjoint.drawing.diagram import DIRECTIONS, EDGE_KINDS, KINDS
 from adjoint.drawing.layout import layout
-from adjoint.drawing.measure import FINE, FONT, slot_of, texts_of
+from adjoint.drawing.measure import FONT, slot_of, texts_of
 from adjoint.drawing.scene import Shape, Words, scene, spots
-from adjoint.drawing.text import LEADING, width_of
+from adjoint.drawing.text import width_of
 
 SURVEY = Diagram(
     [Vertex("v1", "input", ("v₁ = 2", Line("v̄₁ = 5.5", "adjoint")), marks=("accumulates",)),
@@ -204,7 +202,8 @@ def test_leaves_stand_just_before_their_first_use():
     chain = [Edge(f"x{k}", f"x{k + 1}") for k in range(6)]
     vertices = [Vertex(f"x{k}", lines=("x",)) for k in range(7)] + [Vertex("w", lines=("w",))]
     places = layout(Diagram(vertices, [*chain, Edge("w", "x6")])).boxes
-    assert places["w"].x == pytest.approx(places["x5"].x)
+    middle = {key: box.x + box.width / 2 for key, box in places.items()}
+    assert middle["w"] == pytest.approx(middle["x5"])
 
 
 def test_no_crossing_where_none_is_needed():
@@ -259,7 +258,6 @@ def test_text_fits_into_its_box():
                 assert any(s.box.x <= left and left + wide <= s.box.x + s.box.width
                            and s.box.y <= words.y - words.size * 0.7
                            and words.y <= s.box.y + s.box.height for s in shapes), words
-    assert math.isclose(FINE * LEADING, 14.52)
 
 
 def test_pictures_are_the_same_every_time():

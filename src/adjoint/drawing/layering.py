@@ -19,7 +19,7 @@ class Item:
     ``pin`` is "first" or "last" for items that stand for the border of a group; ``through`` is
     where a line passes, measured from the middle, ``clear`` the room asked for around it.
     ``entry`` and ``exit`` are the sides where lines come in and go out: half their breadth, and the
-    radius of their corners.
+    radius of their corners; ``lead`` is how far the side of entry lies behind the beginning.
     """
 
     along: float
@@ -30,6 +30,7 @@ class Item:
     dummy: bool = False
     entry: tuple[float, float] = (0.0, 0.0)
     exit: tuple[float, float] = (0.0, 0.0)
+    lead: float = 0.0
 
 
 @dataclass

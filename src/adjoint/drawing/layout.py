@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .diagram import DEPTH, Diagram, Vertex, in_order
 from .grouping import Group, grouped
 from .layering import Item, Link, Net
-from .measure import FINE, PAIR, Look, look_of, slot_of
+from .measure import BADGE, FINE, PAIR, Look, look_of, room_for, slot_of
 from .routing import Path, Plan, Point, plan
 from .text import width_of
 
@@ -84,10 +84,12 @@ class Composer:
         self.vertices: dict[str, Vertex] = {v.key: v for v in diagram.vertices}
         self.edges = tuple(diagram.edges)
         self.down = diagram.direction == "down"
-        into: dict[str, list[bool]] = {k: [] for k in self.vertices}
+        into: dict[str, list[str]] = {k: [] for k in self.vertices}
+        out: dict[str, list[str]] = {k: [] for k in self.vertices}
         for e in self.edges:
-            into[e.head].append(e.kind == "flow")
-        self.looks = {k: look_of(v, self.down, len(into[k]), any(into[k]))
+            into[e.head].append(e.kind)
+            out[e.tail].append(e.kind)
+        self.looks = {k: look_of(v, self.down, room_for(into[k]), room_for(out[k]))
                       for k, v in self.vertices.items()}
         self.groups = grouped({k: v.group[:DEPTH] for k, v in self.vertices.items()},
                               [(e.tail, e.head) for e in self.edges], in_order(diagram))
@@ -184,7 +186,8 @@ class Composer:
         sign = (look.sign_width if self.down else look.sign_height) / 2
         exit = (box, look.radius)
         entry = (sign, min(look.sign_width, look.sign_height) / 2) if look.sign else exit
-        return Item(along, across, entry=entry, exit=exit)
+        lead = BADGE if self.down and look.badges and not look.sign else 0.0
+        return Item(along, across, entry=entry, exit=exit, lead=lead)
 
     def gather(self) -> Layout:
         """Everything in coordinates of the page."""

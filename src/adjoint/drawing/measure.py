@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .diagram import Edge, Line, Vertex
@@ -10,6 +11,7 @@ from .text import LEADING, shortened, visible, width_of
 FONT, FINE = 13.0, 11.0  # font sizes: in vertices, and on edges
 PAD, BADGE = 9.0, 12.0  # BADGE: so far badges rise over the border of a box
 SIGN, STALK = 27.0, 7.0  # diameter of the circle of an operation, and the line from it to its box
+CROWD, LEAST = 220.0, 16.0  # the longest side that many lines ask for, and the least side
 PAIR = 7.0  # distance of an arrow and the way back beside it
 
 
@@ -34,8 +36,8 @@ class Look:
     whole: tuple[float, float]
 
 
-def look_of(v: Vertex, down: bool, lines_in: int, flows_in: bool) -> Look:
-    """Measure a vertex which so many lines enter."""
+def look_of(v: Vertex, down: bool, room: float, exits: float) -> Look:
+    """Measure a vertex; lines that come in want so much ``room``, those that go out ``exits``."""
     size = FINE if v.kind == "constant" else FONT
     lines = tuple(Line(shortened(visible(line.text)), line.role) for line in v.text)
     wide = max((width_of(line.text, size, line.role == "name") for line in lines), default=0.0)
@@ -43,24 +45,28 @@ def look_of(v: Vertex, down: bool, lines_in: int, flows_in: bool) -> Look:
     badges = badges_of(v)
     alone = v.kind == "operation" and len(lines) <= 1
     pad = 0.55 * PAD if v.kind == "constant" else PAD
-    room = lines_in * (9.0 + (PAIR if flows_in else 0.0)) + 4
-    height = high + (pad + 2 if alone else pad) + (3 if v.kind == "output" else 0)
-    width = max(wide + 2 * pad, sum(map(badge_width, badges)) + 14, height if alone else 16.0)
-    if not v.sign:
-        width, height = ((max(width, min(room, 220.0)), height) if down else
-                         (width, max(height, min(room, 220.0))))
+    room, exits = min(room, CROWD), min(exits, CROWD / 2)
+    height = max(high + (pad + 2 if alone else pad) + (3 if v.kind == "output" else 0), LEAST)
+    width = max(wide + 2 * pad, sum(map(badge_width, badges)) + 14, height if alone else LEAST)
+    side = exits if v.sign else max(room, exits)
+    width, height = (max(width, side), height) if down else (width, max(height, side))
     radius = (min(width, height) / 2 if alone else 12.0 if v.kind == "operation" else
               height / 2 if v.kind == "constant" else 4.0)
     sign = shortened(visible(v.sign), 14)
     sign_width = max(SIGN, width_of(sign, FONT) + 13) if sign else 0.0
     sign_height = SIGN if sign else 0.0
     if sign:
-        grown = max(SIGN, min(room, 220.0))
+        grown = max(SIGN, room)
         sign_width, sign_height = ((max(sign_width, grown), SIGN) if down else
                                    (sign_width, grown))
     return Look(lines, size, width, height, min(radius, height / 2, width / 2), sign, sign_width,
                 sign_height, badges, _whole((width, height), (sign_width, sign_height), down,
                                             bool(badges)))
+
+
+def room_for(kinds: Sequence[str]) -> float:
+    """The room for lines of these kinds beside each other."""
+    return sum(9.0 + (PAIR if kind == "flow" else 0.0) for kind in kinds) + 4
 
 
 def _whole(box: tuple[float, float], sign: tuple[float, float], down: bool, badges: bool

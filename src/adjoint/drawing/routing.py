@@ -183,7 +183,7 @@ def _drawn(r: Router, k: int, shift: float) -> Path:
     link, chain = r.net.links[k], r.graph.chains[k]
     tail, head = r.net.items[link.tail], r.net.items[link.head]
     first = r.start(link.tail) + tail.along - inset(tail.exit, r.out_ports[k] + shift)
-    last = r.start(link.head) + inset(head.entry, r.in_ports[k] + shift)
+    last = r.start(link.head) + head.lead + inset(head.entry, r.in_ports[k] + shift)
     if chain is None:
         return _lane(r, k, shift, (first, last))
     heights = [r.height(k, n) + shift for n in range(len(chain))]
