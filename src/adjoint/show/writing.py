@@ -21,6 +21,8 @@ BAR, DOT = "\u0304", "\u0307"  # combining: the usual signs of an adjoint and of
 GROUP = r"\{([^{}]*)\}"
 WORD = r"-?(?:\d+(?:\.\d+)?|[A-Za-z]\w*(?:\([^()]*\))?)"
 INDEXED = re.compile(r"\{(?:\d|y|dy)\}[_^]")
+UNSET = re.compile(r", (?:axis=None|keepdims=False)(?=[,)])")  # parameters that say nothing
+UNSET_LATEX = r"_{\mathrm{axis}=None}"
 REPEATED = re.compile(r"(.+)\.(\d+)")
 
 
@@ -63,7 +65,7 @@ def formula(step: Step, name: Callable[[Step], str] | None = None) -> str:
     if not arguments:
         return step.name
     text = filled(step.row.label.text, step, arguments, step.name) if step.row.label.text else ""
-    text = text or f"{step.row}({', '.join(arguments)})"
+    text = UNSET.sub("", text) or f"{step.row}({', '.join(arguments)})"
     return text if step.picked is None else f"{text}[{step.picked}]"
 
 
@@ -77,7 +79,7 @@ def formula_latex(step: Step) -> str:
     arguments = [bracketed(i) for i in step.inputs]
     if not arguments:
         return name_latex(step)
-    found = filled_latex(step.row.label.latex, step)
+    found = filled_latex(step.row.label.latex, step).replace(UNSET_LATEX, "")
     if not found:
         found = rf"\mathrm{{{latex_text(step.row.name)}}}({', '.join(arguments)})"
     return found if step.picked is None else f"({found})_{{{step.picked}}}"
@@ -132,6 +134,16 @@ def derivative_text(step: Step, source: Step) -> str:
     return f"\u2202{step.name}/\u2202{source.name}"
 
 
+def rule_name(step: Step) -> str:
+    """The rule that a step is differentiated by.
+
+    A label may give three, separated by semicolons: for both arguments, the first, the second.
+    """
+    rules = step.row.label.rule.split("; ")
+    moving = [k for k, s in enumerate(step.inputs) if s.differentiated]
+    return rules[0] if len(moving) != 1 or len(rules) == 1 else rules[1 + moving[0]]
+
+
 def indexed(key: Any) -> str:
     """An index as one types it: ``1:, 0`` for ``(slice(1, None), 0)``."""
     if isinstance(key, tuple):
@@ -149,18 +161,21 @@ def enclosed(text: str) -> str:
 
 
 LATEX: tuple[tuple[str, Any], ...] = (
+    (r"\\(?:mathrm|operatorname)" + GROUP + r"(?=\(| \()", r" \1"),  # a function
+    (r"\\bar(?:\{(\w)\}|\s*(\w))", lambda m: (m[1] or m[2]) + BAR),
     (r"\\(?:mathrm|operatorname|mbox|mathit)" + GROUP, r" \1 "),
     (r"\\sqrt" + GROUP, r"sqrt(\1)"),
     (r"\^" + GROUP, lambda m: f"^{enclosed(m[1])}"),
     (r"\\frac" + GROUP + GROUP, lambda m: f"{enclosed(m[1])}/{enclosed(m[2])}"))
 SIGNS = {r"\sigma": "\u03c3", r"\ne": "\u2260", r"\le": "\u2264", r"\ge": "\u2265",
          r"\neg": "not ", r"\top": "T", r"\cdot": "\u00b7", r"\lfloor": "\u230a",
-         r"\rfloor": "\u230b", r"\left": "", r"\right": ""}
+         r"\rfloor": "\u230b", r"\left": "", r"\right": "", r"\odot": "\u2299", r"\dots": "...",
+         r"\lVert": "|", r"\rVert": "|"}
 
 
 def plain(text: str) -> str:
     """LaTeX of a partial derivative as plain text."""
-    before = ""
+    before, text = "", text.replace(r"\_", "_")
     while before != text:
         before = text
         for pattern, replacement in LATEX:
@@ -169,4 +184,4 @@ def plain(text: str) -> str:
     for sign, replacement in SIGNS.items():
         text = re.sub(re.escape(sign) + r"(?![a-z])", replacement, text)
     text = re.sub(r"(?<=\w)\\", " ", text)  # y\ln x: two words
-    return " ".join(re.sub(r"[\\{}]", "", text).split())
+    return re.sub(r"([(\[]) ", r"\1", " ".join(re.sub(r"[\\{}]", "", text).split()))
