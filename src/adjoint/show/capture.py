@@ -87,7 +87,7 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
     """Call ``f`` on leaves, with a witness."""
     leaves: dict[Node, str] = {}
     skipped: dict[int, str] = {}
-    given: Any = bound(f, args, kwargs)
+    given = bound(f, args, kwargs)
 
     def enter(path: Any, x: Any) -> Any:
         t = entered(x)
@@ -98,13 +98,14 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
             else:
                 skipped[id(t.value)] = name
         return t
-    inner: dict[str, Any] = cast("Any", optree).tree_map_with_path(
-        enter, given, namespace=NAMESPACE)
-    keyword = {k: inner.pop(k) for k in list(inner) if k in kwargs}
+    trees = cast("Any", optree)  # its types say that a function is no leaf
+    inner = {k: trees.tree_map_with_path(lambda path, x, k=k: enter((k, *path), x), tree,
+                                         namespace=NAMESPACE) for k, tree in given.items()}
+    keyword = {k: inner.pop(k) for k in kwargs}
     witness, seeds, cuts = Witness(witnessed.__code__), list[Node](), list[Ended]()
     with Mode(lambda m: m._replace(tapes=(*m.tapes, witness), site=None,
                                    watch=Retaining(m.watch, seeds, cuts))):
-        taught = not leaves or any(isinstance(x, Node) for x in optree.tree_leaves(given))
+        taught = not leaves or any(isinstance(x, Node) for x in trees.tree_leaves(given))
         out = (traced if taught else witnessed)(f, list(inner.values()), keyword, witness)
     witness.finish()
     return Run(out, witness, seeds, leaves, skipped, cuts)

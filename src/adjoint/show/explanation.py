@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .capture import capture
+from .chain import Chain, chain_of
 from .derivation import Derivation, derivation
 from .flows import Flows
 from .influence import Influence, influence_of
@@ -255,6 +256,28 @@ class Explanation:
             sources if isinstance(sources, (list, tuple)) else [sources])
         return influence_of(self.record, self.flows, [self.step(s) for s in names],
                             self.step(target), elements=elements, group=group, first=first)
+
+    def chain(self, *names: str | Step, group: bool | str | Sequence[str] = True) -> Chain:
+        """The product form of the chain rule, in backward order.
+
+            dL/dv = (du/dv) dL/du,    a new factor times what was computed already
+
+        A line for each use of each variable on the way from the result to those of these names
+        (all inputs if there are none); ``+=`` where a variable is used again. ``group`` is as in
+        `paths`: True keeps the variables that the source names, False every step. Raises
+        ArgumentError for unknown names, constants and complex steps.
+
+        >>> def f(x, w):
+        ...     h = w * x
+        ...     return h ** 2
+        >>> c = ad.explain(f, 3.0, 2.0).chain("w")
+        >>> [(line.name, line.formula, float(line.factor), float(line.already)) for line in c]
+        [('h', '2*h', 12.0, 1.0), ('w', 'x', 3.0, 12.0)]
+        >>> c["w"]
+        36.0
+        """
+        sources = [self.step(n) for n in names] if names else self.record.inputs
+        return chain_of(self.record, self.flows, sources, group=group)
 
     def step(self, name: str | Step | None = None) -> Step:
         """The step of this name, the result if there is none. Raises ArgumentError if unknown."""

@@ -1,0 +1,340 @@
+r"""A derivation in LaTeX: the program, its local derivatives by their rules, the backward pass.
+
+Written for plain LaTeX with `amsmath`, which every installation has. Adjoints are written with a
+bar, :math:`\bar v = \partial L / \partial v`, in the layout "array"; "numerator" and "denominator"
+write the partials out and put the factors in the order that these layouts multiply in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from adjoint.errors import ArgumentError, ShapeError
+
+from .expansion import expanded
+from .formulas import latex_formula, latex_text
+from .numbers import shown
+from .writing import (
+    bracketed,
+    derivative_latex,
+    filled_latex,
+    formula_latex,
+    name_latex,
+    partial_latex,
+    rule_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .explanation import Explanation
+    from .flows import Contribution
+    from .record import Step
+
+LAYOUTS = ("array", "numerator", "denominator")
+LINES = 200  # of a part; the middle of a longer one is left out
+MATRIX, ENTRIES = 2, 16  # axes and entries of an array that is written out
+FACTOR = re.compile(r"\{(?:\d+|dy)\}(?:\^\\top)?")
+
+
+class Line(NamedTuple):
+    """A line: what is left of the sign, the sign and what follows, and a remark."""
+
+    left: str
+    right: str
+    remark: str = ""
+
+    def __str__(self) -> str:
+        remark = rf" && \mbox{{{latex_text(self.remark)}}}" if self.remark else ""
+        return f"{self.left} &{self.right}{remark}"
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A derivation in parts: {title: lines}. `str` gives LaTeX to paste, `document` a whole file.
+
+    ``formula`` is the nested formula of the result (``expand=True``), with the steps that it leaves
+    by name because the whole would be too long.
+    """
+
+    title: str
+    parts: dict[str, list[Line]]
+    formula: tuple[Line, ...] = ()
+
+    def align(self, lines: Sequence[Line]) -> str:
+        """Lines as one aligned display; the middle of a long one is left out and counted."""
+        rows = list(map(str, lines))
+        if len(rows) > LINES:
+            rest = len(rows) - LINES
+            rows[LINES // 2:LINES // 2 + rest] = [rf"&\vdots && \mbox{{{rest:,} more lines}}"]
+        return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
+
+    def latex(self) -> str:
+        """The parts, each under its title in bold."""
+        parts = {**({"The formula": list(self.formula)} if self.formula else {}), **self.parts}
+        return "\n".join(f"\\noindent\\textbf{{{latex_text(title)}}}\n{self.align(lines)}"
+                         for title, lines in parts.items() if lines)
+
+    def document(self) -> str:
+        """A whole file for LaTeX."""
+        return ("\\documentclass{article}\n\\usepackage{amsmath}\n\\allowdisplaybreaks\n"
+                f"\\begin{{document}}\n\\section*{{{latex_text(self.title)}}}\n{self.latex()}\n"
+                "\\end{document}\n")
+
+    def __str__(self) -> str:
+        return self.latex()
+
+    def _repr_latex_(self) -> str:
+        parts = {**({"The formula": list(self.formula)} if self.formula else {}), **self.parts}
+        rows = []
+        for title, lines in parts.items():
+            if lines:
+                body = self.align(lines).removeprefix("\\begin{align*}\n")
+                rows += [rf"&\textbf{{{latex_text(title)}}}", body.removesuffix("\n\\end{align*}")]
+        return "$$\\begin{aligned}\n" + " \\\\\n".join(rows).replace(
+            " && ", r" &\quad& ") + "\n\\end{aligned}$$"
+
+
+def derivation(e: Explanation, layout: str = "array", shapes: bool | None = None,
+               expand: bool = False, digits: int | None = None) -> Derivation:
+    """The derivation of an explanation."""
+    if layout not in LAYOUTS:
+        raise ArgumentError(f"latex(layout={layout!r}): it is 'array' (the variable's shape), "
+                            "'numerator' (rows, K x D) or 'denominator' (columns, D x K)")
+    writer = Writer(e, layout, shapes, digits)
+    parts = {"The program": writer.program(), "Local derivatives": writer.locals(),
+             "Backward": writer.backward()}
+    formula: tuple[Line, ...] = ()
+    if expand:
+        formula = tuple(Line(name_latex(step), f"= {text}") for step, text in expanded(
+            e.record.output))
+    return Derivation(e.record.title, parts, formula)
+
+
+class Writer:
+    """What the lines of one derivation have in common: layout, shapes, digits."""
+
+    def __init__(self, e: Explanation, layout: str, shapes: bool | None, digits: int | None
+                 ) -> None:
+        self.e, self.layout, self.digits = e, layout, digits
+        arrays = any(s.shape for s in e.record.steps)
+        self.shapes = arrays if shapes is None else shapes
+        self.lead = e.flows.reverse.lead
+        if layout != "array":
+            for s in e.record.steps:
+                if len(s.shape) + self.lead > MATRIX:
+                    raise ShapeError(f"latex(layout={layout!r}): the adjoint of {s.name} has "
+                                     f"{len(s.shape) + self.lead} axes, and this layout is for "
+                                     "two; write layout='array'")
+
+    # ---- parts
+
+    def program(self) -> list[Line]:
+        """Each step with its formula and its value."""
+        return [Line(name_latex(s), f"= {formula_latex(s) + ' = ' if s.inputs else ''}"
+                     f"{self.number(s.value)}") for s in self.e.record.steps]
+
+    def locals(self) -> list[Line]:
+        """Each local derivative with its value, where it is one number, and its rule."""
+        lines: list[Line] = []
+        for s in self.e.record.behind([self.e.record.output]):
+            done: list[Step] = []
+            for k, source in enumerate(s.inputs):
+                if source.differentiated and source not in done:
+                    done.append(source)
+                    lines.append(self.local(s, k))
+        return lines
+
+    def local(self, s: Step, position: int) -> Line:
+        """One local derivative; of an argument that stands twice the sum."""
+        source = s.inputs[position]
+        given = self.labelled(s, position, self.adjoint(s, bare=True), plain=True)
+        if given and s.shape + source.shape:  # a linear map, told by what it gives back
+            return Line(self.adjoint(source, bare=True), rf"\leftarrow {given}", rule_name(s))
+        places = [k for k, i in enumerate(s.inputs) if i is source]
+        parts = [partial_latex(s, k) for k in places]
+        left, sign = derivative_latex(s, source), derivative_latex(s, source)
+        if sign in parts:  # no formula: the rule of its pullback is in the backward pass
+            return Line(left, "", rule_name(s))
+        right = f"= {' + '.join(parts)}"
+        if not s.shape and not source.shape:
+            value = self.number(self.e.flows.partial(s, source))
+            right += f" = {value}" if value not in parts else ""
+        return Line(left, right, rule_name(s))
+
+    def backward(self) -> list[Line]:
+        """The adjoint of the result, and each contribution in the order of the sweep."""
+        output = self.e.record.output
+        seed = self.number(self.laid(self.e.flows.reverse.seed))
+        lines = [Line(self.adjoint(output, bare=True), f"= {seed}")]
+        for c in self.e.flows.reverse.contributions:
+            sign = "=" if c.first else r"\mathrel{+}="
+            value = self.number(self.laid(c.amount))
+            factors = self.contribution(c)
+            right = f"{sign} {factors}" + (f" = {value}" if value != factors else "")
+            if not c.first:
+                right += rf",\quad {self.adjoint(c.target, bare=True)} = " + self.number(
+                    self.laid(c.total))
+            lines.append(Line(self.adjoint(c.target, bare=True), right, self.line_of(c)))
+        return lines
+
+    def line_of(self, c: Contribution) -> str:
+        """Which step a contribution comes through."""
+        return f"through {c.user.name}"
+
+    # ---- factors
+
+    def contribution(self, c: Contribution) -> str:
+        """The adjoint of the user times the local derivative, in the layout's order."""
+        u, dy = c.user, self.adjoint(c.user)
+        if found := self.labelled(u, c.position, dy):
+            return found
+        partial = partial_latex(u, c.position)
+        if not u.row.elementwise:
+            return self.product(dy, self.under(derivative_latex(u, c.target), self.jacobian(c)))
+        if self.layout != "array" and len(u.shape) == 1 and not c.target.shape and (
+                partial not in {"1", "-1"}):  # a row times a column: the sum over what was repeated
+            turned = "" if self.layout == "numerator" else r"^\top"
+            column = self.under(rf"\left({partial}\right){turned}" if turned else partial,
+                                self.sizes((u.size, 1)[::-1 if turned else 1]))
+            return self.product(dy, column)
+        return self.summed(c, self.pointwise(c, dy, partial))
+
+    def labelled(self, u: Step, position: int, dy: str, plain: bool = False) -> str:
+        """The pullback that the row's label writes, in the layout; empty if it writes none."""
+        templates = u.row.label.pullbacks
+        if position >= len(templates) or not templates[position] or u.picked is not None:
+            return ""
+        template = templates[position]
+        signs = [bracketed(i) if plain else self.under(bracketed(i), self.sizes(self.of(i)))
+                 for i in u.inputs]
+        if self.layout != "numerator" or not u.shape:
+            return filled_latex(template, u, signs, dy=dy)
+        if FACTOR.sub("", template).replace(r"\,", "").strip():  # no bare product
+            found = filled_latex(template, u, signs, dy=rf"{{{dy}}}^\top")
+            return rf"\left({found}\right)^\top" if found else ""
+        return r"\,".join(self.turned(factor, u, dy, plain) for factor in reversed(
+            FACTOR.findall(template)))
+
+    def turned(self, factor: str, u: Step, dy: str, plain: bool) -> str:
+        """A factor of a label's product, transposed; the adjoint already is."""
+        bare = factor.split("^", maxsplit=1)[0]
+        if bare == "{dy}":
+            return dy
+        i = u.inputs[int(bare[1:-1])]
+        transposed, shape = factor.endswith("top"), self.of(i)
+        sign = bracketed(i) if transposed else rf"{bracketed(i)}^\top"
+        return sign if plain else self.under(sign, self.sizes(shape if transposed else shape[::-1]))
+
+    def of(self, s: Step) -> tuple[int, ...]:
+        """The shape of a value in the layout: a vector is a column where layouts have two axes."""
+        return (*s.shape, 1) if self.layout != "array" and len(s.shape) == 1 else s.shape
+
+    def pointwise(self, c: Contribution, dy: str, partial: str) -> str:
+        """The adjoint of an elementwise step times its partial."""
+        u = c.user
+        if partial in {"1", "-1"}:
+            return dy if partial == "1" else f"-{dy}"
+        if not u.shape or is_number(c, partial):
+            return self.product(dy, f"({partial})" if needs_brackets(partial) else partial)
+        if self.layout == "array" or len(u.shape) == MATRIX:
+            turned = rf"\left({partial}\right)^\top" if self.layout == "numerator" else (
+                f"({partial})" if needs_brackets(partial) else partial)
+            shape = u.shape[::-1] if self.layout == "numerator" else u.shape
+            return rf"{dy} \odot {self.under(turned, self.sizes(shape))}"
+        diagonal = self.under(rf"\mathrm{{diag}}\!\left({partial}\right)",
+                              self.sizes((u.size, u.size)))
+        return self.product(dy, diagonal)
+
+    def product(self, dy: str, factor: str) -> str:
+        """Two factors in the order of the layout: columns stand at the right."""
+        between = r" \cdot "
+        return between.join((factor, dy) if self.layout == "denominator" else (dy, factor))
+
+    def summed(self, c: Contribution, text: str) -> str:
+        """The sum over what broadcasting had repeated."""
+        target, shape = c.target.shape, c.user.shape
+        if target == shape:
+            return text
+        lost = len(shape) - len(target)
+        axes = [*range(lost), *[lost + k for k, n in enumerate(target) if n != shape[lost + k]]]
+        where = ", ".join(map(str, axes))
+        return rf"\sum_{{{where}}}\left({text}\right)" if len(axes) < len(shape) else (
+            rf"\sum\left({text}\right)")
+
+    # ---- signs and numbers
+
+    def adjoint(self, s: Step, bare: bool = False) -> str:
+        """The sign of an adjoint, its shape below."""
+        sign = name_latex(s, "bar") if self.layout == "array" else derivative_latex(
+            self.e.record.output, s)
+        if bare or not self.shapes:
+            return sign
+        lead = self.e.record.output.shape if self.lead else ()
+        if self.layout == "array":
+            return self.under(sign, self.sizes(lead + s.shape))
+        rows, columns = (lead or (1,)), (s.shape or (1,))
+        if len(s.shape) == MATRIX:
+            rows, columns = s.shape[1:], s.shape[:1]
+        pair = (*rows, *columns) if self.layout == "numerator" else (*columns, *rows)
+        if len(s.shape) == MATRIX and self.layout == "denominator":
+            pair = s.shape
+        return self.under(sign, self.sizes(pair))
+
+    def jacobian(self, c: Contribution) -> str:
+        """The shape of a local Jacobian."""
+        if self.layout == "array" or max(len(c.user.shape), len(c.target.shape)) > 1:
+            return self.sizes(c.user.shape + c.target.shape)
+        pair = (c.user.size, c.target.size)
+        return self.sizes(pair if self.layout == "numerator" else pair[::-1])
+
+    def under(self, text: str, shape: str) -> str:
+        """A factor with its shape below."""
+        return rf"\underbrace{{{text}}}_{{{shape}}}" if self.shapes and shape else text
+
+    def sizes(self, shape: tuple[int, ...]) -> str:
+        """A shape; of a number nothing."""
+        return r" \times ".join(map(str, shape))
+
+    def laid(self, x: Any) -> Any:
+        """An adjoint in the layout: rows, columns, or as it is."""
+        x = np.asarray(x)
+        if self.layout == "array" or x.ndim == 0:
+            return x
+        lead = len(self.e.record.output.shape) if self.lead else 0
+        if x.ndim == 1 and not lead:
+            return x[None, :] if self.layout == "numerator" else x[:, None]
+        plain = (self.layout == "numerator") == bool(lead)
+        return x if plain else x.T
+
+    def number(self, x: Any) -> str:
+        """A number, a small array as a matrix, of others the summary."""
+        x = np.asarray(x)
+        if x.ndim == 0:
+            return latex_formula(shown(x[()], self.digits))
+        if not 0 < x.size <= ENTRIES or x.ndim > MATRIX:
+            return rf"\mbox{{{latex_text(shown(x, self.digits))}}}"
+        rows = x[:, None] if x.ndim == 1 else x
+        body = r" \\ ".join(" & ".join(latex_formula(shown(v, self.digits)) for v in row)
+                            for row in rows)
+        return rf"\begin{{pmatrix}} {body} \end{{pmatrix}}"
+
+
+def is_number(c: Contribution, partial: str) -> bool:
+    """Whether a partial of arrays is one number for all elements: it is made of numbers only."""
+    arrays = [s for s in (c.user, *c.user.inputs) if s.shape]
+    return not any(name_latex(s) in partial for s in arrays)
+
+
+def needs_brackets(text: str) -> bool:
+    """Whether a factor is a sum, or begins with a sign."""
+    depth = 0
+    for k, c in enumerate(text):
+        depth += (c in "({[") - (c in ")}]")
+        if c in "+-" and not depth and (k == 0 or text[k - 1] != "^"):
+            return True
+    return False
