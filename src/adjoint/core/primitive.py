@@ -20,15 +20,24 @@ Rule = Any  # a function; its signature is in the table of `Primitive`
 class Label:
     """How a row is printed: text, LaTeX, LaTeX of each partial, the rule's name in a derivation.
 
-    The texts are format strings over the printed arguments: ``"{0} + {1}"``; ``{y}`` is the result.
-    ``pullbacks`` are LaTeX too: what goes back to each argument from the cotangent ``{dy}``, in the
-    arguments' own shapes; an empty one stands for ``{dy}`` times the partial. Of matrices the
-    numerator layout is its transpose: the factors in reverse order, each transposed.
+    The texts are format strings over the printed arguments: ``"{0} + {1}"``; ``{y}`` is the result,
+    ``{axis}`` a parameter. A name goes in braces where ``^`` or ``_`` follows it. Of a row with any
+    number of arguments the last partial and pullback stand for the rest.
 
-    ``binds`` says which operator stands at the top of the text and of the LaTeX: one of ``=`` (a
-    comparison), ``+``, ``*``, ``^`` and ``(`` (a call), from the weakest to the strongest, or a
-    space if the argument stands there as it is. A formula that is put in place of an argument
-    needs brackets if it binds less than what it is put into, unless brackets stand there already.
+    ``rule`` may name several, with "; " between: one for when several arguments vary, then one for
+    each argument, when it alone does (a product by a number has the rule "constant factor").
+
+    ``pullbacks`` are LaTeX too: what goes back to each argument from the cotangent ``{dy}``, in the
+    argument's own shape. A missing one is ``{dy}`` times the partial, summed over the elements of
+    the result. Definitions of its letters may follow, after a comma. Of products of matrices the
+    numerator layout is the transpose: the factors in reverse order, each transposed.
+
+    ``binds`` is the operator at the top of the text and of the LaTeX, from the weakest: ``=`` (a
+    comparison or logic), ``+`` (and a sign), ``*``, ``^``, ``(`` (a call, a name), or a space if
+    the first argument stands there as it is. A formula that takes the place of an argument needs
+    no brackets between brackets, braces and commas, or if it binds more than the label does, or as
+    much in a call, or as much in a sum or product, unless ``-`` or ``/`` stands before it or it
+    begins with a sign itself. Before ``^`` and ``_`` only a call needs none.
     """
 
     text: str = ""

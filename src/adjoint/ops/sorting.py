@@ -256,7 +256,7 @@ _ranked = general(
     aval=_known_ranked, keeps=frozenset({0}), lower=called(_ranked_impl, _known_ranked),
     batch=lambda size, axes, x, ranks: (_ranked(x, ranks=ranks), 0),
     kink=lambda x, ranks: _tied(x, x.ndim - 1, ranks),
-    label=Label("order_statistics({0}, {ranks})", r"{0}_{{({ranks})}}",
+    label=Label("order_statistics({0}, {ranks})", r"{0}_{{{ranks}}}",
                 (r"[{y}_i \leftarrow {0}_j]",), "choice"),
     cases=Cases(_ranked_cases, {"0-d": "ranks are along the last axis"}))
 
