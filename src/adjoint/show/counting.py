@@ -117,7 +117,7 @@ def largest_arrays(graph: Influence, source: Variable, target: Variable, seed: A
         if v is source:
             ordered = sorted(best, key=lambda found: norm(found[0]), reverse=True)
             return [(p, linked(link)) for p, link in ordered]
-        for rows, link in best:
+        for rows, link in best if v.sources else ():
             for e, part in graph.back(v, rows).items():
                 waiting.setdefault(e.tail, []).append((part, Link(e, link)))
     return []
@@ -150,7 +150,7 @@ def summed_arrays(graph: Influence, source: Variable, target: Variable, seed: An
     """The sum over all paths between arrays: one sweep."""
     waiting = {target: seed}
     for v in reversed(graph.variables[source.number + 1:target.number + 1]):
-        if v in waiting:
+        if v in waiting and v.sources:
             for e, part in graph.back(v, waiting.pop(v)).items():
                 waiting[e.tail] = waiting[e.tail] + part if e.tail in waiting else part
     return waiting.get(source, np.zeros((len(seed), source.size)))

@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .writing import INDEXED, filled, name_latex, operand, partial_latex, partial_text, plain
+from .record import OPERATION
+from .terms import Term, called, is_pointwise, partial, pullback, sign_for
+from .terms import product as times
+from .writing import INDEXED, filled, formula, name_latex, operand, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .influence import Edge, Variable
-    from .record import Step
+    from .record import Record, Step
 
+MEANINGS = 8  # names of steps that are explained under a table
 FORMULA = 8  # factors in a formula; the sign of the derivative stands for a longer one
 ALREADY = "\ue000"  # stands for what was computed before
-SIMPLE = re.compile(r"\w+(\([^()]*\))?|\w+\[[\d, ]*\]|\u2202[^ ]*|[\d.]+")
+NAME = re.compile(r"[^\W\d]\w*(?:\.\d+)?")
+SIMPLE = re.compile(r"\w+(\([^()]*\))?|\w+\[[\d, ]*\]|\u2202.*/\u2202.*|[\d.]+|"
+                    r"\[[^\[\]]*(\[[^\[\]]*\][^\[\]]*)*\]|diag\(.*\)")
 SIMPLE_LATEX = re.compile(r"\\frac\{[^+]*|[\w{}.]+|\\\w+\s*[\w{}]+")
 
 
@@ -36,9 +42,11 @@ def factor_formula(edge: Edge, *, latex: bool = False) -> str:
         return direct_formula(edge, latex=latex)
     if edge.number is None or not edge.parts or edge.terms > FORMULA:
         return edge.symbol_latex if latex else edge.symbol
-    if not edge.added:
-        return product([factor_formula(e, latex=latex) for e in multiplied(edge)], latex=latex)
-    return " + ".join(factor_formula(e, latex=latex) for e in edge.parts).replace("+ -", "- ")
+    parts = edge.parts if edge.added else multiplied(edge)
+    texts = [factor_formula(e, latex=latex) for e in parts]
+    if any(t in {e.symbol, e.symbol_latex} for t, e in zip(texts, parts, strict=True)):
+        return edge.symbol_latex if latex else edge.symbol  # rather than those of steps left out
+    return " + ".join(texts).replace("+ -", "- ") if edge.added else product(texts, latex=latex)
 
 
 def multiplied(edge: Edge) -> list[Edge]:
@@ -51,8 +59,11 @@ def multiplied(edge: Edge) -> list[Edge]:
 def direct_formula(edge: Edge, *, latex: bool) -> str:
     """The partial derivative of a step by an argument, elements named."""
     step, position = edge.head.step, edge.position
+    if edge.number is None:
+        return matrix_formula(edge, latex=latex)
     if edge.head.index is None and edge.tail.index is None:
-        return partial_latex(step, position) if latex else partial_text(step, position)
+        term = partial(step, position)
+        return term.latex if latex else term.text
     templates = step.row.label.partials
     template = templates[position] if position < len(templates) else ""
     found = ""
@@ -65,6 +76,19 @@ def direct_formula(edge: Edge, *, latex: bool) -> str:
     return edge.symbol_latex if latex else edge.symbol
 
 
+def matrix_formula(edge: Edge, *, latex: bool) -> str:
+    """The Jacobian of an array by an array: of elementwise functions a diagonal matrix."""
+    step, source = edge.head.step, edge.tail.step
+    term = partial(step, edge.position)
+    text = term.latex if latex else term.text
+    if step.row.elementwise and step.shape == source.shape and step.size > 1:
+        return {"1": "I", "-1": "-I"}.get(text) or (
+            rf"\mathrm{{diag}}\left({text}\right)" if latex else f"diag({text})")
+    if not step.row.elementwise and len(source.shape) > 1:  # no matrix: an array of three axes
+        return edge.symbol_latex if latex else edge.symbol
+    return text
+
+
 def element_formula(head: Variable, template: str, *, latex: bool) -> str:
     """A label filled in with the names of the elements that one element is computed from."""
     arguments = [element_name(head, s, latex=latex) for s in head.step.inputs]
@@ -72,7 +96,7 @@ def element_formula(head: Variable, template: str, *, latex: bool) -> str:
     if latex and INDEXED.search(template):
         arguments, y = [f"{{{a}}}" for a in arguments], f"{{{y}}}"
     found = filled(template, head.step, arguments, y)
-    return found if latex else plain(found)
+    return found if latex else called(plain(found))
 
 
 def element_name(head: Variable, source: Step, *, latex: bool) -> str:
@@ -98,61 +122,43 @@ def product(texts: Sequence[str], *, latex: bool = False) -> str:
     return (r" \cdot " if latex else " \u00b7 ").join(done)
 
 
-def pulled_back(edge: Edge, *, latex: bool = False) -> str:
+def pulled_back(edge: Edge) -> Term | None:
     """What goes back along an edge between arrays; `ALREADY` stands for the cotangent of its head.
 
-    Empty where there is no short formula.
+    None where there is no short formula: ways that are added, and rows whose Label says nothing.
     """
-    text = ALREADY
-    for part in along(edge):
-        step, k = part.head.step, part.position
-        source = step.inputs[k]
-        labels = step.row.label.pullbacks
-        found = pullback(step, labels[k], text, latex=latex) if k < len(labels) else ""
-        if not found:
-            if not step.row.elementwise:
-                return ""
-            factor = factor_formula(part, latex=latex)
-            found = text if factor == "1" else scaled(text, factor, step, latex=latex)
-            if source.shape != step.shape:
-                found = rf"\mathrm{{sum}}({found})" if latex else f"sum({found})"
-        text = found
-    return text
-
-
-def pullback(step: Step, template: str, dy: str, *, latex: bool) -> str:
-    """A pullback's label filled in."""
-    if not template:
-        return ""
-    names = [name_latex(s) if latex else operand(s) for s in step.inputs]
-    y = name_latex(step) if latex else step.name
-    if INDEXED.search(template):
-        names, y, dy = [f"{{{n}}}" for n in names], f"{{{y}}}", f"{{{dy}}}"
-    found = filled(template, step, names, y, dy=dy)
-    return found if latex else plain(found)
-
-
-def scaled(dy: str, factor: str, step: Step, *, latex: bool) -> str:
-    """A cotangent times a partial derivative, element by element."""
-    if factor == "-1":
-        return f"-{dy}"
-    factor = f"({factor})" if re.search(r"[+\-/ ]", factor) and not factor.startswith(
-        ("\\", "\u2202")) else factor
-    sign = (r" \odot " if latex else " \u2299 ") if step.shape else (
-        r" \cdot " if latex else " \u00b7 ")
-    return f"{dy}{sign}{factor}"
-
-
-def along(edge: Edge) -> list[Edge]:
-    """The direct edges that an edge is the product of, from its head on; none if it is a sum."""
-    if edge.position >= 0:
-        return [edge]
-    if edge.added or not edge.parts or edge.terms > FORMULA:
-        return []
-    found: list[Edge] = []
-    for part in edge.parts:
-        inner = along(part)
-        if not inner:
-            return []
-        found += inner
+    found = Term(ALREADY, ALREADY)
+    parts = multiplied(edge)
+    if len(parts) != edge.terms:  # its parts were too many to be kept
+        return None
+    for part in parts:
+        made = pulled_through(part.head.step, part.position, found) if part.position >= 0 else None
+        if made is None:
+            return None
+        found = made
     return found
+
+
+def pulled_through(step: Step, position: int, dy: Term) -> Term | None:
+    """What one step sends back of a cotangent."""
+    if not is_pointwise(step, position):
+        return pullback(step, position, dy)
+    slope = partial(step, position)
+    made = dy if slope.text == "1" else Term(f"-{dy.text}", f"-{dy.latex}") if (
+        slope.text == "-1") else times(dy, slope, sign_for(step, slope))
+    if step.inputs[position].shape == step.shape:
+        return made
+    return Term(f"unbroadcast({made.text})", rf"\mathrm{{unbroadcast}}({made.latex})")
+
+
+def meanings(record: Record, texts: Iterable[str]) -> list[str]:
+    """What the names stand for that the program did not give: ``v22 = f3 - y``."""
+    found: dict[str, str] = {}
+    for text in texts:
+        for name in NAME.findall(text):
+            step = record.by_name.get(name) or record.by_name.get(name.rpartition("_")[0])
+            if step is not None and step.kind == OPERATION and not step.named:
+                found.setdefault(step.name, f"{step.name} = {formula(step)}")
+                if len(found) == MEANINGS:
+                    return [f"{', '.join(found.values())}, \u2026"]
+    return [", ".join(found.values())] if found else []

@@ -18,7 +18,7 @@ import numpy as np
 from adjoint.errors import ArgumentError
 
 from .cells import Cell, Column
-from .factors import derivative, factor_formula
+from .factors import derivative, factor_formula, meanings
 from .flows import ENTRIES, fitted
 from .folding import fold
 from .record import INPUT, OPERATION, Step
@@ -216,6 +216,7 @@ class Influence:
         if len(seen) < len(edges):
             notes.append(f"{len(edges) - len(seen):,} edges are left out; sheet(limit=None) has "
                          "all")
+        notes += meanings(self.record, (e.text for e in seen))
         return Sheet(f"Influences on {', '.join(v.name for v in self.target[:4])}", [
             Column("from", kind="math"), Column("to", kind="math"),
             Column("partial derivative", kind="math"), Column("factor", kind="number")],

@@ -18,7 +18,7 @@ from adjoint.errors import ArgumentError, IndexingError
 
 from .cells import Cell, Column
 from .counting import counted, largest, largest_arrays, summed, summed_arrays
-from .factors import product
+from .factors import meanings, product
 from .influence import Influence, Variable, influence_of
 from .numbers import shown
 from .record import Step
@@ -238,8 +238,9 @@ class Paths:
         share = share_of(self.total, self.total)
         footer = {"path": Cell(None, self.symbol, self.formula(latex=True).partition(" = ")[0]),
                   "product": self.total, "share": percent(share)}
+        seen = [t for p in self.listed if len(p) <= FACTORS for t in (*p.names, *p.formulas)]
         return Sheet(f"Paths from {self.source.name} to {self.target.name}", columns, rows,
-                     self.notes, footer)
+                     self.notes + meanings(self.graph.record, seen), footer)
 
     def row(self, p: Path) -> dict[str, Any]:
         """The cells of one path."""

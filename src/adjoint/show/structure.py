@@ -76,9 +76,5 @@ def moved(value: Any, rng: np.random.Generator) -> Any:
 
 def applied(step: Step, xs: list[Any]) -> Any:
     """The value of a step for other arguments, flat."""
-    n = step.node
-    source = n.inputs[0] if n.inputs[0].prim.several else n
-    y = source.prim.impl(*xs, **source.params)
-    if source is not n:
-        y = n.prim.impl(y, **n.params)
-    return np.ravel(y)
+    y = step.row.impl(*xs, **step.params)
+    return np.ravel(y if step.picked is None else y[step.picked])
