@@ -14,7 +14,8 @@ from adjoint.drawing.text import runs_of, shortened, visible
 from adjoint.errors import ArgumentError, FormatError, GraphError, MissingPackageError
 
 NAME = "{http://www.w3.org/2000/svg}"
-HOSTILE = ['<script>alert("x")</script>', "a & b ]]> &lt;", r"\frac{a}{b} $x$ \N", "a\x00b\nc\td\x1b",
+HOSTILE = ['<script>alert("x")</script>', "a & b ]]> &lt;", r"\frac{a}{b} $x$ \N",
+           "a\x00b\nc\td\x1b",
            "\u202eabc", "\ud800", '"]; end; --> {|}', "`x` #quot; #lt;b#gt;", "%% {init}", ""]
 
 
@@ -86,13 +87,15 @@ def test_hostile_names_are_harmless_and_visible(name):
 def test_what_cannot_be_seen_is_spelled_out():
     assert visible("a\x00\n\t\u202e") == r"a\x00\n\t\u202e"
     assert visible("v\u0304\u0304\u0304\u0304") == "v\u0304\u0304"
-    assert [(r.text, r.level) for r in runs_of("x₁₂²y")] == [("x", 0), ("12", -1), ("2", 1), ("y", 0)]
+    assert [(r.text, r.level) for r in runs_of("x₁₂²y")] == [("x", 0), ("12", -1), ("2", 1),
+                                                             ("y", 0)]
 
 
 def test_dot_and_mermaid_have_the_same_marks():
     dot, mermaid = drawing.dot(picture()), drawing.mermaid(picture())
     assert dot.count("{") == dot.count("}") and dot.startswith("digraph {\n  rankdir=LR;")
-    assert dot.count(" -> ") == mermaid.count("-->") + mermaid.count("-.->") == 8
+    assert dot.count(" -> ") == 8  # three of them are ways back
+    assert [mermaid.count(a) for a in (" <-->", " -->", " -.->")] == [3, 1, 1]
     assert dot.count("style=dashed, constraint=false") == 3
     assert dot.count("subgraph") == mermaid.count("subgraph") == 2
     assert "peripheries=2" in dot and ":::current" in mermaid and ":::skipped" in mermaid
@@ -100,6 +103,11 @@ def test_dot_and_mermaid_have_the_same_marks():
     assert drawing.mermaid(picture(direction="down")).startswith("flowchart TB")
     assert quoted('say "hi" \\') == r'"say \"hi\" \\"'
     assert plain('<b>"#') == "#60;b#62;#34;#35;"
+
+
+def test_a_backslash_and_an_n_are_no_new_line_of_mermaid():
+    assert plain(r"\n") == "#92;\u2060n"
+    assert plain("style: #") == "style#58; #35;"
 
 
 def test_hidden_parts_keep_their_room():

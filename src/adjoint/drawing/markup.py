@@ -13,7 +13,10 @@ from .text import visible
 
 SHAPES = {"operation": "ellipse", "variable": "box", "input": "box", "output": "box",
           "constant": "plain"}
-SAFE = frozenset(" .,+-/=_:()*")  # what Mermaid takes for itself inside quotation marks
+PLAINER = {ord("<"): "\u2039", ord(">"): "\u203a", ord("&"): " and ", ord("\\"): "\u2216"}
+# The title of Mermaid has no way to write those signs themselves.
+GROUP = "#f3f6f9"
+SAFE = frozenset(" .,+-/=_()*")  # what Mermaid takes for itself inside quotation marks
 
 
 def entity(text: str) -> str:
@@ -44,6 +47,7 @@ def dot(diagram: Diagram) -> str:
     number = {v.key: k for k, v in enumerate(diagram.vertices)}
     lines = ["digraph {",
              f"  rankdir={'LR' if diagram.direction == 'right' else 'TB'};",
+             '  graph [fontname="DejaVu Sans,Verdana,sans-serif", fontsize=13];',
              '  node [fontname="DejaVu Sans,Verdana,sans-serif", fontsize=11];',
              '  edge [fontname="DejaVu Sans,Verdana,sans-serif", fontsize=10];']
     if diagram.title:
@@ -128,8 +132,9 @@ def _dot_edge(e: Edge, tail: int, head: int) -> list[str]:
 
 def plain(text: str) -> str:
     """``text`` inside quotation marks of Mermaid: what it could take for itself is a number."""
-    return "".join(c if c.isalnum() or c in SAFE or ord(c) > 127 else f"#{ord(c)};"
-                   for c in visible(text)) or " "
+    coded = "".join(c if c.isalnum() or c in SAFE or ord(c) > 127 else f"#{ord(c)};"
+                    for c in visible(text))
+    return coded.replace("#92;n", "#92;\u2060n") or " "  # it would become a new line
 
 
 def mermaid(diagram: Diagram) -> str:
@@ -144,18 +149,13 @@ def mermaid(diagram: Diagram) -> str:
     number = {v.key: k for k, v in enumerate(diagram.vertices)}
     lines = [f"flowchart {'LR' if diagram.direction == 'right' else 'TB'}"]
     if diagram.title:
-        lines[:0] = ["---", f"title: {json.dumps(visible(diagram.title))}", "---"]
+        lines[:0] = ["---", f"title: {json.dumps(visible(diagram.title).translate(PLAINER))}", "---"]
     lines += nested(diagram, lambda v: _mermaid_vertex(v, number[v.key]),
                     lambda name, n: f'  subgraph g{n}["{plain(name)}"]', "  end")
-    styles: list[str] = []
-    for e in diagram.edges:
-        for text, colour in _mermaid_edge(e, number[e.tail], number[e.head]):
-            if colour:
-                styles.append(f"  linkStyle {len(styles)} stroke:{colour},color:{colour}")
-            else:
-                styles.append("")
-            lines.append(text)
-    return "\n".join([*lines, *filter(None, styles), *_classes()])
+    groups = sum("subgraph" in line.split('"')[0] for line in lines)
+    lines += [_mermaid_edge(e, number[e.tail], number[e.head]) for e in diagram.edges]
+    lines += [f"  style g{n} fill:{GROUP},stroke:{FAINT}" for n in range(groups)]
+    return "\n".join([*lines, *_classes()])
 
 
 def _classes() -> list[str]:
@@ -172,8 +172,7 @@ def _classes() -> list[str]:
 
 def _mermaid_vertex(v: Vertex, n: int) -> str:
     """A vertex; its lines are separated by breaks."""
-    rows = [plain(line.text) if line.role != "adjoint" else
-            f"<span style='color:{GRADIENT}'>{plain(line.text)}</span>"
+    rows = [f"<i>{plain(line.text)}</i>" if line.role == "adjoint" else plain(line.text)
             for line in v.text if line.role != "hidden"]
     if v.sign:
         rows.insert(0, f"({plain(v.sign)})")
@@ -184,15 +183,16 @@ def _mermaid_vertex(v: Vertex, n: int) -> str:
     return f'  v{n}{left}"{"<br>".join(rows) or " "}"{right}:::{look}'
 
 
-def _mermaid_edge(e: Edge, tail: int, head: int) -> list[tuple[str, str]]:
-    """The arrow, and the arrow back: (text, colour)."""
-    label = f'|"{plain(e.label)}"|' if e.label else ""
+def _mermaid_edge(e: Edge, tail: int, head: int) -> str:
+    """The arrow; with a tip at both ends where a gradient flows back.
+
+    An arrow of its own for the way back would be a cycle to Mermaid, which then draws the steps in
+    a wrong order.
+    """
+    back = f"← {plain(e.contribution)}" if e.contribution else ""
+    words = "<br>".join(t for t in (plain(e.label) if e.label else "", back) if t)
+    label = f'|"{words}"|' if words else ""
     if e.kind == "hidden":
-        return [(f"  v{tail} ~~~ v{head}", "")]
-    if e.kind == "skipped":
-        return [(f"  v{tail} -.->{label} v{head}", PALE)]
-    lines = [(f"  v{tail} -->{label} v{head}", "")]
-    if e.kind == "flow":
-        back = f'|"{plain(e.contribution)}"|' if e.contribution else ""
-        lines.append((f"  v{head} -.->{back} v{tail}", GRADIENT))
-    return lines
+        return f"  v{tail} ~~~ v{head}"
+    arrow = {"skipped": "-.->", "flow": "<-->"}.get(e.kind, "-->")
+    return f"  v{tail} {arrow}{label} v{head}"

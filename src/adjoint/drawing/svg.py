@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 from .diagram import Diagram
 from .routing import Path
@@ -35,7 +35,7 @@ def painted(page: Scene) -> str:
     title = page.title or "Graph"
     head = [(f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
             f'viewBox="0 0 {wide} {high}" role="img" aria-labelledby="{mark}-title {mark}-about" '
-            f'style="max-width:100%;height:auto" font-family={quoteattr(", ".join(FONTS))}>'),
+            f'style="max-width:100%;height:auto" font-family="{escape(", ".join(FONTS))}">'),
             f'<title id="{mark}-title">{escape(title)}</title>',
             f'<desc id="{mark}-about">{escape(page.description)}</desc>', _tips(mark),
             (f'<rect x="0.5" y="0.5" width="{page.width - 1:.0f}" height="{page.height - 1:.0f}" '
