@@ -28,6 +28,8 @@ from adjoint.tensors import Tensor
 from adjoint.transforms.trees import NAMESPACE, check_function, lift
 
 from .flows import EngineRules, TaughtRules
+from .formula import Formula
+from .formula_words import brief
 from .naming import Witness, nodes_of, outside_names, scopes
 from .numbers import shown
 from .places import located
@@ -106,7 +108,8 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
     with Mode(lambda m: m._replace(tapes=(*m.tapes, witness), site=None,
                                    watch=Retaining(m.watch, seeds, cuts))):
         taught = not leaves or any(isinstance(x, Node) for x in trees.tree_leaves(given))
-        out = (traced if taught else witnessed)(f, list(inner.values()), keyword, witness)
+        told = f.told(witness.tell) if isinstance(f, Formula) else f
+        out = (traced if taught else witnessed)(told, list(inner.values()), keyword, witness)
     witness.finish()
     return Run(out, witness, seeds, leaves, skipped, cuts)
 
@@ -184,6 +187,8 @@ class Retaining:
 
 def bound(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments by the names of the parameters; extra positional ones as ``args[0]``."""
+    if isinstance(f, Formula):
+        return dict(zip(f.variables, f.arguments(tuple(args), kwargs), strict=True))
     try:
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):  # a ufunc, a builtin
@@ -246,6 +251,8 @@ def output_of(ran: Run, title: str) -> Node:
 
 def title_of(f: Callable[..., Any]) -> str:
     """What the function is called."""
+    if isinstance(f, Formula):
+        return brief(f.text.strip())
     name = getattr(f, "__qualname__", "") or type(f).__name__
     return name.rsplit("<locals>.", 1)[-1]
 

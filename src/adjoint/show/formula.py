@@ -31,6 +31,7 @@ from .formula_words import (
     read_token,
     split_product,
 )
+from .places import Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
@@ -66,6 +67,27 @@ class Formula:
         f.__doc__ = self.text
         f.__signature__ = Signature([  # type: ignore[attr-defined]
             Parameter(v, Parameter.POSITIONAL_OR_KEYWORD) for v in self.variables])
+        return f
+
+    def __call__(self, *values: Any, **named: Any) -> Any:
+        """The value of the formula."""
+        return self.run(*values, **named)
+
+    def told(self, tell: Callable[[Any, str, Written], None]) -> Callable[..., Any]:
+        """The function; ``tell`` hears of each piece its value, its name if any, and where it is.
+
+        Where: the piece as it is written, and its line if the formula has several.
+        """
+        names = {id(self.pieces[k]): name for name, k in reversed(self.definitions.items())}
+        several = "\n" in self.text.strip()
+
+        def heard(value: Any, piece: Piece) -> None:
+            line = self.text.count("\n", 0, piece.start) + 1 if several else 0
+            site = Written("the formula" if several else "", line, piece.brief)
+            tell(value, names.get(id(piece), ""), site)
+
+        def f(*values: Any, **named: Any) -> Any:
+            return self.run(*values, on_step=heard, **named)
         return f
 
     def run(self, *values: Any, on_step: Callable[[Any, Piece], None] | None = None, **named: Any

@@ -77,6 +77,14 @@ class Witness:
         k = bisect(self.marks, n.index, key=lambda mark: mark[0])
         return self.marks[k - 1][1] if k else None
 
+    def tell(self, value: Any, name: str, site: Any) -> None:
+        """A program that is no Python says what it has just computed, by which name and where."""
+        for n in self.waiting:
+            n.site = site
+        self.waiting.clear()
+        for n in nodes_of(value) if name else ():
+            self.names.setdefault(n, name)
+
     def finish(self) -> None:
         """The function has returned: look once more."""
         for frame in self.frames:

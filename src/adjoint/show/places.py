@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import linecache
-from typing import Any
+from typing import Any, NamedTuple
 
 from adjoint.modes import line_of
 
 WIDTH = 100
+
+
+class Written(NamedTuple):
+    """The site of a step that no Python file asks for: ``file``, ``line`` and text as they are."""
+
+    file: str
+    line: int
+    text: str
 
 
 class Derived(tuple[Any, ...]):  # noqa: SLOT001 - a tuple of this length cannot have slots
@@ -20,6 +28,8 @@ def located(where: Any) -> tuple[str, int, str]:
     """File, line, and the text of a site; an expression over several lines is joined."""
     if where is None:
         return "", 0, ""
+    if isinstance(where, Written):
+        return where
     file, number = line_of(where)
     first, last, start, end = span(where)
     lines = [linecache.getline(file, n) for n in range(number, number + 1)]

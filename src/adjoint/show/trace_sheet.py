@@ -84,27 +84,25 @@ class Lines:
 
     def __init__(self, record: Record, how: str | None) -> None:
         sites = {s.site for s in record.steps if s.kind == OPERATION and s.site is not None}
-        self.files = sorted({located(site)[0] for site in sites if how}) if sites else []
-        self.text = how == "text"
+        self.files = sorted({located(site)[0] for site in sites if how} - {""})
+        self.text = how == "text" and bool(sites)
 
     @property
     def columns(self) -> list[Column]:
         """The column of lines, if there are any."""
-        if not self.files:
-            return []
-        number = Column("line", align="right")
-        return [number, Column("source", kind="code")] if self.text else [number]
+        number = [Column("line", align="right")] * bool(self.files)
+        return [*number, Column("source", kind="code")] if self.text else number
 
     def cells(self, step: Step) -> list[Cell]:
         """The line of a step."""
-        if not self.files:
+        if not self.columns:
             return []
         place = step.place
         number = Cell()
         if place.line:
             number = Cell(place.line) if len(self.files) == 1 else Cell(
                 f"{Path(place.file).name}:{place.line}")
-        return [number, Cell(place.text)] if self.text else [number]
+        return [number] * bool(self.files) + [Cell(place.text)] * self.text
 
     @property
     def notes(self) -> list[str]:
