@@ -12,9 +12,9 @@ from .capture import capture
 from .chain import Chain, chain_of
 from .derivation import Derivation, derivation
 from .flows import Flows
+from .graph import Picture, graph
 from .influence import Influence, influence_of
 from .paths import LISTED, Paths, paths_of
-from .sheet_view import Look
 from .tables import table_of
 from .walks import Walk, walk
 from .words import Why, Whys, all_whys, why
@@ -108,6 +108,29 @@ class Explanation:
         """
         return derivation(self, layout, shapes, expand, digits)
 
+    # ---- pictures
+
+    def graph(self, hide: str | Sequence[str] = (), until: str | Step | None = None,
+              back: str | Step | None = None, collapse: int = 0, direction: str = "right",
+              legend: bool = True, digits: int | None = None) -> Picture:
+        """The picture of the graph: values, adjoints, local partials, and how gradients flow.
+
+        ``hide`` is one or more of "adjoints", "values", "partials", "constants". For slides, all
+        of one size: ``until`` a step of the forward pass, then ``back`` to a step of the backward
+        pass. ``collapse`` draws the layers at that depth as one vertex each (1: the outermost);
+        programs of more than 150 operations are drawn with their layers or their middle left out.
+        ``direction`` is "right" or "down". In a notebook it shows as SVG; ``.write("x.png")``
+        saves it as .svg, .png, .pdf, .dot or .mmd. Raises ArgumentError for other settings.
+
+        >>> picture = ad.explain(lambda x: np.sin(x) * x, 2.0).graph()
+        >>> picture.svg().startswith("<svg")
+        True
+        """
+        return graph(self, hide, until, back, collapse, direction, legend, digits)
+
+    def _repr_svg_(self) -> str:
+        return self.graph().svg()
+
     # ---- ways back
 
     def steps(self, order: str = "index", limit: int = 100) -> Walk:
@@ -131,7 +154,7 @@ class Explanation:
     # ---- traces
 
     def table(self, part: str | None = None, *, order: str | None = None, digits: int | None = None,
-              whole: bool = False, rows: int | None = 60, source: str | None = "line",
+              whole: bool | None = None, rows: int | None = 60, source: str | None = "line",
               partials: bool = True) -> Sheet:
         """The forward trace of values beside the reverse trace of adjoints.
 
@@ -145,7 +168,8 @@ class Explanation:
             order: Both traces from their beginning, side by side ("time"), or each adjoint beside
                 its step ("step", under a heading for each layer); None chooses by the layers.
             digits: Significant digits; None for three decimals.
-            whole: Arrays in full, not as shape, smallest and largest element.
+            whole: Arrays in full, not as shape, smallest and largest element; None: if all adjoints
+                are small Jacobians.
             rows: The most rows that are shown; None for all.
             source: "line" numbers, also the "text" of the lines, or None.
             partials: Whether the local partials have a column.
@@ -170,7 +194,8 @@ class Explanation:
         v̄2 += v̄4 · v1      -0.284 + 1 · 2    1.716
         v̄1 += v̄3 · 1/v1    5 + 1 · 0.5       5.5
         """
-        return table_of(self, part, order, Look(digits, whole, rows), source, partials=partials)
+        return table_of(self, part, order, source, digits=digits, whole=whole, rows=rows,
+                        partials=partials)
 
     # ---- words
 

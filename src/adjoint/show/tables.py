@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from adjoint.errors import ArgumentError
 
+from . import numbers
 from .cells import Column
 from .sheet_view import Look
 from .trace_sheet import TraceSheet, constant_notes, reading_notes
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 PARTS = (None, "forward", "reverse", "nodes")
 ORDERS = (None, "time", "step")
+SMALL = 25  # elements of an adjoint that is written in full if it is a Jacobian
 SOURCES = (None, "line", "text")
 FORWARD, REVERSE = "forward: values", "reverse: adjoints"
 
@@ -34,16 +38,19 @@ def check(what: str, given: Any, known: Sequence[Any]) -> None:
                             + ", ".join(repr(k) for k in known))
 
 
-def table_of(e: Explanation, part: str | None, order: str | None, look: Look, source: str | None,
-             *, partials: bool) -> TraceSheet:
+def table_of(e: Explanation, part: str | None, order: str | None, source: str | None, *,
+             digits: int | None, whole: bool | None, rows: int | None, partials: bool
+             ) -> TraceSheet:
     """The trace table of an Explanation; see `Explanation.table`."""
+    numbers.check_digits(digits)
     for what, given, known in (("part", part, PARTS), ("order", order, ORDERS),
                                ("source", source, SOURCES)):
         check(what, given, known)
-    tracer = Tracer(e, look.digits, source, partials=partials)
+    tracer = Tracer(e, digits, source, partials=partials)
     if part == "forward":
-        return forward_table(tracer, look)
+        return forward_table(tracer, Look(digits, bool(whole), rows))
     tracer.lead = e.flows.reverse.lead
+    look = Look(digits, small_jacobians(e) if whole is None else whole, rows)
     if part == "reverse":
         return sheet(tracer, "adjoints, from the result back to the inputs",
                      tracer.reverse_columns(), tracer.reverse_rows(), look)
@@ -56,6 +63,12 @@ def table_of(e: Explanation, part: str | None, order: str | None, look: Look, so
         return sheet(tracer, title, columns, tracer.beside(), look, parallel=True)
     return sheet(tracer, title, columns, tracer.by_step(), look,
                  notes=["Read the left side from the top down, the right side from the bottom up."])
+
+
+def small_jacobians(e: Explanation) -> bool:
+    """Whether the adjoints are Jacobians that all fit into a table."""
+    reverse = e.flows.reverse
+    return bool(reverse.lead) and all(np.size(a) <= SMALL for a in reverse.adjoints.values())
 
 
 def forward_table(tracer: Tracer, look: Look) -> TraceSheet:

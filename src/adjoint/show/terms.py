@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 WORDS = "|".join(sorted(FUNCTIONS | {"sign"}))
 CALL = re.compile(rf"\b({WORDS}) ([^\W\d]\w*(?:\.\d+)?)(?![\w(.\[])")
 SUM = re.compile(r"^-|[^\s(\[]\s[+-]\s|(?<=[\d.])[+-](?=\d)(?<!e[+-])")
+LOWER = re.compile(r"\^\((\d+(?:\.\d+)?) - 1\)")
+LOWER_LATEX = re.compile(r"\^\{(\d+(?:\.\d+)?) - 1\}")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 INNER = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 TIMES, EACH = " · ", " ⊙ "
@@ -89,7 +91,25 @@ def tangent_name(step: Step) -> Term:
 
 def partial(step: Step, position: int) -> Term:
     """The local partial of a step by one of its arguments."""
-    return Term(called(partial_text(step, position)), partial_latex(step, position))
+    return Term(lowered(called(partial_text(step, position))),
+                lowered_latex(partial_latex(step, position)))
+
+
+def lowered(text: str) -> str:
+    """``x^(3 - 1)`` as ``x^2``, ``x^(2 - 1)`` as ``x``."""
+    def power(m: re.Match[str]) -> str:
+        exponent = f"{float(m[1]) - 1:g}"
+        signed = f"({exponent})" if exponent.startswith("-") else exponent
+        return "" if exponent == "1" else f"^{signed}"
+    return LOWER.sub(power, text)
+
+
+def lowered_latex(latex: str) -> str:
+    """The same in LaTeX."""
+    def power(m: re.Match[str]) -> str:
+        exponent = f"{float(m[1]) - 1:g}"
+        return "" if exponent == "1" else f"^{{{exponent}}}"
+    return LOWER_LATEX.sub(power, latex)
 
 
 def derivative(step: Step, source: Step) -> Term:

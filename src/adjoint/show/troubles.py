@@ -5,6 +5,7 @@ The remedies are the doctor's (`remedies.py`).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +76,8 @@ def adjoint_note(e: Explanation, wrong: Sequence[Contribution]) -> str:
 
 def told(said: str, step: Step, case: Case, more: str) -> str:
     """A note with its line and its remedy."""
-    where = f" ({step.place})" if step.place.file else ""
+    spot = step.place
+    where = f" (line {spot.line} of {Path(spot.file).name})" if spot.file else ""
     remedy = remedy_for(step.node, case, downstream(step)) if isinstance(step.node, Node) else ""
     return f"{said}{where}{more}." + (f" Remedy: {remedy}." if remedy else "")
 
