@@ -78,7 +78,7 @@ class Formula:
 
         Where: the piece as it is written, and its line if the formula has several.
         """
-        names = {id(self.pieces[k]): name for name, k in reversed(self.definitions.items())}
+        names = {id(self.pieces[k]): name for name, k in [*self.definitions.items()][::-1]}
         several = "\n" in self.text.strip()
 
         def heard(value: Any, piece: Piece) -> None:
