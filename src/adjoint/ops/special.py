@@ -247,8 +247,7 @@ _sinc_derivative = general(
     **_derivatives("sinc_derivative", lambda d, x, n: d * _sinc_derivative(x, order=n + 1)),
     lower=lowered_call(_sinc_slope, known_floating),
     label=Label("sinc_derivative({0}, order={order})", r"\mathrm{{sinc}}^{{({order})}}({0})",
-                (r"\mathrm{{sinc}}^{{({order} + 1)}}({0})",),
-                "chain rule for trigonometric functions"),
+                (r"\mathrm{{sinc}}^{{({order} + 1)}}({0})",), "chain rule for sinc"),
     cases=array_cases({"order": 1}, {"order": 2}, {"order": 5}, extra=[
         Case((np.array([0.0, 1e-9, -1e-3, 0.31, 0.32, 4.0]),), {"order": n}) for n in (1, 2, 3)]))
 
@@ -262,7 +261,7 @@ sinc = elementwise(
     "sinc", lambda x: np.sinc(np.asarray(real_only("sinc", x)))[()],
     lambda y, x: _sinc_derivative(x, order=1), numpy=[np.sinc], lower=lowered_as(_sinc_value),
     label=Label("sinc({0})", r"\mathrm{{sinc}}({0})", (r"\mathrm{{sinc}}^{{(1)}}({0})",),
-                "chain rule for trigonometric functions"),
+                "chain rule for sinc"),
     cases=array_cases({}, extra=[Case((np.array([0.0, 1e-9, 3.0]),))]),
     doc=_doc("The normalised cardinal sine, with exact derivatives of every order at and near 0.",
              "y = sin(pi x) / (pi x),    dy/dx = (cos(pi x) - y) / x",
@@ -303,15 +302,13 @@ gammaln = _from_scipy(
          "y = ln |Gamma(x)|,    dy/dx = psi(x)",
          ">>> ad.gammaln([1.0, 5.0])\n    array([0.        , 3.17805383])"),
     Label("gammaln({0})", r"\ln(\left|\Gamma({0})\right|)", (r"\psi({0})",),
-          "chain rule for the gamma function"),
-    singular=True, domain=POSITIVE, singular_at=[(0.0,)])
+          "chain rule for gammaln"), singular=True, domain=POSITIVE, singular_at=[(0.0,)])
 digamma = _from_scipy(
     "digamma", lambda y, x: _polygamma(x, order=1),
     _doc("The logarithmic derivative of the gamma function.",
          "y = psi(x) = d/dx ln Gamma(x),    dy/dx = psi'(x)",
          ">>> ad.digamma([1.0, 2.0])\n    array([-0.57721566,  0.42278434])"),
-    Label("digamma({0})", r"\psi({0})", (r"\psi^{{(1)}}({0})",),
-          "chain rule for the gamma function"),
+    Label("digamma({0})", r"\psi({0})", (r"\psi^{{(1)}}({0})",), "chain rule for digamma"),
     numpy="psi", singular=True, domain=POSITIVE, singular_at=[(0.0,)])
 
 
@@ -357,9 +354,8 @@ _bessel = general(
     **_derivatives("modified_bessel", lambda d, x, n: d * (
         0.5 * (_bessel(x, order=abs(n - 1)) + _bessel(x, order=n + 1)))),
     lower=lowered_call(_bessel_impl, known_floating),
-    label=Label("modified_bessel({0}, order={order})", "I_{{{order}}}({0})",
-                (r"\frac{{1}}{{2}}\,(I_{{{order} - 1}}({0}) + I_{{{order} + 1}}({0}))",),
-                "chain rule for Bessel functions"),
+    label=Label("modified_bessel({0}, order={order})", "I_{{{order}}}({0})", rule="chain rule",
+                partials=(r"\frac{{I_{{{order} - 1}}({0}) + I_{{{order} + 1}}({0})}}{{2}}",)),
     cases=array_cases({"order": 0}, {"order": 1}, {"order": 3},
                       extra=[Case((np.array([0.0, 1e-9]),), {"order": n}) for n in (0, 1)]))
 
@@ -528,8 +524,7 @@ copysign = elementwise(
     numpy=[np.copysign], domain=(0.1, 2.0), kinks=[(0.0, 1.0)], keeps=frozenset({0, 1}),
     kink=lambda x, z: np.equal(x, 0) | np.equal(z, 0),
     label=Label("copysign({0}, {1})", r"\left|{0}\right|\,\mathrm{{sign}}({1})",
-                (r"\mathrm{{sign}}({0})\,\mathrm{{sign}}({1})", "0"),
-                "chain rule for the absolute value", "(*"),
+                (r"\mathrm{{sign}}({0})\,\mathrm{{sign}}({1})", "0"), "chain rule for |x|", "(*"),
     doc=_doc("The size of x with the sign of z, which -0.0 has too.",
              "y = |x| sign z,    dy/dx = sign x sign z,    dy/dz = 0",
              ">>> ad.copysign([1.5, -2.0], [-1.0, 1.0])\n    array([-1.5,  2. ])"))
@@ -545,15 +540,13 @@ heaviside = elementwise(
     vjp=lambda dy, y, x, z, needs: (None, where(x == 0, dy, 0.0) if needs[1] else None),
     numpy=[np.heaviside], domain=(0.1, 2.0), kinks=[(0.0, 0.5)], keeps=frozenset({0}),
     kink=lambda x, z: np.equal(x, 0), lower=lowered_as(_heaviside_value),
-    label=Label("heaviside({0}, {1})", r"\mathrm{{heaviside}}({0}, {1})", ("0", "[{0} = 0]"),
-                "choice"),
+    label=Label("heaviside({0}, {1})", r"H({0}, {1})", ("0", "[{0} = 0]"), "choice"),
     doc=_doc("The step function: 0 below 0, 1 above it, and z at 0.",
              "y = [x > 0] + z [x = 0],    dy/dx = 0,    dy/dz = [x = 0]",
              ">>> ad.heaviside([-1.0, 0.0, 2.0], 0.5)\n    array([0. , 0.5, 1. ])"))
 
 
-@composed(np.nan_to_num, label=Label("nan_to_num({0})", r"\mathrm{{nan\_to\_num}}({0})",
-                                     (r"[\left|{0}\right| < \infty]",), "choice"),
+@composed(np.nan_to_num, label=Label("nan_to_num({0})", r"\mathrm{{finite}}({0})", (), "choice"),
           cases=array_cases({}, {"nan": 2.0, "posinf": 3.0, "neginf": -1.0}, extra=[
               Case((np.array([np.nan, np.inf, -np.inf, 1.0]),), p, "kink")
               for p in ({}, {"nan": 2.0, "posinf": 3.0})]))
