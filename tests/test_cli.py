@@ -12,6 +12,7 @@ from rich.console import Console
 
 import adjoint as ad
 from adjoint import cli
+from adjoint.cli import training
 
 SHORT = ["train", "digits", "--epochs", "2"]
 
@@ -48,8 +49,8 @@ def test_the_default_training_reaches_its_goal(capsys):
 
 def test_the_test_set_is_used_once_and_last(monkeypatch, capsys):
     seen = []
-    real = cli.evaluate
-    monkeypatch.setattr(cli, "evaluate", lambda net, part: seen.append(len(part[1])) or real(
+    real = training.evaluate
+    monkeypatch.setattr(training, "evaluate", lambda net, part: seen.append(len(part[1])) or real(
         net, part))
     assert cli.main([*SHORT, "--quiet"]) == 0
     assert seen == [360, 360, 359]
@@ -78,13 +79,13 @@ def test_a_bar_on_a_terminal_shows_loss_accuracy_and_time_left(monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     args = cli.build_parser()[0].parse_args([*SHORT])
     args.picture = None
-    assert cli.run_training(console, args) == 0
+    assert training.run_training(console, args) == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
     assert re.search(r"epoch 2/2 \S+ loss \d\.\d{4} accuracy \d+\.\d\d% 0:00:00 left", text)
 
 
 def test_no_examples_leak_between_the_parts():
-    parts = cli.prepare(0, "float32")
+    parts = training.prepare(0, "float32")
     rows = [{x.tobytes() for x in part[0]} for part in parts]
     assert [len(p[1]) for p in parts] == [1078, 360, 359]
     assert not rows[0] & rows[1]
@@ -150,7 +151,7 @@ def test_steps_that_are_too_long_end_with_advice(capsys):
 def test_an_interrupt_ends_quietly(capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr(cli, "train", interrupt)
+    monkeypatch.setattr(training, "train", interrupt)
     assert cli.main(SHORT) == 130
     assert "stopped" in capsys.readouterr().err
 

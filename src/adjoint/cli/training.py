@@ -1,17 +1,12 @@
-"""The ``adjoint`` command: show a derivative step by step, and train a network on real digits.
+"""`adjoint train` and `adjoint demo`: a network learns real digits.
 
-Start at `main`. `Parser` says what the command line may hold, `prepare` and `train` do the work,
-and the two `Report` classes print its progress, on a terminal and elsewhere.
+`prepare` and `train` do the work, and the two `Report` classes print its progress, on a terminal
+and elsewhere.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
-import io
 import math
-import os
-import re
 import sys
 import time
 from itertools import pairwise
@@ -21,7 +16,8 @@ import numpy as np
 
 import adjoint as ad
 from adjoint import data, nn, optim, show
-from adjoint.errors import AdjointError, FormatError
+
+from .parsing import hidden, rate, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,87 +25,18 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from .parsing import Parser
+
 DATA_SETS = ("digits",)
 OPTIMIZERS: dict[str, Any] = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD}
-WORDS = {"data": "data set"}
 PICTURE = "adjoint-digits-loss.png"
 REFRESH = 0.1  # seconds between two updates of the progress bar
-INTERRUPTED = 130
 
 
 # ---- the command line
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one plain line, with the likeliest correction."""
-
-    def error(self, message: str) -> Any:
-        """Print what is wrong, and end with status 2."""
-        self.exit(2, f"{self.prog}: {message}\nSee {self.prog} --help.\n")
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            what = WORDS.get(action.dest, action.dest)
-            raise argparse.ArgumentError(None, unknown(what, value, list(action.choices)))
-
-    def check_rest(self, rest: Sequence[str]) -> None:
-        """An error for what no option or argument took."""
-        for word in rest:
-            if word.startswith("-"):
-                name = word.split("=")[0]
-                self.error(unknown("option", name, list(self._option_string_actions)))
-            self.error(f"{word!r} is one argument too many")
-
-
-def unknown(what: str, value: str, known: Sequence[str]) -> str:
-    """The message for a word that is not among those known."""
-    close = difflib.get_close_matches(value, known, 1, 0.5)
-    end = f"did you mean {close[0]}?" if close else f"there is {', '.join(known)}."
-    return f"there is no {what} {value!r}; {end}"
-
-
-def hidden(text: str) -> tuple[int, ...]:
-    """The sizes of hidden layers: ``64,64``, or ``none``."""
-    if text.strip().lower() == "none":
-        return ()
-    if not re.fullmatch(r"\s*[1-9]\d*(\s*,\s*[1-9]\d*)*\s*", text):
-        found = [n for n in re.findall(r"\d+", text) if int(n)]
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of layer sizes; write {','.join(found) or '64,64'}, or none for "
-            "no hidden layer")
-    return tuple(map(int, text.split(",")))
-
-
-def whole(least: int) -> Any:
-    """The reader of an integer of at least ``least``."""
-    def read(text: str) -> int:
-        try:
-            n = int(text)
-        except ValueError:
-            n = least - 1
-        if n < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no integer of at least {least}")
-        return n
-    return read
-
-
-def rate(text: str) -> float:
-    """A positive number."""
-    try:
-        x = float(text)
-    except ValueError:
-        x = 0.0
-    if not 0.0 < x < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number such as 1e-3")
-    return x
-
-
-def build_parser() -> tuple[Parser, dict[str, Parser]]:
-    """The parser of the whole command, and those of its commands by name."""
-    top = Parser("adjoint", allow_abbrev=False, description="Exact derivatives of NumPy programs, "
-                 "shown step by step.", epilog="adjoint COMMAND --help tells the options of one.")
-    top.add_argument("--version", action="version", version=f"adjoint {ad.__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands",
-                                  parser_class=Parser)
+def add_commands(commands: Any) -> dict[str, Parser]:
+    """Add `demo` and `train` to the parser."""
     demo = commands.add_parser(
         "demo", allow_abbrev=False, help="show a derivative as a table, then train on real digits",
         description="Prints the forward and reverse trace of y = ln(x1) + x1 x2 - sin(x2), then "
@@ -120,8 +47,9 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     train.add_argument("data", metavar="DATA", choices=DATA_SETS, help="the data set: digits")
     for parser in (demo, train):
         add_settings(parser)
-    demo.set_defaults(picture=PICTURE, data="digits")
-    return top, {"demo": demo, "train": train}
+    demo.set_defaults(picture=PICTURE, data="digits", run=run_demo)
+    train.set_defaults(run=run_training)
+    return {"demo": demo, "train": train}
 
 
 def add_settings(parser: Parser) -> None:
@@ -347,42 +275,8 @@ def tell_result(console: Console, args: Any, history: Sequence[Epoch], spent: fl
         console.print(f"loss curve in {args.picture}", highlight=False, soft_wrap=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments (the process's own if None); returns the exit status.
-
-    >>> ad.cli.main(["train", "digits", "--epochs", "1", "--quiet"])  # doctest: +ELLIPSIS
-    test accuracy ...
-    0
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # an old terminal prints ? for what it lacks
-            stream.reconfigure(errors="replace")
-    parser, commands = build_parser()
-    args, rest = parser.parse_known_args(argv)
-    if rest:
-        commands.get(args.command, parser).check_rest(rest)
-    if args.command is None:
-        parser.print_help()
-        return 0
-    from rich.console import Console
-    console = Console()
-    try:
-        if args.command == "demo" and not args.quiet:
-            show_trace(console)
-        return run_training(console, args)
-    except AdjointError as e:
-        print(f"adjoint: {e.message}", file=sys.stderr)
-        return 2 if isinstance(e, FormatError) else 1
-    except KeyboardInterrupt:
-        print("\nadjoint: stopped", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of the output has gone: `adjoint demo | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as e:
-        print(f"adjoint: {e.strerror or e}: {e.filename or ''}", file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run_demo(console: Console, args: Any) -> int:
+    """The traces, then the training; the exit status."""
+    if not args.quiet:
+        show_trace(console)
+    return run_training(console, args)
