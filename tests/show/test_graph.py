@@ -110,7 +110,7 @@ def test_long_programs_are_drawn_with_their_middle_left_out():
 def test_many_inputs_are_drawn_as_one():
     xs = [float(k) for k in range(400)]
     picture = ad.explain(lambda xs: np.sum(np.stack(xs)), xs).graph()
-    assert len(picture.diagram.vertices) < 60
+    assert len(picture.diagram.vertices) < 100
 
 
 def test_the_influence_diagram_has_nine_nodes():

@@ -20,6 +20,7 @@ MARKS = {"accumulates": "the gradient accumulates here",
          "current": "the step that is looked at",
          "hidden": ""}
 EDGE_KINDS = ("plain", "flow", "skipped", "hidden")
+SHOWN = ("all", "forward", "none")
 DIRECTIONS = ("right", "down")
 DEPTH = 8  # groups nested deeper are drawn as if they ended here
 
@@ -83,7 +84,8 @@ class Edge:
 
     ``label`` is written on it, as a local partial derivative is; ``contribution`` is written in the
     colour of gradients. ``kind`` is "plain", "flow" (a dashed arrow runs back beside it: a gradient
-    flows), "skipped" (pale and dotted: none does) or "hidden" (its room stays empty).
+    flows), "skipped" (pale and dotted: none does) or "hidden" (its room stays empty). ``shown`` is
+    "all", "forward" (what flows back has its room, and is not painted) or "none".
 
     >>> from adjoint.drawing import Edge
     >>> Edge("x", "y", "1/x = 0.5", "flow").contribution
@@ -96,6 +98,7 @@ class Edge:
     kind: str = "plain"
     contribution: str = ""
     tip: str = ""
+    shown: str = "all"
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class Diagram:
             _check_vertex(v)
         for e in self.edges:
             one_of(f"kind of the edge {e.tail!r} -> {e.head!r}", e.kind, EDGE_KINDS)
+            one_of(f"part shown of the edge {e.tail!r} -> {e.head!r}", e.shown, SHOWN)
         _check_keys(self)
         in_order(self)
 

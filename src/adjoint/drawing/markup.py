@@ -118,13 +118,13 @@ def _dot_line(line: Line, pale: bool) -> str:
 def _dot_edge(e: Edge, tail: int, head: int) -> list[str]:
     """The arrow, and the arrow back."""
     label = f"label=<{entity(e.label)}>, " if e.label else ""
-    if e.kind == "hidden":
+    if e.kind == "hidden" or e.shown == "none":
         return [f"  v{tail} -> v{head} [{label}style=invis];"]
     if e.kind == "skipped":
         return [f'  v{tail} -> v{head} [{label}style=dotted, color="{PALE}"];']
     back = f"label=<{entity(e.contribution)}>, " if e.contribution else ""
     lines = [f'  v{tail} -> v{head} [{label}color="{INK}"];']
-    if e.kind == "flow":
+    if e.kind == "flow" and e.shown == "all":
         lines.append(f'  v{head} -> v{tail} [{back}style=dashed, constraint=false, '
                      f'color="{GRADIENT}", fontcolor="{GRADIENT}"];')
     return lines
@@ -149,7 +149,9 @@ def mermaid(diagram: Diagram) -> str:
     number = {v.key: k for k, v in enumerate(diagram.vertices)}
     lines = [f"flowchart {'LR' if diagram.direction == 'right' else 'TB'}"]
     if diagram.title:
-        lines[:0] = ["---", f"title: {json.dumps(visible(diagram.title).translate(PLAINER))}", "---"]
+        # Mermaid would make a new line of the second one.
+        title = json.dumps(visible(diagram.title).translate(PLAINER))
+        lines[:0] = ["---", f"title: {title}", "---"]
     lines += nested(diagram, lambda v: _mermaid_vertex(v, number[v.key]),
                     lambda name, n: f'  subgraph g{n}["{plain(name)}"]', "  end")
     groups = sum("subgraph" in line.split('"')[0] for line in lines)
@@ -189,10 +191,11 @@ def _mermaid_edge(e: Edge, tail: int, head: int) -> str:
     An arrow of its own for the way back would be a cycle to Mermaid, which then draws the steps in
     a wrong order.
     """
-    back = f"← {plain(e.contribution)}" if e.contribution else ""
+    whole = e.shown == "all"
+    back = f"← {plain(e.contribution)}" if e.contribution and whole else ""
     words = "<br>".join(t for t in (plain(e.label) if e.label else "", back) if t)
     label = f'|"{words}"|' if words else ""
-    if e.kind == "hidden":
+    if e.kind == "hidden" or e.shown == "none":
         return f"  v{tail} ~~~ v{head}"
-    arrow = {"skipped": "-.->", "flow": "<-->"}.get(e.kind, "-->")
+    arrow = {"skipped": "-.->", "flow": "<-->" if whole else "-->"}.get(e.kind, "-->")
     return f"  v{tail} {arrow}{label} v{head}"

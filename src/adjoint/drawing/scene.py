@@ -138,23 +138,24 @@ def _heading(f: Frame) -> Part:
 
 def _edge(e: Edge, r: Route) -> Part:
     """The arrow, and the arrow back."""
-    if e.kind == "hidden":
+    if e.kind == "hidden" or e.shown == "none":
         return Part()
     tip = e.tip or " ".join(t for t in (f"{e.tail} → {e.head}", e.label, e.contribution) if t)
     if e.kind == "skipped":
         return Part([Stroke(r.path, PALE, 1.2, DOTTED)], visible(tip))
     things: list[Shape | Stroke | Words] = [Stroke(r.path, INK)]
-    if r.back:
+    if r.back and e.shown == "all":
         things.append(Stroke(r.back, GRADIENT, 1.4, DASHED))
     return Part(things, visible(tip))
 
 
 def _labels(e: Edge, r: Route, down: bool) -> Part:
     """The label on one side of the line, the contribution on the other."""
-    if e.kind == "hidden" or r.label is None:
+    if e.kind == "hidden" or e.shown == "none" or r.label is None:
         return Part()
     x, y = r.label
     label, back = texts_of(e)
+    back = back if e.shown == "all" else ""
     off = PAIR / 2 if e.kind == "flow" else 0.0
     colour = PALE if e.kind == "skipped" else INK
     if down:

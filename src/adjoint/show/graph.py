@@ -210,16 +210,15 @@ class Drawing:
     def edge(self, tail: str, head: str, s: Step, position: int) -> Edge:
         """One use of a step, with the local partial and what flows back."""
         source = s.inputs[position]
-        if not self.shows(s):
-            return Edge(tail, head, kind="hidden")
-        if not source.differentiated:
-            return Edge(tail, head, kind="skipped" if source.kind == SKIPPED else "plain")
         label = "" if "partials" in self.hidden else self.partial(s, position)
         part = self.parts.get((s, position))
-        if part is None or not self.has_adjoint(s):
-            return Edge(tail, head, label)
-        flow = ("= " if part.first else "+= ") + self.number(part.amount)
-        return Edge(tail, head, label, "flow", flow if len(flow) <= LONG else "")
+        flow = "" if part is None else ("= " if part.first else "+= ") + self.number(part.amount)
+        flow = flow if len(flow) <= LONG else ""
+        shown_now = "none" if not self.shows(s) else "all" if self.has_adjoint(s) else "forward"
+        if not source.differentiated:
+            return Edge(tail, head, kind="skipped" if source.kind == SKIPPED else "plain",
+                        shown=shown_now)
+        return Edge(tail, head, label, "plain" if part is None else "flow", flow, shown=shown_now)
 
     def partial(self, s: Step, position: int) -> str:
         """A local partial: formula and number of numbers, else the formula."""
