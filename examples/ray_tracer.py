@@ -80,9 +80,8 @@ def lit(points, normals, lamp):
     return AMBIENT + (1.0 - AMBIENT) * np.maximum(dot(normals, unit(lamp - points)), 0.0)
 
 
-def render(scene, view):
-    """The picture of a scene: (pixels, 3), red, green and blue from 0 to 1."""
-    centre, radius, colour, lamp = scene[:3], scene[3], scene[4:7], scene[7:]
+def paint(centre, radius, colour, lamp, view):
+    """The picture of a sphere under a lamp: (pixels, 3), red, green, blue from 0 to 1."""
     distance, stopped = meet(np.zeros(3), view.rays, centre, radius, view.softness)
     points = distance * view.rays
     sphere = colour * lit(points, unit(points - centre), lamp)
@@ -93,6 +92,11 @@ def render(scene, view):
     ground = AMBIENT + (1.0 - shadow) * direct
     behind = np.where(view.sky, SKY, GROUND * ground)
     return stopped * sphere + (1.0 - stopped) * behind
+
+
+def render(scene, view):
+    """The picture of a scene of ten numbers, in the order of NAMES."""
+    return paint(scene[:3], scene[3], scene[4:7], scene[7:], view)
 
 
 def loss(scene, view, target):
