@@ -149,7 +149,6 @@ def mermaid(diagram: Diagram) -> str:
     number = {v.key: k for k, v in enumerate(diagram.vertices)}
     lines = [f"flowchart {'LR' if diagram.direction == 'right' else 'TB'}"]
     if diagram.title:
-        # Mermaid would make a new line of the second one.
         title = json.dumps(visible(diagram.title).translate(PLAINER))
         lines[:0] = ["---", f"title: {title}", "---"]
     lines += nested(diagram, lambda v: _mermaid_vertex(v, number[v.key]),

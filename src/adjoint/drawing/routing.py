@@ -56,6 +56,7 @@ class Router:
     middles: list[float] = field(default_factory=list[float])
     bands: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     lanes: dict[int, float] = field(default_factory=dict[int, float])
+    leaves: set[int] = field(default_factory=set[int])
 
     def height(self, k: int, n: int) -> float:
         """Where link k lies across at the n-th item of its chain."""
@@ -68,9 +69,15 @@ class Router:
         return self.middles[i] + self.graph.items[i].through
 
     def start(self, i: int) -> float:
-        """Where an item begins along: it stands in the middle of its layer."""
+        """Where an item begins along: in the middle of its layer.
+
+        Beside a long box (a group) what nothing enters stands at the end, near its use.
+        """
         low, high = self.bands[self.graph.layer[i]]
-        return (low + high - self.graph.items[i].along) / 2
+        along = self.graph.items[i].along
+        if i in self.leaves and high - low > 2.5 * along > 0:
+            return high - along
+        return (low + high - along) / 2
 
 
 def plan(net: Net, side: int = 1) -> Plan:
@@ -80,6 +87,7 @@ def plan(net: Net, side: int = 1) -> Plan:
     graph = layered(net)
     rows = order(graph, net)
     r = Router(net, graph, rows, side)
+    r.leaves = set(range(len(net.items))) - {e.head for e in net.links}
     _spread_ports(r)
     joints = [(u, v, _offset(r, k, n) - _offset(r, k, n + 1))
               for k, chain in enumerate(graph.chains) if chain
