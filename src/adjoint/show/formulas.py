@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from .numbers import SCIENTIFIC
@@ -63,6 +64,9 @@ INDEXED = re.compile(rf"([^\W\d_][{MARK}]*)([0-9]+)")
 
 
 WORDS = {"name", "function", "number", "digits", "power"}  # a space between two of them is seen
+
+
+RECENT = 2_000  # formulas of which the LaTeX is remembered: neighbouring steps share names
 
 
 class Token(NamedTuple):
@@ -143,6 +147,7 @@ def word(text: str) -> str:
     return rf"\mathit{{{''.join(accented(p) for p in parts)}}}"
 
 
+@lru_cache(RECENT)
 def latex_formula(text: str) -> str:
     r"""A formula in plain Unicode as LaTeX for math mode, every hostile character escaped.
 

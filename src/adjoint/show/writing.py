@@ -6,9 +6,10 @@ Everything is read off the Label of the step's row, with the names of the argume
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .formulas import latex_name, latex_text
+from .formulas import RECENT, latex_name, latex_text
 from .numbers import shown
 from .record import CONSTANT
 
@@ -21,8 +22,9 @@ BAR, DOT = "\u0304", "\u0307"  # combining: the usual signs of an adjoint and of
 GROUP = r"\{([^{}]*)\}"
 WORD = r"-?(?:\d+(?:\.\d+)?|[A-Za-z]\w*(?:\([^()]*\))?)"
 INDEXED = re.compile(r"\{(?:\d|y|dy)\}[_^]")
-UNSET = re.compile(r", (?:axis=None|keepdims=False)(?=[,)])")  # parameters that say nothing
-UNSET_LATEX = r"_{\mathrm{axis}=None}"
+UNSET = re.compile(  # parameters that say nothing, in text and in LaTeX
+    r", \w+=(?:None|False)(?=[,)])|_\{\\mathrm\{\w+\}=(?:None|False)\}"
+    r"|,\\,\\mathrm\{\w+\}=(?:None|False)|(?<=\\top)_\{\(1, 0\)\}")
 REPEATED = re.compile(r"(.+)\.(\d+)")
 
 
@@ -54,7 +56,7 @@ def filled(template: str, step: Step, arguments: Sequence[str], y: str, **more: 
     """A label with names filled in; empty if it was written for other arguments."""
     params = {k: indexed(v) if k == "key" else v for k, v in step.params.items()}
     try:
-        return template.format(*arguments, **{"y": y, **params, **more})
+        return UNSET.sub("", template.format(*arguments, **{"y": y, **params, **more}))
     except (LookupError, ValueError, TypeError, AttributeError):  # for another count of arguments
         return ""
 
@@ -65,7 +67,7 @@ def formula(step: Step, name: Callable[[Step], str] | None = None) -> str:
     if not arguments:
         return step.name
     text = filled(step.row.label.text, step, arguments, step.name) if step.row.label.text else ""
-    text = UNSET.sub("", text) or f"{step.row}({', '.join(arguments)})"
+    text = text or f"{step.row}({', '.join(arguments)})"
     return text if step.picked is None else f"{text}[{step.picked}]"
 
 
@@ -79,7 +81,7 @@ def formula_latex(step: Step) -> str:
     arguments = [bracketed(i) for i in step.inputs]
     if not arguments:
         return name_latex(step)
-    found = filled_latex(step.row.label.latex, step).replace(UNSET_LATEX, "")
+    found = filled_latex(step.row.label.latex, step)
     if not found:
         found = rf"\mathrm{{{latex_text(step.row.name)}}}({', '.join(arguments)})"
     return found if step.picked is None else f"({found})_{{{step.picked}}}"
@@ -163,16 +165,19 @@ def enclosed(text: str) -> str:
 LATEX: tuple[tuple[str, Any], ...] = (
     (r"\\(?:mathrm|operatorname)" + GROUP + r"(?=\(| \()", r" \1"),  # a function
     (r"\\bar(?:\{(\w)\}|\s*(\w))", lambda m: (m[1] or m[2]) + BAR),
+    (r"\\(?:mathrm|operatorname|mbox|mathit)" + GROUP + r"(?=\()", r" \1"),
     (r"\\(?:mathrm|operatorname|mbox|mathit)" + GROUP, r" \1 "),
     (r"\\sqrt" + GROUP, r"sqrt(\1)"),
     (r"\^" + GROUP, lambda m: f"^{enclosed(m[1])}"),
     (r"\\frac" + GROUP + GROUP, lambda m: f"{enclosed(m[1])}/{enclosed(m[2])}"))
 SIGNS = {r"\sigma": "\u03c3", r"\ne": "\u2260", r"\le": "\u2264", r"\ge": "\u2265",
-         r"\neg": "not ", r"\top": "T", r"\cdot": "\u00b7", r"\lfloor": "\u230a",
-         r"\rfloor": "\u230b", r"\left": "", r"\right": "", r"\odot": "\u2299", r"\dots": "...",
+         r"\neg": "not ", r"\in": "\u2208", r"\odot": "\u2299", r"\leftarrow": "\u2190", r"\_": "_",
+         r"\#": "#", r"\top": "T", r"\cdot": "\u00b7", r"\lfloor": "\u230a",
+         r"\rfloor": "\u230b", r"\left": "", r"\right": "", r"\dots": "...",
          r"\lVert": "|", r"\rVert": "|"}
 
 
+@lru_cache(RECENT)
 def plain(text: str) -> str:
     """LaTeX of a partial derivative as plain text."""
     before, text = "", text.replace(r"\_", "_")
