@@ -69,6 +69,16 @@ def test_the_search_visits_as_on_the_slides():
     assert e.steps("dfs").names == ["v6", "v5", "b", "product", "w", "x"]
 
 
+def test_the_search_visits_what_asks_for_no_gradient_and_leaves_nothing_there():
+    e = ad.explain(layer, np.ones((2, 3)), np.ones(2), ad.Tensor(np.ones(3)), cotangent=np.ones(2))
+    walk = e.steps("dfs")
+    assert walk.names == ["v5", "v4", "b", "product", "w", "x"]
+    assert walk.visits[-1].cotangent is None and walk.count == 6
+    assert walk.gradient.keys() == {"w", "b"} == walk.visits[-1].buffer.keys()
+    assert "skipped: none is asked" in str(walk) and "6 visits of 6 steps" in str(walk)
+    assert e.steps("index").count == 5
+
+
 def test_the_search_goes_deep_first():
     e = ad.explain(survey, 2.0, 5.0)
     assert e.steps("dfs").names == ["v7", "v6", "a", "x1", "b", "x1", "x2", "c", "x2"]

@@ -2,7 +2,8 @@
 
 Four programs that compute the same gradient. "dfs" is the recursive search of lectures: it pulls a
 cotangent back to every input and goes there at once, so that a step is visited once for each path
-that leads to it. "topological" sorts first, by a depth-first search, and visits every step once;
+that leads to it; an argument that asks for no gradient is visited too, and nothing is gathered
+there. "topological" sorts first, by a depth-first search, and visits every step once;
 "index" goes by the time at which steps were made, newest first, as this library's engine does; and
 "list" reads a list of all operations backwards, those that the result does not need among them.
 """
@@ -19,7 +20,7 @@ from adjoint.errors import ArgumentError
 from .cells import MUTED, Cell, Column
 from .flows import pulled_back
 from .numbers import shown
-from .record import OPERATION
+from .record import OPERATION, SKIPPED
 from .sheet import Sheet
 from .writing import BAR, formula, marked
 
@@ -63,6 +64,13 @@ class Walk:
         """The steps in the order in which they are visited, as far as listed."""
         return [v.step.name for v in self.visits]
 
+    @property
+    def steps(self) -> int:
+        """How many steps there are to visit."""
+        record = self.explanation.record
+        skipped = [s for s in record.constants if s.kind == SKIPPED and s.users]
+        return len(record.steps) + (len(skipped) if self.order == "dfs" else 0)
+
     def sheet(self, digits: int | None = None) -> Sheet:
         """The visits as a table: step, its cotangent, what goes back, the buffer."""
         columns = [Column("visit", kind="number", align="right"), Column("step", kind="math"),
@@ -75,12 +83,13 @@ class Walk:
                              f"{shown(amount, digits)}" for s, amount in v.given)
             held = "; ".join(f"{marked(n, BAR)} = {shown(x, digits)}" for n, x in v.buffer.items())
             operation = formula(v.step) if v.step.inputs else Cell(None, "input", role=MUTED)
+            nothing = "skipped: none is asked" if v.step.kind == SKIPPED else "not reached"
             rows.append([k, v.step.name, operation,
-                         Cell(v.cotangent, None if v.cotangent is not None else "not reached",
+                         Cell(v.cotangent, None if v.cotangent is not None else nothing,
                               role="" if v.cotangent is not None else MUTED),
                          back, held])
         rest = self.count - len(self.visits)
-        notes = [f"{self.count:,} visits of {len(self.explanation.record.steps):,} steps"
+        notes = [f"{self.count:,} visits of {self.steps:,} steps"
                  + (f"; {rest:,} more are not listed" if rest else "")]
         return Sheet(f"{self.explanation.record.title}: walking back, order {self.order!r}",
                      columns, rows, notes)
@@ -128,8 +137,10 @@ def searched(e: Explanation, limit: int) -> Walk:
             parts = pulled_back(e.record, step, dy, e.flows.reverse.lead)
             given = [(s, p) for s, p in zip(step.inputs, parts, strict=True)
                      if p is not None and s.differentiated]
-            stack += given[::-1]
-        else:
+            visited = [(s, p) for s, p in zip(step.inputs, parts, strict=True)
+                       if s.kind == SKIPPED or (p is not None and s.differentiated)]
+            stack += visited[::-1]
+        elif step.kind != SKIPPED:
             before = gathered.get(step.name)
             gathered[step.name] = dy if before is None else before + dy
         visits.append(Visit(step, dy, tuple(given), dict(gathered)))
@@ -143,7 +154,7 @@ def visits_by_path(record: Record) -> int:
     ways: dict[Step, int] = {record.output: 1}
     for step in reversed(record.behind([record.output])):
         for source in step.inputs:
-            if source.differentiated:
+            if source.differentiated or source.kind == SKIPPED:
                 ways[source] = ways.get(source, 0) + ways[step]
     return sum(ways.values())
 
