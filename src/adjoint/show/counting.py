@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from .influence import Edge, Influence, Variable
 
+    Choice = Edge | tuple[list[Edge], list[int]]  # the only edge, or for each way edge and number
+
 
 @dataclass(frozen=True, slots=True)
 class Sums:
@@ -48,10 +50,13 @@ def summed(graph: Influence, source: Variable, target: Variable, seed: float) ->
     """The sums over all paths between numbers; ``seed`` is the cotangent of the target."""
     total, absolute = {target: seed}, {target: abs(seed)}
     for v in reversed(graph.variables[source.number:target.number]):
-        edges: list[Any] = [e for e in v.uses if e.head in total]
-        if edges:
-            total[v] = sum(times(total[e.head], e.number) for e in edges)
-            absolute[v] = sum(times(absolute[e.head], abs(e.number)) for e in edges)
+        both = absolutely = 0.0
+        for e in v.uses:
+            if e.head in total:
+                number: Any = e.number
+                both += times(total[e.head], number)
+                absolutely += times(absolute[e.head], abs(number))
+        total[v], absolute[v] = both, absolutely
     return Sums(counted(graph, source, target), total.get(source, 0.0), absolute.get(source, 0.0))
 
 
@@ -68,7 +73,7 @@ def largest(graph: Influence, source: Variable, target: Variable, seed: float, l
     never turns the order of two products around, NaN and infinities and zeros included.
     """
     products: dict[Variable, list[float]] = {target: [seed]}
-    choices: dict[Variable, Edge | list[tuple[Edge, int]]] = {}
+    choices: dict[Variable, Choice] = {}
     for v in reversed(graph.variables[source.number:target.number]):
         edges: list[Any] = [e for e in v.uses if e.head in products]
         if len(edges) == 1:
@@ -80,7 +85,7 @@ def largest(graph: Influence, source: Variable, target: Variable, seed: float, l
                                  key=lambda found: rank(found[0]), reverse=True)
             best = list(islice(merged, limit))
             products[v] = [p for p, _, _ in best]
-            choices[v] = [(e, k) for _, e, k in best]
+            choices[v] = [e for _, e, _ in best], [k for _, _, k in best]
     found = products.get(source, [])[:limit]
     return [(p, way(choices, source, k)) for k, p in enumerate(found)]
 
@@ -91,12 +96,15 @@ def scaled(e: Any, products: list[float]) -> Iterator[tuple[float, Edge, int]]:
         yield times(p, e.number), e, k
 
 
-def way(choices: dict[Variable, Edge | list[tuple[Edge, int]]], v: Variable, k: int) -> list[Edge]:
+def way(choices: dict[Variable, Choice], v: Variable, k: int) -> list[Edge]:
     """The edges of the path that is number ``k`` at ``v``."""
     found: list[Edge] = []
     while v in choices:
         choice = choices[v]
-        e, k = choice[k] if isinstance(choice, list) else (choice, k)
+        if isinstance(choice, tuple):
+            e, k = choice[0][k], choice[1][k]
+        else:
+            e = choice
         found.append(e)
         v = e.head
     return found

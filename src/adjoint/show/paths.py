@@ -25,15 +25,16 @@ from .record import Step
 from .sheet import Sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .flows import Flows
     from .influence import Edge
     from .record import Record
 
-LISTED = 20  # paths
+LISTED = 10  # paths
 HELD = 20_000_000  # products in memory
-ALL_OF_THEM = 256  # paths between arrays that are compared, however few are listed
+WIDTH = 256  # ways between arrays that are compared at each step
+PULLS = 100_000  # cotangents that are pulled back for it
 ENDS = 4  # variables at each end of a long path that are printed
 FACTORS = 8  # in a printed product
 CANCELLED = 1.0 + 1e-9
@@ -87,12 +88,12 @@ class Path:
     @property
     def text(self) -> str:
         """The names with arrows between, the middle of a long path left out."""
-        return joined(self.names, " \u2192 ", "steps")
+        return joined(self.variables, lambda v: v.name, " \u2192 ", "steps")
 
     @property
     def latex(self) -> str:
         """The same in LaTeX."""
-        return joined([v.latex for v in self.variables], r" \to ", r"\mbox{ steps}")
+        return joined(self.variables, lambda v: v.latex, r" \to ", r"\mbox{ steps}")
 
     @property
     def norm(self) -> float:
@@ -106,13 +107,13 @@ class Path:
         return f"Path {self.text}: {shown(self.product)}"
 
 
-def joined(parts: Sequence[str], sign: str, what: str) -> str:
-    """Texts with a sign between them, the middle of many left out."""
+def joined(parts: Sequence[Any], name: Callable[[Any], str], sign: str, what: str) -> str:
+    """Names with a sign between them, the middle of many left out."""
     if len(parts) <= 2 * ENDS + 2:
-        return sign.join(parts)
+        return sign.join(map(name, parts))
     between = f"\u2026 {len(parts) - 2 * ENDS:,} {what} \u2026" if "\\" not in what else (
         rf"\cdots {len(parts) - 2 * ENDS}{what} \cdots")
-    return sign.join([*parts[:ENDS], between, *parts[-ENDS:]])
+    return sign.join([*map(name, parts[:ENDS]), between, *map(name, parts[-ENDS:])])
 
 
 class Paths:
@@ -128,6 +129,7 @@ class Paths:
         self.graph, self.source, self.target, self.seed = graph, source, target, seed
         self.absolute: float | None = None  # the sum of the absolute products; None of arrays
         shape = lead + (() if source.index is not None else source.step.shape)
+        exact = True
         if graph.numbers:
             sums = summed(graph, source, target, float(np.reshape(seed, ())))
             self.count, self.absolute = sums.count, sums.absolute
@@ -137,8 +139,10 @@ class Paths:
         else:
             self.count = counted(graph, source, target)
             self.total = summed_arrays(graph, source, target, seed).reshape(shape)[()]
-            best = largest_arrays(graph, source, target, seed, max(limit, ALL_OF_THEM))[:limit]
-        self.exact = graph.numbers or self.count <= max(limit, ALL_OF_THEM)
+            wide = max(1, min(WIDTH, PULLS // (len(graph.variables) * max(1, len(seed)))))
+            best = largest_arrays(graph, source, target, seed, wide)[:limit]
+            exact = self.count <= wide
+        self.exact = exact  # whether these are surely the largest
         self.listed = [Path(tuple(edges), (source, *[e.head for e in edges]),
                             np.reshape(p, shape)[()], share_of(p, self.total))
                        for p, edges in best]
@@ -174,10 +178,9 @@ class Paths:
         >>> ad.explain(f, 1.5, 0.5).paths("x", group=("z",)).formula()
         'dv7/dx = ∂v7/∂x + ∂v7/∂z · ∂z/∂x'
         """
-        terms = [[e.symbol_latex if latex else e.symbol for e in reversed(p.edges)] or ["1"]
-                 for p in self.listed]
         between, steps = (r" \, ", r"\mbox{ factors}") if latex else (" \u00b7 ", "factors")
-        texts = [joined(t, between, steps) for t in terms]
+        texts = [joined(p.edges[::-1], lambda e: e.symbol_latex if latex else e.symbol, between,
+                        steps) or "1" for p in self.listed]
         if len(texts) < self.count:
             texts.append(r"\cdots" if latex else "\u2026")
         left = rf"\frac{{d {self.target.latex}}}{{d {self.source.latex}}}" if latex else self.symbol
@@ -244,7 +247,7 @@ class Paths:
 
     def row(self, p: Path) -> dict[str, Any]:
         """The cells of one path."""
-        cells = {"path": Cell(" > ".join(p.names), p.text, p.latex),
+        cells = {"path": Cell(None, p.text, p.latex),
                  "factors": formulas(p), "numbers": numbers(p), "product": p.product,
                  "share": percent(p.share)}
         return cells if self.graph.numbers else cells | {"norm": p.norm}
