@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,12 +29,13 @@ from .writing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .explanation import Explanation
     from .flows import Contribution
     from .record import Step
 
+T = TypeVar("T")
 LAYOUTS = ("array", "numerator", "denominator")
 LINES = 200  # of a part; the middle of a longer one is left out
 MATRIX, ENTRIES = 2, 16  # axes and entries of an array that is written out
@@ -66,11 +67,8 @@ class Derivation:
     formula: tuple[Line, ...] = ()
 
     def align(self, lines: Sequence[Line]) -> str:
-        """Lines as one aligned display; the middle of a long one is left out and counted."""
+        """Lines as one aligned display."""
         rows = list(map(str, lines))
-        if len(rows) > LINES:
-            rest = len(rows) - LINES
-            rows[LINES // 2:LINES // 2 + rest] = [rf"&\vdots && \mbox{{{rest:,} more lines}}"]
         return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
 
     def latex(self) -> str:
@@ -115,6 +113,15 @@ def derivation(e: Explanation, layout: str = "array", shapes: bool | None = None
     return Derivation(e.record.title, parts, formula)
 
 
+def some(items: Sequence[T], line: Callable[[T], Line]) -> list[Line]:
+    """A line for each item; of many items only for the first and the last, the rest counted."""
+    if len(items) <= LINES:
+        return list(map(line, items))
+    half, rest = LINES // 2, len(items) - 2 * (LINES // 2)
+    gap = Line("", r"\vdots", f"{rest:,} more lines")
+    return [*map(line, items[:half]), gap, *map(line, items[-half:])]
+
+
 class Writer:
     """What the lines of one derivation have in common: layout, shapes, digits."""
 
@@ -135,19 +142,16 @@ class Writer:
 
     def program(self) -> list[Line]:
         """Each step with its formula and its value."""
-        return [Line(name_latex(s), f"= {formula_latex(s) + ' = ' if s.inputs else ''}"
-                     f"{self.number(s.value)}") for s in self.e.record.steps]
+        return some(self.e.record.steps, lambda s: Line(
+            name_latex(s), f"= {formula_latex(s) + ' = ' if s.inputs else ''}"
+            f"{self.number(s.value)}"))
 
     def locals(self) -> list[Line]:
         """Each local derivative with its value, where it is one number, and its rule."""
-        lines: list[Line] = []
-        for s in self.e.record.behind([self.e.record.output]):
-            done: list[Step] = []
-            for k, source in enumerate(s.inputs):
-                if source.differentiated and source not in done:
-                    done.append(source)
-                    lines.append(self.local(s, k))
-        return lines
+        pairs = [(s, s.inputs.index(source))
+                 for s in self.e.record.behind([self.e.record.output])
+                 for source in dict.fromkeys(s.inputs) if source.differentiated]
+        return some(pairs, lambda pair: self.local(*pair))
 
     def local(self, s: Step, position: int) -> Line:
         """One local derivative; of an argument that stands twice the sum."""
@@ -170,21 +174,18 @@ class Writer:
         """The adjoint of the result, and each contribution in the order of the sweep."""
         output = self.e.record.output
         seed = self.number(self.laid(self.e.flows.reverse.seed))
-        lines = [Line(self.adjoint(output, bare=True), f"= {seed}")]
-        for c in self.e.flows.reverse.contributions:
-            sign = "=" if c.first else r"\mathrel{+}="
-            value = self.number(self.laid(c.amount))
-            factors = self.contribution(c)
-            right = f"{sign} {factors}" + (f" = {value}" if value != factors else "")
-            if not c.first:
-                right += rf",\quad {self.adjoint(c.target, bare=True)} = " + self.number(
-                    self.laid(c.total))
-            lines.append(Line(self.adjoint(c.target, bare=True), right, self.line_of(c)))
-        return lines
+        first = Line(self.adjoint(output, bare=True), f"= {seed}")
+        return [first, *some(self.e.flows.reverse.contributions, self.step_back)]
 
-    def line_of(self, c: Contribution) -> str:
-        """Which step a contribution comes through."""
-        return f"through {c.user.name}"
+    def step_back(self, c: Contribution) -> Line:
+        """What one use of a step adds to its adjoint."""
+        sign = "=" if c.first else r"\mathrel{+}="
+        value, factors = self.number(self.laid(c.amount)), self.contribution(c)
+        right = f"{sign} {factors}" + (f" = {value}" if value != factors else "")
+        if not c.first:
+            right += rf",\quad {self.adjoint(c.target, bare=True)} = " + self.number(
+                self.laid(c.total))
+        return Line(self.adjoint(c.target, bare=True), right, f"through {c.user.name}")
 
     # ---- factors
 

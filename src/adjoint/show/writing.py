@@ -165,7 +165,6 @@ def enclosed(text: str) -> str:
 LATEX: tuple[tuple[str, Any], ...] = (
     (r"\\(?:mathrm|operatorname)" + GROUP + r"(?=\(| \()", r" \1"),  # a function
     (r"\\bar(?:\{(\w)\}|\s*(\w))", lambda m: (m[1] or m[2]) + BAR),
-    (r"\\(?:mathrm|operatorname|mbox|mathit)" + GROUP + r"(?=\()", r" \1"),
     (r"\\(?:mathrm|operatorname|mbox|mathit)" + GROUP, r" \1 "),
     (r"\\sqrt" + GROUP, r"sqrt(\1)"),
     (r"\^" + GROUP, lambda m: f"^{enclosed(m[1])}"),
