@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from .capture import capture
 from .chain import Chain, chain_of
+from .costs import modes_of
 from .derivation import Derivation, derivation
 from .flows import Flows
 from .graph import Picture, graph
 from .influence import Influence, influence_of
 from .paths import LISTED, Paths, paths_of
+from .sheet_view import Look
 from .tables import table_of
+from .tangents import forward_of
 from .walks import Walk, walk
 from .words import Why, Whys, all_whys, why
 
@@ -197,6 +200,51 @@ class Explanation:
         return table_of(self, part, order, source, digits=digits, whole=whole, rows=rows,
                         partials=partials)
 
+    def forward(self, wrt: Any = None, tangent: Any = None, *, digits: int | None = None,
+                whole: bool = False, rows: int | None = 60, source: str | None = "line") -> Sheet:
+        """The forward-mode trace: each value with its tangent, in one pass from the inputs.
+
+            v̇ = sum_u dv/du u̇    over the steps u that v is computed from
+
+        Args:
+            wrt: The step that the tangents are derivatives by, or several, each with columns of its
+                own; None for all inputs.
+            tangent: A direction, an array of the shape of ``wrt``, instead of the Jacobian.
+            digits: Significant digits; None for three decimals.
+            whole: Arrays in full.
+            rows: The most rows that are shown; None for all.
+            source: "line" numbers, also the "text" of the lines, or None.
+
+        Raises ArgumentError for steps and settings that do not exist, ShapeError for a tangent of
+        another shape.
+
+        >>> e = ad.explain(lambda x1, x2: x1 * np.sin(x2), 2.0, 5.0)
+        >>> print(e.forward("x1", source=None).text(100))
+        <lambda>: values and tangents, forward mode by x1
+        <BLANKLINE>
+            forward: values     │                       tangents
+        ─────────────────────── │ ─────────────────────────────────────────────────────
+        step  operation   value │ chain rule              numbers               tangent
+        ───────────────────────────────────────────────────────────────────────────────
+        x1    input       2     │ ẋ1 = ∂x1/∂x1                                    1
+        x2    input       5     │ ẋ2 = ∂x2/∂x1                                    0
+        v3    sin(x2)    -0.959 │ v̇3 = ẋ2 · cos(x2)       0 · 0.284               0
+        v4    x1 * v3    -1.918 │ v̇4 = ẋ1 · v3 + v̇3 · x1  1 · (-0.959) + 0 · 2   -0.959
+        """
+        return forward_of(self, wrt, tangent, source, Look(digits, whole, rows))
+
+    def modes(self) -> Sheet:
+        """Forward and reverse mode side by side: the passes and operations that each costs.
+
+        Forward mode makes a pass for each number among the inputs, reverse mode one for each number
+        of the result. Operations are counted from the rules of the steps.
+
+        >>> e = ad.explain(lambda x: x[0] * x[1] * x[2], np.array([2.0, 3.0, 5.0]))
+        >>> [(row["mode"], row["passes"]) for row in e.modes().dict()["rows"]]
+        [('values', 1), ('forward', 3), ('reverse', 1)]
+        """
+        return modes_of(self)
+
     # ---- words
 
     def why(self, name: str | Step | None = None) -> Why | Whys:
@@ -285,7 +333,7 @@ class Explanation:
     def chain(self, *names: str | Step, group: bool | str | Sequence[str] = True) -> Chain:
         """The product form of the chain rule, in backward order.
 
-            dL/dv = (du/dv) dL/du,    a new factor times what was computed already
+            dL/dv = (∂u/∂v) dL/du,    a new factor times what was computed already
 
         A line for each use of each variable on the way from the result to those of these names
         (all inputs if there are none); ``+=`` where a variable is used again. ``group`` is as in

@@ -15,7 +15,7 @@ from . import numbers
 from .cells import Column
 from .sheet_view import Look
 from .trace_sheet import TraceSheet, constant_notes, reading_notes
-from .traces import Tracer
+from .traces import FORWARD, REVERSE, Tracer
 from .troubles import troubles
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ PARTS = (None, "forward", "reverse", "nodes")
 ORDERS = (None, "time", "step")
 SMALL = 25  # elements of an adjoint that is written in full if it is a Jacobian
 SOURCES = (None, "line", "text")
-FORWARD, REVERSE = "forward: values", "reverse: adjoints"
 
 
 def check(what: str, given: Any, known: Sequence[Any]) -> None:

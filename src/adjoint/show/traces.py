@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .flows import Contribution
     from .record import Step
 
+FORWARD, REVERSE = "forward: values", "reverse: adjoints"
 ENTRIES = 10_000  # of a local Jacobian that is made for a table
 
 

@@ -1,0 +1,213 @@
+"""`Explanation.modes`: what forward and reverse mode cost for one program, counted.
+
+The rule of each step is run once with a tangent (or cotangent) in the custody of a `Counted`, which
+notes each operation that it takes part in. Forward mode is then counted for all its passes without
+making them: `reaching` says which inputs reach a step, and steps that they reach alike cost alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from adjoint.core.box import Box, Level, bind
+from adjoint.core.node import Mode, aval_of
+
+from .cells import Column
+from .record import OPERATION
+from .sheet import Sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from adjoint.core.primitive import Primitive
+
+    from .explanation import Explanation
+    from .record import Record, Step
+
+
+class Cost(NamedTuple):
+    """Counted: operations on numbers, and how many of them are multiplications or divisions."""
+
+    operations: int = 0
+    multiplications: int = 0
+
+    def plus(self, other: Cost, times: int = 1) -> Cost:
+        """The sum, with ``times`` the other."""
+        return Cost(self.operations + times * other.operations,
+                    self.multiplications + times * other.multiplications)
+
+
+class Counted(Box):
+    """A tangent or cotangent that notes the operations it takes part in."""
+
+    __slots__ = ("log",)
+    log: list[Cost]
+
+    def __init__(self, value: Any, level: int, log: list[Cost]) -> None:
+        self.value, self.aval, self.level, self.log = value, aval_of(value), level, log
+
+    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply ``row`` one level down, and note what it costs."""
+        xs = [a.value if isinstance(a, Counted) and a.level == self.level else a for a in args]
+        y = bind(row, xs, params)
+        self.log.append(cost_of(row, xs, y, params))
+        if isinstance(y, tuple):
+            parts: Any = y
+            return tuple([Counted(part, self.level, self.log) for part in parts])
+        return y if row.nondiff else Counted(y, self.level, self.log)
+
+
+def cost_of(row: Primitive, xs: Sequence[Any], y: Any, params: dict[str, Any]) -> Cost:
+    """What one operation costs: one for each number that is made; moving numbers is free."""
+    if row.alias:
+        return Cost()
+    made, given = int(np.size(y)), [int(np.size(x)) for x in xs]
+    if row.elementwise:
+        return Cost(made, made if row.zero_wins else 0)
+    if row.zero_wins:  # a sum of products: between ones it counts them
+        ones = [np.ones(np.shape(x)) for x in xs]
+        products = int(np.sum(row.impl(*ones, **params)))
+        return Cost(2 * products - made, products)
+    if row.label.rule == "product rule":  # of the elements of one array
+        return Cost(max(given) - made, max(given) - made) if made < max(given) else Cost(made, made)
+    return Cost(max(max(given, default=made) - made, made))
+
+
+# ---- one step
+
+class Meter:
+    """The cost of each step's rule; steps of one row, with operands of one shape, are counted once.
+
+    Rules run as they are, without the second look at NaN, which would count twice.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.rules, self.known = record.rules, dict[Any, Cost]()
+
+    def value(self, step: Step) -> Cost:
+        """What the step itself costs."""
+        return cost_of(step.row, [s.value for s in step.inputs], step.value, step.params)
+
+    def forward(self, step: Step, moving: tuple[bool, ...]) -> Cost:
+        """What its tangent costs if these inputs move."""
+        def rule(mark: Callable[[Any], Any]) -> Any:
+            self.rules.push(step, [mark(np.ones(s.shape, s.dtype)[()]) if m else None
+                                   for s, m in zip(step.inputs, moving, strict=True)])
+        return self.counted((True, moving), step, rule)
+
+    def reverse(self, step: Step) -> Cost:
+        """What pulling its adjoint back costs."""
+        def rule(mark: Callable[[Any], Any]) -> Any:
+            self.rules.pull(step, mark(np.ones(step.shape, step.dtype)[()]))
+        return self.counted((False, tuple(s.differentiated for s in step.inputs)), step, rule)
+
+    def counted(self, how: Any, step: Step, rule: Callable[[Callable[[Any], Any]], Any]) -> Cost:
+        """The cost of a rule, looked up if it is known."""
+        key = (how, step.row, tuple(s.shape for s in step.inputs), repr(step.params), step.picked)
+        if key not in self.known:
+            log: list[Cost] = []
+            with Level() as level, np.errstate(all="ignore"), Mode(
+                    lambda m: m._replace(strict=True)):
+                rule(lambda x: Counted(x, level, log))
+            self.known[key] = total(log)
+        return self.known[key]
+
+
+def total(costs: Sequence[Cost]) -> Cost:
+    """The sum of costs."""
+    found = Cost()
+    for cost in costs:
+        found = found.plus(cost)
+    return found
+
+
+# ---- all steps
+
+def evaluation(record: Record, meter: Meter) -> Cost:
+    """What the values cost."""
+    return total([meter.value(s) for s in record.operations])
+
+
+def reverse_pass(e: Explanation, meter: Meter) -> Cost:
+    """What one pass back costs, with the sums in which adjoints accumulate."""
+    reverse = e.flows.reverse
+    found = total([meter.reverse(s) for s in e.record.operations if s in reverse.adjoints])
+    return found.plus(Cost(sum(c.target.size for c in reverse.contributions if not c.first)))
+
+
+def forward_passes(record: Record, meter: Meter) -> Cost:
+    """What all passes of forward mode cost, one for each number among the inputs."""
+    sizes = [s.size for s in record.inputs]
+    reach = {s: 1 << k for k, s in enumerate(record.inputs)}
+    found = Cost()
+    for step in record.steps:
+        if step.kind == OPERATION:
+            masks = [reach.get(s, 0) for s in step.inputs]
+            for moving, inputs in patterns(masks).items():
+                found = found.plus(meter.forward(step, moving), numbers(inputs, sizes))
+            reach[step] = joined(masks)
+    return found
+
+
+def joined(masks: Sequence[int]) -> int:
+    """The inputs that reach any of several steps."""
+    found = 0
+    for mask in masks:
+        found |= mask
+    return found
+
+
+def patterns(masks: Sequence[int]) -> dict[tuple[bool, ...], int]:
+    """Which operands move together, and under which inputs they do."""
+    found = {(): joined(masks)}
+    for mask in masks:
+        found = {(*moving, bool(on)): part for moving, inputs in found.items()
+                 for on in (0, 1) if (part := inputs & mask if on else inputs & ~mask)}
+    return found
+
+
+def numbers(inputs: int, sizes: Sequence[int]) -> int:
+    """How many numbers some inputs hold."""
+    if max(sizes) == 1:
+        return inputs.bit_count()
+    return sum(size for k, size in enumerate(sizes) if inputs >> k & 1)
+
+
+def modes_of(e: Explanation) -> Sheet:
+    """Both modes side by side; see `Explanation.modes`."""
+    record, meter = e.record, Meter(e.record)
+    inputs = sum(s.size for s in record.inputs)
+    given = e.flows.cotangent is not None
+    outputs = 1 if given else record.output.size
+    back = reverse_pass(e, meter)
+    lines = [("values", "once", 1, evaluation(record, meter)),
+             ("forward", passes_for(inputs, "input"), inputs,
+              forward_passes(record, meter)),
+             ("reverse", passes_for(outputs, "cotangent" if given else "result"), outputs,
+              Cost(back.operations * outputs, back.multiplications * outputs))]
+    columns = [Column("mode"), Column("why"), Column("passes", kind="number"), *[
+        Column(f"{what}{key}", what, kind="number", group=group) for group, key in (
+            ("in all", ""), ("per pass, on average", " per pass"))
+        for what in ("operations", "multiplications")]]
+    rows = [[mode, why, passes, *cost, *(each(n, passes) for n in cost)]
+            for mode, why, passes, cost in lines]
+    return Sheet(f"{record.title}: what each mode costs", columns, rows, NOTE)
+
+
+NOTE = ("Counted are the operations that tangents and cotangents take part in, on numbers; a matrix "
+        "product counts its products and its sums, and moving numbers is free. Divisions count as "
+        "multiplications. The local partials, the same in both modes, are not counted.")
+
+
+def passes_for(count: int, what: str) -> str:
+    """``one pass for each of 5 inputs``."""
+    return f"one pass for each of {count:,} {what}s" if count != 1 else f"one pass for the {what}"
+
+
+def each(count: int, passes: int) -> Any:
+    """An average; an integer where it is one."""
+    if not passes:
+        return 0
+    return count // passes if count % passes == 0 else count / passes
