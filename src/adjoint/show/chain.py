@@ -15,7 +15,7 @@ from adjoint.errors import ArgumentError
 
 from .cells import ALREADY, NEW, Cell, Column, Piece
 from .factors import ALREADY as MARK
-from .factors import derivative, meanings, pulled_back
+from .factors import meanings, pulled_back
 from .folding import times
 from .influence import Influence, Variable, influence_of
 from .numbers import shown
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from .influence import Edge
     from .record import Record, Step
 
+TERMS = 8  # uses in a formula
 MANY = 200  # lines that a sheet shows
 DOT, DOT_LATEX = " \u00b7 ", r" \cdot "
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One use of a variable: ``dL/dv  = or +=  (d head / dv) dL/d head``.
+    """One use of a variable: ``dL/dv  = or +=  (∂head/∂v) dL/dhead``.
 
     ``edge`` leads from the variable to ``head``; its factor is what is new. ``already`` is the
     derivative by head, computed before; ``amount`` their product, ``total`` the derivative by the
@@ -132,7 +133,8 @@ class Chain:
     def formula(self, name: str, *, latex: bool = False) -> str:
         """The derivative by one variable as one product, new factors first.
 
-        It goes back to the result, or to where it meets other ways.
+        It goes on to the result, or to where ways part; of a variable that is used several times it
+        is the sum over its uses.
 
         >>> def f(x, w0, w1):
         ...     f0 = w0 * x
@@ -140,24 +142,35 @@ class Chain:
         ...     f1 = w1 * h1
         ...     return f1
         >>> ad.explain(f, 1.0, 2.0, 3.0).chain().formula("w0")
-        '∂f1/∂w0 = ∂f0/∂w0 · ∂h1/∂f0 · ∂f1/∂h1'
+        'df1/dw0 = ∂f0/∂w0 · ∂h1/∂f0 · ∂f1/∂h1'
         """
         v = self.graph.find(name)
+        between = DOT_LATEX if latex else DOT
         left, factors = self.sign(v, latex=latex), list[str]()
+        if len(v.uses) > 1:
+            terms = [self.term(e, latex=latex) for e in v.uses[:TERMS]]
+            rest = [r"\cdots" if latex else "\u2026"] * (len(v.uses) > TERMS)
+            return f"{left} = {' + '.join([*terms, *rest])}"
         while len(v.uses) == 1:
             (e,) = v.uses
             factors.append(e.symbol_latex if latex else e.symbol)
             v = e.head
         if v is not self.target or not factors:
             factors.append(self.sign(v, latex=latex))
-        return f"{left} = {(DOT_LATEX if latex else DOT).join(factors)}"
+        return f"{left} = {between.join(factors)}"
+
+    def term(self, e: Edge, *, latex: bool = False) -> str:
+        """What one use adds: a new factor times what was computed already."""
+        new = e.symbol_latex if latex else e.symbol
+        return new if e.head is self.target else (
+            new + (DOT_LATEX if latex else DOT) + self.sign(e.head, latex=latex))
 
     # ---- printing
 
     def sign(self, v: Variable, *, latex: bool = False) -> str:
-        """The sign for the derivative by a variable."""
-        return derivative(self.target.latex, v.latex) if latex else (
-            f"\u2202{self.target.name}/\u2202{v.name}")
+        """The sign for the whole derivative by a variable, over all ways: ``dL/dv``."""
+        return rf"\frac{{d {self.target.latex}}}{{d {v.latex}}}" if latex else (
+            f"d{self.target.name}/d{v.name}")
 
     def sheet(self, limit: int | None = MANY) -> Sheet:
         """The lines as a table, the new factor and what was computed already marked."""
