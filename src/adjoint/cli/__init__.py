@@ -11,15 +11,16 @@ import sys
 from typing import TYPE_CHECKING
 
 import adjoint as ad
-from adjoint.errors import AdjointError, FormatError
+from adjoint.errors import AdjointError, ArgumentError, FormatError, FormulaError
 
-from . import training
+from . import explaining, training
 from .parsing import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INTERRUPTED = 130
+MISTYPED = (ArgumentError, FormatError, FormulaError)
 
 
 def build_parser() -> tuple[Parser, dict[str, Parser]]:
@@ -29,7 +30,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     top.add_argument("--version", action="version", version=f"adjoint {ad.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands",
                                   parser_class=Parser)
-    return top, training.add_commands(commands)
+    return top, explaining.add_command(commands) | training.add_commands(commands)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # an old terminal prints ? for what it lacks
             stream.reconfigure(errors="replace")
     parser, commands = build_parser()
-    args, rest = parser.parse_known_args(argv)
+    words = explaining.shielded(sys.argv[1:] if argv is None else argv)
+    args, rest = parser.parse_known_args(words)
     if rest:
         commands.get(args.command, parser).check_rest(rest)
     if args.command is None:
@@ -52,10 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.console import Console
     console = Console()
     try:
-        return args.run(console, args)
+        status: int = args.run(console, args)
+        sys.stdout.flush()  # a reader that has gone is noticed here
     except AdjointError as e:
         print(f"adjoint: {e.message}", file=sys.stderr)
-        return 2 if isinstance(e, FormatError) else 1
+        return 2 if isinstance(e, MISTYPED) else 1
     except KeyboardInterrupt:
         print("\nadjoint: stopped", file=sys.stderr)
         return INTERRUPTED
@@ -65,3 +68,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as e:
         print(f"adjoint: {e.strerror or e}: {e.filename or ''}", file=sys.stderr)
         return 1
+    return status

@@ -28,11 +28,14 @@ class Parser(argparse.ArgumentParser):
 
     def check_rest(self, rest: Sequence[str]) -> None:
         """An error for what no option or argument took."""
-        for word in rest:
+        for word in map(str.strip, rest):
             if word.startswith("-"):
                 name = word.split("=")[0]
                 self.error(unknown("option", name, list(self._option_string_actions)))
-            self.error(f"{word!r} is one argument too many")
+            values = re.match(r"[^\W\d]\w*=", word) and "--at" in self._option_string_actions
+            self.error(f"{word!r} is one argument too many" + (
+                "; values stand behind --at, with commas and no blanks: --at x1=2,x2=5"
+                if values else ""))
 
 
 def unknown(what: str, value: str, known: Sequence[str]) -> str:
