@@ -15,6 +15,7 @@ from adjoint.core.box import Box, Level, bind
 from adjoint.core.node import Mode, aval_of
 
 from .cells import Column
+from .flows import EngineRules
 from .record import OPERATION
 from .sheet import Sheet
 
@@ -105,6 +106,8 @@ class Meter:
 
     def counted(self, how: Any, step: Step, rule: Callable[[Callable[[Any], Any]], Any]) -> Cost:
         """The cost of a rule, looked up if it is known."""
+        if not isinstance(self.rules, EngineRules):
+            return taught(how, step)
         key = (how, step.row, tuple(s.shape for s in step.inputs), repr(step.params), step.picked)
         if key not in self.known:
             log: list[Cost] = []
@@ -113,6 +116,13 @@ class Meter:
                 rule(lambda x: Counted(x, level, log))
             self.known[key] = total(log)
         return self.known[key]
+
+
+def taught(how: tuple[bool, tuple[bool, ...]], step: Step) -> Cost:
+    """What a teaching class costs: a product for each partial, forward also their sum."""
+    forward, moving = how
+    products = sum(moving) * step.size
+    return Cost(products + (forward and products - step.size), products)
 
 
 def total(costs: Sequence[Cost]) -> Cost:
@@ -196,9 +206,9 @@ def modes_of(e: Explanation) -> Sheet:
     return Sheet(f"{record.title}: what each mode costs", columns, rows, NOTE)
 
 
-NOTE = ("Counted are the operations that tangents and cotangents take part in, on numbers; a matrix "
-        "product counts its products and its sums, and moving numbers is free. Divisions count as "
-        "multiplications. The local partials, the same in both modes, are not counted.")
+NOTE = ("Counted are the operations on numbers that tangents and cotangents take part in; a "
+        "matrix product counts its products and its sums, and moving numbers is free. Divisions "
+        "count as multiplications. The local partials, the same in both modes, are not counted.")
 
 
 def passes_for(count: int, what: str) -> str:

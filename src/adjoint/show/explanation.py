@@ -226,10 +226,10 @@ class Explanation:
         ─────────────────────── │ ─────────────────────────────────────────────────────
         step  operation   value │ chain rule              numbers               tangent
         ───────────────────────────────────────────────────────────────────────────────
-        x1    input       2     │ ẋ1 = ∂x1/∂x1                                    1
-        x2    input       5     │ ẋ2 = ∂x2/∂x1                                    0
-        v3    sin(x2)    -0.959 │ v̇3 = ẋ2 · cos(x2)       0 · 0.284               0
-        v4    x1 * v3    -1.918 │ v̇4 = ẋ1 · v3 + v̇3 · x1  1 · (-0.959) + 0 · 2   -0.959
+        x1    input       2     │ ẋ1 = ∂x1/∂x1                                    1
+        x2    input       5     │ ẋ2 = ∂x2/∂x1                                    0
+        v3    sin(x2)    -0.959 │ v̇3 = ẋ2 · cos(x2)       0 · 0.284               0
+        v4    x1 * v3    -1.918 │ v̇4 = ẋ1 · v3 + v̇3 · x1  1 · (-0.959) + 0 · 2   -0.959
         """
         return forward_of(self, wrt, tangent, source, Look(digits, whole, rows))
 

@@ -30,6 +30,7 @@ from .writing import (
     partial_latex,
     partial_text,
     plain,
+    pullback_label,
 )
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 WORDS = "|".join(sorted(FUNCTIONS | {"sign"}))
 CALL = re.compile(rf"\b({WORDS}) ([^\W\d]\w*(?:\.\d+)?)(?![\w(.\[])")
 SUM = re.compile(r"^-|[^\s(\[]\s[+-]\s|(?<=[\d.])[+-](?=\d)(?<!e[+-])")
-LOWER = re.compile(r"\^\((\d+(?:\.\d+)?) - 1\)")
-LOWER_LATEX = re.compile(r"\^\{(\d+(?:\.\d+)?) - 1\}")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 INNER = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 TIMES, EACH = " · ", " ⊙ "
@@ -91,25 +90,7 @@ def tangent_name(step: Step) -> Term:
 
 def partial(step: Step, position: int) -> Term:
     """The local partial of a step by one of its arguments."""
-    return Term(lowered(called(partial_text(step, position))),
-                lowered_latex(partial_latex(step, position)))
-
-
-def lowered(text: str) -> str:
-    """``x^(3 - 1)`` as ``x^2``, ``x^(2 - 1)`` as ``x``."""
-    def power(m: re.Match[str]) -> str:
-        exponent = f"{float(m[1]) - 1:g}"
-        signed = f"({exponent})" if exponent.startswith("-") else exponent
-        return "" if exponent == "1" else f"^{signed}"
-    return LOWER.sub(power, text)
-
-
-def lowered_latex(latex: str) -> str:
-    """The same in LaTeX."""
-    def power(m: re.Match[str]) -> str:
-        exponent = f"{float(m[1]) - 1:g}"
-        return "" if exponent == "1" else f"^{{{exponent}}}"
-    return LOWER_LATEX.sub(power, latex)
+    return Term(called(partial_text(step, position)), partial_latex(step, position))
 
 
 def derivative(step: Step, source: Step) -> Term:
@@ -145,12 +126,10 @@ def contribution(step: Step, position: int, lead: int) -> Term:
 
 def pullback(step: Step, position: int, dy: Term) -> Term | None:
     """What the Label says goes back to an argument; None if it says nothing."""
-    texts = step.row.label.pullbacks
-    if position >= len(texts) or not texts[position] or step.picked is not None:
-        return None
+    template = pullback_label(step, position)
     names = [operand(i) for i in step.inputs]
-    text = filled(texts[position], step, names, step.name, dy=dy.text)
-    latex = filled_latex(texts[position], step, dy=dy.latex)
+    text = filled(template, step, names, step.name, dy=dy.text)
+    latex = filled_latex(template, step, dy=dy.latex)
     return Term(called(plain(text)), latex) if text and latex else None
 
 

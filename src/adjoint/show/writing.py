@@ -25,6 +25,9 @@ INDEXED = re.compile(r"\{(?:\d|y|dy)\}[_^]")
 UNSET = re.compile(  # parameters that say nothing, in text and in LaTeX
     r", \w+=(?:None|False)(?=[,)])|_\{\\mathrm\{\w+\}=(?:None|False)\}"
     r"|,\\,\\mathrm\{\w+\}=(?:None|False)|(?<=\\top)_\{\(1, 0\)\}")
+LOWER = re.compile(r"\^\((\d+(?:\.\d+)?) - 1\)|\^\{\{?(\d+(?:\.\d+)?)\}? - 1\}")
+SPREAD = r"\mathrm{{broadcast\_to}}({dy}, \mathrm{{shape}}({0}))"  # back from a sum
+ONES = r"{dy} \cdot \mathbf{{1}}"  # the same where a number is spread
 REPEATED = re.compile(r"(.+)\.(\d+)")
 
 
@@ -112,7 +115,7 @@ def partial_latex(step: Step, position: int) -> str:
     if position < len(texts) and texts[position] and step.picked is None:
         found = filled_latex(texts[position], step)
         if found:
-            return found
+            return lowered(found)
     return derivative_latex(step, step.inputs[position])
 
 
@@ -127,13 +130,33 @@ def partial_text(step: Step, position: int) -> str:
     if position < len(texts) and texts[position] and step.picked is None:
         found = filled(texts[position], step, [operand(i) for i in step.inputs], step.name)
         if found:
-            return plain(found)
+            return lowered(plain(found))
     return derivative_text(step, step.inputs[position])
 
 
 def derivative_text(step: Step, source: Step) -> str:
     """The sign for a derivative, as plain text."""
     return f"\u2202{step.name}/\u2202{source.name}"
+
+
+def lowered(formula: str) -> str:
+    """``x^(3 - 1)`` as ``x^2``, ``x^(2 - 1)`` as ``x``; in LaTeX too."""
+    def power(m: re.Match[str]) -> str:
+        exponent = f"{float(m[1] or m[2]) - 1:g}"
+        if exponent == "1":
+            return ""
+        if m[2]:
+            return f"^{{{exponent}}}"
+        return f"^({exponent})" if exponent.startswith("-") else f"^{exponent}"
+    return LOWER.sub(power, formula)
+
+
+def pullback_label(step: Step, position: int) -> str:
+    """The label of what goes back to an argument; empty if the row's Label says nothing."""
+    texts = step.row.label.pullbacks
+    if position >= len(texts) or step.picked is not None:
+        return ""
+    return ONES if texts[position] == SPREAD and not step.shape else texts[position]
 
 
 def rule_name(step: Step) -> str:
@@ -165,7 +188,7 @@ def enclosed(text: str) -> str:
 LATEX: tuple[tuple[str, Any], ...] = (
     (r"\\(?:mathrm|operatorname)" + GROUP + r"(?=\(| \()", r" \1"),  # a function
     (r"\\bar(?:\{(\w)\}|\s*(\w))", lambda m: (m[1] or m[2]) + BAR),
-    (r"\\(?:mathrm|operatorname|mbox|mathit)" + GROUP, r" \1 "),
+    (r"\\(?:mathrm|operatorname|mbox|mathit|mathbf)" + GROUP, r" \1 "),
     (r"\\sqrt" + GROUP, r"sqrt(\1)"),
     (r"\^" + GROUP, lambda m: f"^{enclosed(m[1])}"),
     (r"\\frac" + GROUP + GROUP, lambda m: f"{enclosed(m[1])}/{enclosed(m[2])}"))
