@@ -187,3 +187,27 @@ def test_mistakes_are_named():
     with pytest.raises(ShapeError, match="layout='array'"):
         e.latex(layout="numerator")
     assert "broadcast" in str(e.latex()) or "mathbf" in str(e.latex())
+
+
+def squares(x):
+    r = x - 1.0
+    return np.sum(r ** 2)
+
+
+@pytest.mark.parametrize(("layout", "sent"), [
+    ("array", r"\underbrace{\mathbf{1}}_{3}"), ("numerator", r"\mathbf{1}^\top}_{1 \times 3}"),
+    ("denominator", r"\underbrace{\mathbf{1}}_{3 \times 1}\,")])
+def test_a_sum_sends_its_cotangent_back_to_every_element(layout, sent):
+    e = ad.explain(squares, np.array([1.0, 2.0, 4.0]))
+    text = str(e.latex(layout=layout))
+    assert sent in text and "broadcast" not in text
+    assert "broadcast" not in str(e.table()) and "\u00b7 1 \u2299 2 r" in str(e.chain())
+
+
+def test_powers_have_their_exponent_everywhere():
+    e = ad.explain(lambda x: (x ** 3) ** 2, 2.0)
+    for text in (str(e.latex()), e.graph().dot(), str(e.why("x")), str(e.table())):
+        assert "- 1" not in text
+    assert r"{3}\,{x}^{2}" in str(e.latex())
+    p = ad.explain(lambda x: np.sum(x ** 3), np.array([1.0, 2.0])).paths("x[1]", elements=True)
+    assert p[0].product == 12.0 and "3 x[1]^2" in str(p)

@@ -19,12 +19,14 @@ from .expansion import expanded
 from .formulas import latex_formula, latex_text
 from .numbers import shown
 from .writing import (
+    ONES,
     bracketed,
     derivative_latex,
     filled_latex,
     formula_latex,
     name_latex,
     partial_latex,
+    pullback_label,
     rule_name,
 )
 
@@ -94,7 +96,7 @@ class Derivation:
                 body = self.align(lines).removeprefix("\\begin{align*}\n")
                 rows += [rf"&\textbf{{{latex_text(title)}}}", body.removesuffix("\n\\end{align*}")]
         return "$$\\begin{aligned}\n" + " \\\\\n".join(rows).replace(
-            " && ", r" &\quad& ") + "\n\\end{aligned}$$"
+            " && ", r" &\quad& ").replace(r"\mbox{", r"\text{") + "\n\\end{aligned}$$"
 
 
 def derivation(e: Explanation, layout: str = "array", shapes: bool | None = None,
@@ -207,10 +209,11 @@ class Writer:
 
     def labelled(self, u: Step, position: int, dy: str, plain: bool = False) -> str:
         """The pullback that the row's label writes, in the layout; empty if it writes none."""
-        templates = u.row.label.pullbacks
-        if position >= len(templates) or not templates[position] or u.picked is not None:
+        template = pullback_label(u, position)
+        if not template:
             return ""
-        template = templates[position]
+        if template == ONES:
+            return self.spread(u.inputs[position], dy, plain)
         signs = [bracketed(i) if plain else self.under(bracketed(i), self.sizes(self.of(i)))
                  for i in u.inputs]
         if self.layout != "numerator" or not u.shape:
@@ -220,6 +223,15 @@ class Writer:
             return rf"\left({found}\right)^\top" if found else ""
         return r"\,".join(self.turned(factor, u, dy, plain) for factor in reversed(
             FACTOR.findall(template)))
+
+    def spread(self, source: Step, dy: str, plain: bool) -> str:
+        """A number times ones in the shape of an array, in the layout's order."""
+        shape = self.of(source)
+        if self.layout == "numerator":
+            ones = r"\mathbf{1}^\top" if len(source.shape) == 1 else r"\mathbf{1}"
+            return rf"{dy}\,{ones if plain else self.under(ones, self.sizes(shape[::-1]))}"
+        ones = r"\mathbf{1}" if plain else self.under(r"\mathbf{1}", self.sizes(shape))
+        return rf"{dy} \cdot {ones}" if self.layout == "array" else rf"{ones}\,{dy}"
 
     def turned(self, factor: str, u: Step, dy: str, plain: bool) -> str:
         """A factor of a label's product, transposed; the adjoint already is."""

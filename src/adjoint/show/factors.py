@@ -14,7 +14,7 @@ import numpy as np
 from .record import OPERATION
 from .terms import Term, called, is_pointwise, partial, pullback, sign_for
 from .terms import product as times
-from .writing import INDEXED, filled, formula, name_latex, operand, plain
+from .writing import INDEXED, filled, formula, lowered, name_latex, operand, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +96,7 @@ def element_formula(head: Variable, template: str, *, latex: bool) -> str:
     if latex and INDEXED.search(template):
         arguments, y = [f"{{{a}}}" for a in arguments], f"{{{y}}}"
     found = filled(template, head.step, arguments, y)
-    return found if latex else called(plain(found))
+    return lowered(found if latex else called(plain(found)))
 
 
 def element_name(head: Variable, source: Step, *, latex: bool) -> str:
