@@ -237,6 +237,10 @@ class Influence:
 
 def pulled(record: Record, step: Step, rows: Any) -> list[Any]:
     """Flat cotangents of a step pulled back to its inputs: (rows, elements) each, None is zero."""
+    if len(rows) == 1:  # of a number, the common case
+        parts = record.rules.pull(step, rows.reshape(step.shape)[()])
+        return [None if part is None else np.reshape(fitted(part, source, step), (1, -1))
+                for part, source in zip(parts, step.inputs, strict=True)]
     pulls = [[None if part is None else np.ravel(fitted(part, source, step))
               for part, source in zip(record.rules.pull(step, row.reshape(step.shape)[()]),
                                       step.inputs, strict=True)] for row in rows]
