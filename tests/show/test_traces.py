@@ -213,7 +213,7 @@ def test_numbers_are_equal_in_all_outputs():
 
 def test_whole_tables_in_every_format():
     sheet = ad.explain(survey, 2.0, 5.0).table()
-    assert r"\mathrel{+}=" in sheet.latex()
+    assert r"\mathrel{+{=}}" in sheet.latex()
     assert r"\frac{1}{x_{1}}" in sheet.latex()
     assert sheet.latex(document=True).startswith(r"\documentclass")
     assert "<table" in sheet.html()

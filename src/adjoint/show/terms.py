@@ -20,7 +20,6 @@ from .writing import (
     BAR,
     DOT,
     bracketed,
-    derivative_latex,
     derivative_text,
     filled,
     filled_latex,
@@ -95,7 +94,8 @@ def partial(step: Step, position: int) -> Term:
 
 def derivative(step: Step, source: Step) -> Term:
     """The sign for a partial derivative."""
-    return Term(derivative_text(step, source), derivative_latex(step, source))
+    return Term(derivative_text(step, source),  # in one line, as lines of a table are low
+                rf"\partial {name_latex(step)}/\partial {name_latex(source)}")
 
 
 def sign_for(step: Step, slope: Term) -> str:

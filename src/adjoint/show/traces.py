@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import terms
 from .cells import ACCUMULATES, MUTED, Cell, Column, Piece, Row
-from .numbers import shown
+from .numbers import SMALL, shown
 from .trace_sheet import (
     Lines,
     heading,
@@ -55,7 +57,7 @@ def entries(e: Explanation) -> list[Entry]:
     for c in reverse.contributions:
         found.append(Entry(c.target, c, None if c.first else totals[c.target]))
         totals[c.target] = c.total
-    return found + [Entry(s) for s in e.record.inputs if s not in reverse.adjoints]
+    return found + [Entry(s) for s in e.record.steps if s not in reverse.adjoints]
 
 
 class Tracer:
@@ -101,7 +103,15 @@ class Tracer:
             if value is not None and rule.text in (shown(value, self.digits), left.text):
                 return terms.named(left, value, self.digits)
             left = terms.Term(f"{left.text} = {rule.text}", f"{left.latex} = {rule.latex}")
-        return left if value is None else terms.named(left, value, self.digits)
+        return self.told(left, step, position, value)
+
+    def told(self, left: terms.Term, step: Step, position: int, value: Any) -> terms.Term:
+        """A derivative and its value; of a Jacobian that is not small the shape."""
+        source = step.inputs[position]
+        if value is None or (np.size(value) > SMALL and not terms.is_pointwise(step, position)):
+            shape = step.shape + source.shape
+            return terms.Term(f"{left.text}: {shape}", rf"{left.latex}\colon {shape}")
+        return terms.named(left, value, self.digits)
 
     def local(self, step: Step, position: int) -> Any:
         """The local partial; None if it is a Jacobian that no table shows."""
@@ -129,13 +139,12 @@ class Tracer:
             c.user, c.position, self.lead)
         first = c.first
         how = Piece(f"{name.text} = ", f"{name.latex} = ") if first else Piece(
-            f"{name.text} += ", rf"{name.latex} \mathrel{{+}}= ", ACCUMULATES)
+            f"{name.text} += ", rf"{name.latex} \mathrel{{+{{=}}}} ", ACCUMULATES)
         cells: list[Any] = [Cell(None, [how, Piece(*made)])]
         if self.partials:
             value = self.local(c.user, c.position)
             left = terms.derivative(c.user, c.target)
-            cells.append(Cell(value, [Piece(*(left if value is None else terms.named(
-                left, value, self.digits)))]))
+            cells.append(Cell(value, [Piece(*self.told(left, c.user, c.position, value))]))
         return [*cells, self.numbers(entry, c), Cell(c.total)]
 
     def numbers(self, entry: Entry, c: Contribution) -> Cell:
