@@ -21,7 +21,7 @@ if only := os.environ.get("ADJOINT_DOCS_ONLY"):
     import pages
     exclude_patterns += [path.relative_to(DOCS).as_posix() for path in pages.computing(DOCS)
                          if path.stem not in (only, "index")]
-    suppress_warnings += ["toc.excluded", "toc.not_readable", "myst.xref_missing"]
+    suppress_warnings += ["toc.excluded", "toc.not_readable", "toc.empty_glob", "myst.xref_missing"]
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 4

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .sheet import Sheet
 
 
+A_FEW = 40  # operations that a notebook draws unasked
+
+
 class Explanation:
     """One run of a program, held whole; made by `ad.explain`.
 
@@ -132,7 +135,7 @@ class Explanation:
         return graph(self, hide, until, back, collapse, direction, legend, digits)
 
     def _repr_svg_(self) -> str:
-        return self.graph().svg()
+        return graph(self, most=A_FEW).svg()
 
     # ---- ways back
 

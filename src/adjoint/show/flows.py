@@ -188,8 +188,9 @@ def forward(record: Record, wrt: Step, tangent: Any = None) -> dict[Step, Any]:
     passes = [pushed(record, wrt, seed[()]) for seed in seeds]
     if not wrt.shape:
         return passes[0]
-    return {s: np.stack([np.asarray(p.get(s, np.zeros(s.shape))) for p in passes], -1).reshape(
-        s.shape + wrt.shape) for s in (passes[0] if passes else {wrt: None})}
+    found = dict.fromkeys(s for one in passes for s in one) if passes else record.after(wrt)
+    return {s: np.stack([np.broadcast_to(p.get(s, 0.0), s.shape) for p in passes], -1).reshape(
+        s.shape + wrt.shape) if passes else np.zeros(s.shape + wrt.shape) for s in found}
 
 
 def pushed(record: Record, wrt: Step, seed: Any) -> dict[Step, Any]:

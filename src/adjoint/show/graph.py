@@ -69,14 +69,15 @@ class Picture:
 
 def graph(e: Explanation, hide: str | Sequence[str] = (), until: str | Step | None = None,
           back: str | Step | None = None, collapse: int = 0,
-          direction: str = "right", legend: bool = True, digits: int | None = None) -> Picture:
+          direction: str = "right", legend: bool = True, digits: int | None = None,
+          most: int = MOST) -> Picture:
     """The picture of an explanation."""
     hidden = (hide,) if isinstance(hide, str) else tuple(hide)
     for name in hidden:
         if name not in HIDES:
             raise ArgumentError(f"graph(hide={name!r}): what can be hidden is {', '.join(HIDES)}")
     drawn = Drawing(e, hidden, digits, None if until is None else e.step(until),
-                    None if back is None else e.step(back))
+                    None if back is None else e.step(back), most)
     key = drawn.keys(int(collapse))
     return Picture(Diagram(drawn.vertices(key), drawn.edges(key), title=e.record.title,
                            legend=legend, direction=direction))
@@ -86,7 +87,8 @@ class Drawing:
     """What one picture shows of an explanation."""
 
     def __init__(self, e: Explanation, hidden: tuple[str, ...], digits: int | None,
-                 until: Step | None, back: Step | None) -> None:
+                 until: Step | None, back: Step | None, most: int) -> None:
+        self.most = most
         self.e, self.hidden, self.digits, self.until, self.back = e, hidden, digits, until, back
         output = e.record.output
         self.needed = set(e.record.behind([output]))
@@ -103,16 +105,16 @@ class Drawing:
         """The key of the vertex that stands for each step."""
         key = {s: f"s{k}" for k, s in enumerate((*self.constants, *self.steps))}
         operations = [s for s in self.steps if s.kind == OPERATION]
-        if depth or len(operations) > MOST:
+        if depth or len(operations) > self.most:
             for s in operations:
                 if len(s.group) >= max(depth, 1) and s is not self.e.record.output:
                     key[s] = "group " + " / ".join(s.group[:max(depth, 1)])
         left = list(dict.fromkeys(key[s] for s in operations))
-        if len(left) > MOST:
+        if len(left) > self.most:
             middle = set(left[ENDS:-ENDS])
             key |= {s: "middle" for s in operations if key[s] in middle}
         inputs = [s for s in (*self.constants, *self.steps) if s.kind != OPERATION]
-        if len(inputs) > MOST:
+        if len(inputs) > self.most:
             key |= dict.fromkeys(inputs[ENDS:-ENDS], "others")
         return key
 

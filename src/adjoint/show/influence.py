@@ -21,6 +21,7 @@ from .cells import Cell, Column
 from .factors import derivative, factor_formula, meanings
 from .flows import ENTRIES, fitted
 from .folding import fold
+from .graph import Picture, influence_picture
 from .record import INPUT, OPERATION, Step
 from .sheet import Sheet
 from .structure import dependence
@@ -230,6 +231,10 @@ class Influence:
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
         yield self.sheet()
+
+    def graph(self, direction: str = "right") -> Picture:
+        """The picture: variables with their values, the partial derivative on each arrow."""
+        return influence_picture(self, direction)
 
     def _repr_html_(self) -> str:
         return self.sheet().html()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -33,8 +34,15 @@ class Place(NamedTuple):
     line: int
     text: str
 
+    @property
+    def source(self) -> str:
+        """The file as it is shown: short, and of a notebook's cell no path of the machine."""
+        if "ipykernel" in self.file or self.file.startswith("<ipython"):
+            return "this notebook"
+        return self.file if self.file.startswith("<") else Path(self.file).name
+
     def __str__(self) -> str:
-        return f"line {self.line} of {self.file}" if self.file else "no line"
+        return f"line {self.line} of {self.source}" if self.file else "no line"
 
 
 class Rules(Protocol):
