@@ -105,6 +105,17 @@ def test_matrices():
     np.testing.assert_allclose(line.already @ line.factor, np.ravel(line.total), atol=1e-12)
 
 
+def test_what_was_left_out_stands_in_brackets():
+    def net(W, h):
+        y = np.tanh(h @ W.T)
+        L = np.sum(y)
+        return L
+    c = explain(net, np.ones((2, 3)), np.ones((4, 3))).chain("h")
+    product = "".join(p.text for p in c.sheet().rows[-1].cells["product"].text)
+    assert product.startswith("(dL/dy ⊙ (1 - y^2)) v")
+    assert product.endswith("^T")
+
+
 def test_every_piece_of_latex_stands_alone():
     for name, f in CASES:
         for group in (True, False):

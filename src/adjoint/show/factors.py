@@ -142,7 +142,10 @@ def pulled_back(edge: Edge) -> Term | None:
 def pulled_through(step: Step, position: int, dy: Term) -> Term | None:
     """What one step sends back of a cotangent."""
     if not is_pointwise(step, position):
-        return pullback(step, position, dy)
+        labels = step.row.label.pullbacks
+        alone = position < len(labels) and labels[position] == "{dy}"
+        return pullback(step, position, dy if alone or len(dy.text) == 1 else Term(
+            f"({dy.text})", f"({dy.latex})"))
     slope = partial(step, position)
     made = dy if slope.text == "1" else Term(f"-{dy.text}", f"-{dy.latex}") if (
         slope.text == "-1") else times(dy, slope, sign_for(step, slope))
