@@ -61,6 +61,7 @@ TOKEN = re.compile(rf"""
   | (?P<digits>[0-9]+(?:\.[0-9]*)?)
   | (?P<other>.[{MARK}]*)""", re.VERBOSE | re.DOTALL)
 INDEXED = re.compile(rf"([^\W\d_][{MARK}]*)([0-9]+)")
+ELEMENT = re.compile(r"([^\W\d]\w*)((?:\[[0-9]+\])+)")  # of a list among the inputs
 
 
 WORDS = {"name", "function", "number", "digits", "power"}  # a space between two of them is seen
@@ -122,9 +123,11 @@ def latex_name(name: str) -> str:
     r"""A name in math mode: one letter and digits get an index, longer names stand upright.
 
     >>> from adjoint.show.formulas import latex_name
-    >>> latex_name("x1"), latex_name("w_ih"), latex_name("v̄3")
-    ('x_{1}', '\\mathit{w\\_ih}', '\\bar{v}_{3}')
+    >>> latex_name("x1"), latex_name("w_ih"), latex_name("v̄3"), latex_name("w2[0]")
+    ('x_{1}', '\\mathit{w\\_ih}', '\\bar{v}_{3}', 'w_{2}[0]')
     """
+    if element := ELEMENT.fullmatch(name):
+        return latex_name(element[1]) + element[2]
     return latex_formula(name) if name.isidentifier() or INDEXED.fullmatch(
         unicodedata.normalize("NFD", name)) else rf"\mbox{{{latex_text(name)}}}"
 
