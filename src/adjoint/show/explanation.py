@@ -306,6 +306,7 @@ class Explanation:
         dv3/dv2                          2  100.0 %
         <BLANKLINE>
         1 path from v2 to v3
+        v2 = x * x, v3 = v2 * x
         """
         return paths_of(self.record, self.flows, source, target, limit=limit, of=of,
                         elements=elements, group=group, first=first)
@@ -348,7 +349,7 @@ class Explanation:
         ...     return h ** 2
         >>> c = ad.explain(f, 3.0, 2.0).chain("w")
         >>> [(line.name, line.formula, float(line.factor), float(line.already)) for line in c]
-        [('h', '2*h', 12.0, 1.0), ('w', 'x', 3.0, 12.0)]
+        [('h', '2 h', 12.0, 1.0), ('w', 'x', 3.0, 12.0)]
         >>> c["w"]
         36.0
         """

@@ -53,7 +53,7 @@ class Path:
     the part along the direction of the total, <product, total> / <total, total>. The shares of all
     paths add up to 1. It is None where the total is zero or not finite.
 
-    >>> path = ad.explain(lambda x: np.sin(x) * x, 2.0).paths("x")[0]
+    >>> path = ad.explain(lambda x: np.sin(x) * x, 2.0).paths("x")[1]
     >>> path.names, path.formulas
     (('x', 'v2', 'v3'), ['x', 'cos(x)'])
     >>> round(float(path.product), 3), round(float(path.share), 3)
