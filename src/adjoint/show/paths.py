@@ -57,7 +57,7 @@ class Path:
     >>> path.names, path.formulas
     (('x', 'v2', 'v3'), ['x', 'cos(x)'])
     >>> round(float(path.product), 3), round(float(path.share), 3)
-    (-0.832, -11.034)
+    (-0.832, -10.808)
     """
 
     edges: tuple[Edge, ...]
