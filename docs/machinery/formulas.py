@@ -12,6 +12,7 @@ def mathml(latex, *, display):
 
     Raises LatexError for what it does not know, with the column.
     """
+    latex = latex.replace(r"\mbox{", r"\text{")  # plain LaTeX's word for the same
     if display and (r"\\" in latex or "&" in latex) and r"\begin" not in latex:
         latex = r"\begin{aligned}" + latex + r"\end{aligned}"
     return converter.convert_with_local_state(latex, displaystyle=display)

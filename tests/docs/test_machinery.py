@@ -169,6 +169,7 @@ def test_a_run_leaves_no_trace(tmp_path):
     (r"\begin{aligned} a &= b \\ &= c \end{aligned}", ["<mtable", "<mtr>"]),
     (r"a &= b \\ &= c", ["<mtable", "<mtr>"]),
     (r"\underbrace{a b}_{\text{already computed}}", ["<munder", "⏟", "already"]),
+    (r"x = 1 && \mbox{through v3}", ["through"]),
     (r"\textcolor{red}{x} + {\color{blue} y}", ["#FF0000", "#0000FF"]),
     (r"f = \begin{cases} x & x > 0 \\ 0 & \text{otherwise} \end{cases}", ["{", "<mtable"]),
     (r"\left.\frac{df}{dx}\right|_{x=2}", ["<mfrac>", "|"]),

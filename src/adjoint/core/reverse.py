@@ -89,8 +89,8 @@ def steps(nodes: Iterable[Node]) -> list[Node]:
 def order(nodes: Sequence[Node]) -> list[Node]:
     """The steps that ``nodes`` depend on, and the leaves and constants they began with."""
     found = steps(nodes)
-    every = {*nodes, *found, *(source for n in found for source in n.inputs)}
-    return sorted(every, key=by_index, reverse=True)
+    every = dict.fromkeys((*nodes, *found, *(source for n in found for source in n.inputs)))
+    return sorted(every, key=by_index, reverse=True)  # constants, which tie, in a fixed order
 
 
 def sweep(seeds: Mapping[Node, Any], retain: bool = False,
