@@ -193,9 +193,9 @@ def modes_of(e: Explanation) -> Sheet:
     outputs = 1 if given else record.output.size
     back = reverse_pass(e, meter)
     lines = [("values", "once", 1, evaluation(record, meter)),
-             ("forward", passes_for(inputs, "input"), inputs,
+             ("forward", "one per input", inputs,
               forward_passes(record, meter)),
-             ("reverse", passes_for(outputs, "cotangent" if given else "result"), outputs,
+             ("reverse", "one for the cotangent" if given else "one per result", outputs,
               Cost(back.operations * outputs, back.multiplications * outputs))]
     columns = [Column("mode"), Column("why"), Column("passes", kind="number"), *[
         Column(f"{what}{key}", what, kind="number", group=group) for group, key in (
@@ -206,14 +206,10 @@ def modes_of(e: Explanation) -> Sheet:
     return Sheet(f"{record.title}: what each mode costs", columns, rows, NOTE)
 
 
-NOTE = ("Counted are the operations on numbers that tangents and cotangents take part in; a "
-        "matrix product counts its products and its sums, and moving numbers is free. Divisions "
-        "count as multiplications. The local partials, the same in both modes, are not counted.")
-
-
-def passes_for(count: int, what: str) -> str:
-    """``one pass for each of 5 inputs``."""
-    return f"one pass for each of {count:,} {what}s" if count != 1 else f"one pass for the {what}"
+NOTE = ("Each number of an array is an input, or a result. Counted are the operations that tangents "
+        "and cotangents take part in, on numbers; a matrix product counts its products and its "
+        "sums, and moving numbers is free. Divisions count as multiplications. The local partials, "
+        "the same in both modes, are not counted.")
 
 
 def each(count: int, passes: int) -> Any:

@@ -139,7 +139,7 @@ class Tracer:
             c.user, c.position, self.lead)
         first = c.first
         how = Piece(f"{name.text} = ", f"{name.latex} = ") if first else Piece(
-            f"{name.text} += ", rf"{name.latex} \mathrel{{+{{=}}}} ", ACCUMULATES)
+            f"{name.text} += ", rf"{name.latex} \mathrel{{+{{=}}}}\; ", ACCUMULATES)
         cells: list[Any] = [Cell(None, [how, Piece(*made)])]
         if self.partials:
             value = self.local(c.user, c.position)
