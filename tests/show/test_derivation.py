@@ -133,6 +133,17 @@ def test_brackets_where_they_are_needed(f, text):
     assert value == pytest.approx(float(f(1.5, 0.5)))
 
 
+def test_a_long_formula_is_broken_into_its_terms():
+    def f(x, w):
+        return sum((np.tanh(w[k] * x + (x - w[k]) ** 3) / (1.0 + w[k]) for k in range(4)), x)
+    d = ad.explain(f, 2.0, [1.0, 2.0, 3.0, 4.0]).latex(expand=True)
+    (line,) = d.formula
+    rows = d.titled()["The formula"]
+    assert [row.right.split("w")[0] for row in rows[1:]] == [r"\quad + \frac{\tanh("] * 4
+    assert line.right == "".join(row.right.removeprefix(r"\quad") for row in rows)
+    assert all(r"\\ " not in row.right for row in rows) and str(d).count(r"&\quad + ") == 4
+
+
 def test_a_formula_that_explodes_leaves_parts_by_name():
     def f(x):
         for _ in range(200):

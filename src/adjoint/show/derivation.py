@@ -41,6 +41,9 @@ T = TypeVar("T")
 LAYOUTS = ("array", "numerator", "denominator")
 LINES = 200  # of a part; the middle of a longer one is left out
 MATRIX, ENTRIES = 2, 16  # axes and entries of an array that is written out
+WIDEST = 160  # characters of a nested formula on one line
+GROUPS = re.compile(r"\\[{}|]|(?P<opens>\\left\b[(\[|]?|[(\[{])"
+                    r"|(?P<closes>\\right\b[)\]|]?|[)\]}])|(?P<sign> [+-] )")
 FACTOR = re.compile(r"\{(?:\d+|dy)\}(?:\^\\top)?")
 
 
@@ -73,11 +76,15 @@ class Derivation:
         rows = list(map(str, lines))
         return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
 
+    def titled(self) -> dict[str, list[Line]]:
+        """The parts with the nested formula before them, a long one broken into its terms."""
+        formula = [row for line in self.formula for row in broken(line)]
+        return ({"The formula": formula} if formula else {}) | self.parts
+
     def latex(self) -> str:
         """The parts, each under its title in bold."""
-        parts = {**({"The formula": list(self.formula)} if self.formula else {}), **self.parts}
         return "\n".join(f"\\noindent\\textbf{{{latex_text(title)}}}\n{self.align(lines)}"
-                         for title, lines in parts.items() if lines)
+                         for title, lines in self.titled().items() if lines)
 
     def document(self) -> str:
         """A whole file for LaTeX."""
@@ -89,9 +96,8 @@ class Derivation:
         return self.latex()
 
     def _repr_latex_(self) -> str:
-        parts = {**({"The formula": list(self.formula)} if self.formula else {}), **self.parts}
         rows = []
-        for title, lines in parts.items():
+        for title, lines in self.titled().items():
             if lines:
                 body = self.align(lines).removeprefix("\\begin{align*}\n")
                 rows += [rf"&\textbf{{{latex_text(title)}}}", body.removesuffix("\n\\end{align*}")]
@@ -113,6 +119,19 @@ def derivation(e: Explanation, layout: str = "array", shapes: bool | None = None
         formula = tuple(Line(name_latex(step), f"= {text}") for step, text in expanded(
             e.record.output))
     return Derivation(e.record.title, parts, formula)
+
+
+def broken(line: Line) -> list[Line]:
+    """A formula as one line, a long one as a line for each term of the sum that it is."""
+    if len(line.right) <= WIDEST:
+        return [line]
+    depth, ends = 0, list[int]()
+    for m in GROUPS.finditer(line.right):
+        if m["sign"] and not depth:
+            ends.append(m.start())
+        depth += bool(m["opens"]) - bool(m["closes"])
+    terms = [line.right[a:b] for a, b in zip([0, *ends], [*ends, None], strict=True)]
+    return [Line(line.left, terms[0]), *(Line("", rf"\quad{t}") for t in terms[1:])]
 
 
 def some(items: Sequence[T], line: Callable[[T], Line]) -> list[Line]:
