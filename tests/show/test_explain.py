@@ -116,7 +116,11 @@ def test_constants_come_in_a_fixed_order():
         found.append([s.value for s in ad.explain(f, 1.5).record.constants])
         del kept
     assert len({tuple(map(float, each)) for each in found}) == 1
-    assert sorted(found[0]) == [2, 3, 5, 7, 11, 13]
+    assert found[0] == [2, 3, 7, 5, 11, 13]
+    once = ad.explain(lambda x: np.mean(x) * 2.0, np.ones(5))  # the 5 is made once and kept
+    again = ad.explain(lambda x: 3.0 * np.mean(x * 2.0), np.ones(5))
+    assert [s.name for s in once.record.constants] == ["5", "2"]
+    assert [s.name for s in again.record.constants] == ["2", "5", "3"]
 
 
 def test_values_and_derivatives_are_those_of_the_engine():

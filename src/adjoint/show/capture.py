@@ -276,7 +276,9 @@ def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, 
         s.named = bool(s.name)
     steps = [s for s in made.values() if s.kind in {INPUT, OPERATION}]
     steps.sort(key=lambda s: s.kind == OPERATION)  # inputs first; the order is stable
-    constants = [s for s in made.values() if s.kind in {CONSTANT, SKIPPED}]
+    used = dict.fromkeys(i for s in steps for i in s.inputs)  # by first use: some are made once
+    constants = [s for s in {**used, **dict.fromkeys(made.values())}
+                 if s.kind in {CONSTANT, SKIPPED}]
     name_all(steps, constants, names)
     rules = TaughtRules() if isinstance(output, AutogradValue) else EngineRules()
     cuts = [Cut(row, made[n], Place(*located(where))) for row, inputs, where in ran.cuts
