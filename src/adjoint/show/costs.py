@@ -206,7 +206,7 @@ def modes_of(e: Explanation) -> Sheet:
     return Sheet(f"{record.title}: what each mode costs", columns, rows, NOTE)
 
 
-NOTE = ("Each number of an array is an input, or a result. Counted are the operations that tangents "
+NOTE = ("Each number of an array is an input or a result. Counted are the operations that tangents "
         "and cotangents take part in, on numbers; a matrix product counts its products and its "
         "sums, and moving numbers is free. Divisions count as multiplications. The local partials, "
         "the same in both modes, are not counted.")
