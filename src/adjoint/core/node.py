@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from itertools import count
+from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,10 +54,7 @@ class Aval:
     @property
     def size(self) -> int:
         """Number of elements."""
-        n = 1
-        for d in self.shape:
-            n *= d
-        return n
+        return prod(self.shape)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Aval) and (self.shape, self.dtype, self.weak) == (

@@ -51,8 +51,7 @@ class Tracked(Box):
                 n.value = v
         keep = everything or "y" in row.keeps
         n = node(row, tuple(nodes), params, value if keep else None, aval_of(value))
-        if modes.site is not None:
-            n.site = modes.site()
+        n.site = modes.site() if modes.site is not None else None
         for tape in modes.tapes:
             tape.append(n)
         return tracked(self.__class__, value, level, n)

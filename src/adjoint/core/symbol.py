@@ -34,13 +34,20 @@ class Graph:
         self.closed: list[Any] = []
 
     def __call__(self, *values: Any) -> list[Any]:
-        """Run the program on arguments, then closed-over values, whatever Boxes they are."""
+        """Run the program on arguments, then closed-over values, whatever Boxes they are.
+
+        A value is let go after its last use.
+        """
         env = dict(zip(self.inputs, values, strict=True))
+        last = {i: n for n in self.nodes for i in n.inputs} | dict.fromkeys(self.outputs)
 
         def read(n: Node) -> Any:
             return env.get(n, n.value)
         for n in self.nodes:
             env[n] = bind(n.prim, [read(i) for i in n.inputs], n.params)
+            for i in {*n.inputs}:
+                if last[i] is n:
+                    env.pop(i, None)
         return [read(o) for o in self.outputs]
 
     def __repr__(self) -> str:
@@ -96,9 +103,8 @@ class Symbol(Box):
                              "function it was made in. Pass it in as an argument.")
         inputs = tuple([a.node if isinstance(a, Symbol) else constant(a) for a in args])
         n = node(row, inputs, params, None, row.aval(*[i.aval for i in inputs], **params))
-        modes = MODES.get()
-        if modes.site is not None:
-            n.site = modes.site()
+        site = MODES.get().site
+        n.site = site() if site is not None else None
         self.graph.nodes.append(n)
         return symbol(self.graph, n)
 
