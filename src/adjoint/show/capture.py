@@ -273,7 +273,7 @@ def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, 
     for n, s in made.items():
         s.name = (getattr(n, "label", "") or ran.leaves.get(n) or ran.witness.names.get(n)
                   or outside.get(n) or ran.skipped.get(id(n.value), ""))
-        s.named = bool(s.name)
+        s.given, s.named = s.name, bool(s.name)
     steps = [s for s in made.values() if s.kind in {INPUT, OPERATION}]
     steps.sort(key=lambda s: s.kind == OPERATION)  # inputs first; the order is stable
     used = dict.fromkeys(i for s in steps for i in s.inputs)  # by first use: some are made once

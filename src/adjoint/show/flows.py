@@ -118,7 +118,8 @@ class Reverse:
         for k, (source, amount) in enumerate(zip(step.inputs, parts, strict=True)):
             if amount is not None and source.differentiated:
                 before = self.adjoints.get(source)
-                so_far = amount if before is None else before + amount
+                with np.errstate(all="ignore"):  # inf - inf is marked where it is shown
+                    so_far = amount if before is None else before + amount
                 self.adjoints[source] = so_far
                 self.contributions.append(
                     Contribution(source, step, k, amount, so_far, before is None))

@@ -55,6 +55,7 @@ FUNCTIONS = {"sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "ln", "log", "m
              "det", "arcsin", "arccos", "arctan"}
 TOKEN = re.compile(rf"""
     (?P<number>{SCIENTIFIC.pattern})
+  | (?P<whole>d(?P<top>[^\W\d_][\w.{MARK}]*)/d(?P<bottom>[^\W\d_][\w{MARK}]*))
   | (?P<name>[^\W\d_][\w{MARK}]*)(?P<call>(?=\())?
   | \^(?P<power>\([^()]*\)|-?[\w.{MARK}]+)
   | (?P<space>\s+)
@@ -90,6 +91,9 @@ def tokens(text: str) -> Iterator[Token]:
         if m["number"]:
             mantissa, sign, exponent = m[2], m[3], m[4]
             yield Token("number", mantissa, sign.replace("+", "") + exponent)
+        elif m["whole"]:  # dL/dx1: d belongs to no name
+            yield from (Token("name", "d"), *tokens(m["top"]), Token("other", "/"))
+            yield from (Token("name", "d"), *tokens(m["bottom"]))
         elif m["name"]:
             index = INDEXED.fullmatch(m["name"])
             if m["call"] is not None:

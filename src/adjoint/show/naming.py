@@ -237,7 +237,8 @@ def outside_names(f: Callable[..., Any], witness: Witness, nodes: list[Node]) ->
     known = list(owned_names(variables))
     by_owner = {id(v): name for name, v in reversed(known)}
     named: dict[Node, str] = {}
-    arrays = [(name, value_of(v)) for name, v in known]
+    exact = {id(value_of(v)): name for name, v in reversed(known)}
+    arrays = [(name, v) for name, v in known if isinstance(v, np.ndarray)]
     for n in nodes[:ARRAYS]:
         if isinstance(n, Leaf):
             owner = n.owner() if n.owner is not None else None
@@ -245,8 +246,8 @@ def outside_names(f: Callable[..., Any], witness: Witness, nodes: list[Node]) ->
                 named[n] = by_owner[id(owner)]
         elif n.prim is CONSTANT and isinstance(n.value, (np.ndarray, np.generic)):
             same = [name for name, a in arrays if is_same(a, n.value)]
-            if same:
-                named[n] = same[0]
+            if name := exact.get(id(n.value)) or (same[0] if same else ""):
+                named[n] = name
     return named
 
 
@@ -258,8 +259,6 @@ def value_of(x: Any) -> Any:
 
 
 def is_same(a: Any, b: Any) -> bool:
-    """Whether two values are one, or arrays equal in shape, dtype and every element."""
-    if a is b or not isinstance(a, np.ndarray) or not a.ndim:
-        return a is b
-    return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(
-        a, b, equal_nan=a.dtype.kind in "fc")
+    """Whether two arrays are equal in shape, dtype and every element: a graph holds a copy."""
+    return (a.ndim > 0 and a.shape == b.shape and a.dtype == b.dtype
+            and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))

@@ -231,7 +231,7 @@ class Paths:
         columns = [Column("path", kind="math"), Column("factors", kind="math"),
                    Column("numbers"), Column("product", kind="number"),
                    *([] if self.graph.numbers else [Column("norm", kind="number")]),
-                   Column("share", align="right")]
+                   Column("share", kind="number")]
         rows = [self.row(p) for p in self.listed]
         if self.count > len(self.listed):
             rows.append({"path": Cell(None, f"the other {shown(self.count - len(self.listed))}",

@@ -76,6 +76,7 @@ class Step:
     name: str = ""
     number: int = 0
     named: bool = False  # by the source, not by its number
+    given: str = ""  # the name in the source, whatever ``name`` is
     group: tuple[str, ...] = ()
     site: Any = None
     picked: int | None = None  # which result of a row that has several

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cells import Cell, Column, Row
-from .formulas import latex_text
+from .formulas import latex_name, latex_text
 from .numbers import shown
 from .places import located
 from .record import INPUT, OPERATION, SKIPPED
@@ -70,6 +70,8 @@ def step_cell(step: Step) -> Cell:
 def operation_cell(step: Step) -> Cell:
     """How a step is computed."""
     if step.kind != OPERATION:
+        if step.kind == INPUT and step.given not in {"", step.name}:  # names="v": v1 = x1
+            return Cell(step.given, latex=latex_name(step.given))
         return Cell("input", latex=r"\mbox{input}")
     return Cell(formula(step), latex=formula_latex(step))
 

@@ -75,7 +75,7 @@ class Walk:
         """The visits as a table: step, its cotangent, what goes back, the buffer."""
         columns = [Column("visit", kind="number", align="right"), Column("step", kind="math"),
                    Column("operation", kind="math"),
-                   Column("adjoint", "cotangent there", kind="math"),
+                   Column("adjoint", "cotangent there", kind="number", align="left"),
                    Column("back", "goes back", kind="math"), Column("buffer", kind="math")]
         rows: list[Any] = []
         for k, v in enumerate(self.visits, 1):

@@ -9,6 +9,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from adjoint.ops.index import Slot
+
 from .formulas import RECENT, latex_name, latex_text
 from .numbers import shown
 from .record import CONSTANT
@@ -57,9 +59,10 @@ def name_latex(step: Step, mark: str = "") -> str:
 
 def filled(template: str, step: Step, arguments: Sequence[str], y: str, **more: str) -> str:
     """A label with names filled in; empty if it was written for other arguments."""
-    params = {k: indexed(v) if k == "key" else v for k, v in step.params.items()}
+    params = {k: indexed(v, step, arguments) if k == "key" else v for k, v in step.params.items()}
     try:
-        return UNSET.sub("", template.format(*arguments, **{"y": y, **params, **more}))
+        text = template.format(*arguments, **{"y": y, **params, **more})
+        return UNSET.sub("", text.replace(r"\top_{(1, 0)}^{-1}", r"\top"))
     except (LookupError, ValueError, TypeError, AttributeError):  # for another count of arguments
         return ""
 
@@ -169,11 +172,14 @@ def rule_name(step: Step) -> str:
     return rules[0] if len(moving) != 1 or len(rules) == 1 else rules[1 + moving[0]]
 
 
-def indexed(key: Any) -> str:
-    """An index as one types it: ``1:, 0`` for ``(slice(1, None), 0)``."""
+def indexed(key: Any, step: Step, arguments: Sequence[str]) -> str:
+    """An index as one types it: ``1:, 0`` for ``(slice(1, None), 0)``; arrays by their names."""
+    if isinstance(key, Slot):  # a place for one of the arrays, which are the last arguments
+        places = sum(isinstance(k, Slot) for k in step.params["key"])
+        return arguments[len(step.inputs) - places + key.number]
     if isinstance(key, tuple):
         parts: Any = key
-        return ", ".join(map(indexed, parts))
+        return ", ".join(indexed(k, step, arguments) for k in parts)
     if isinstance(key, slice):
         parts = ["" if p is None else str(p) for p in (key.start, key.stop, key.step)]
         return ":".join(parts if parts[2] else parts[:2])
