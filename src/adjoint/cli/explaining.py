@@ -25,6 +25,7 @@ from adjoint.show.cells import Cell, Column
 from adjoint.show.formula import Formula, parse, parse_values
 from adjoint.show.formula_words import brief
 from adjoint.show.sheet import Sheet
+from adjoint.show.troubles import is_finite
 from adjoint.show.walks import ORDERS
 
 from . import programs
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 HERE = "-"  # instead of a file: print it
 DIGITS, MANY = 12, 20  # of a gradient; inputs whose gradient is listed
+LONG = 60  # operations of which a table shows all
 DOCTORED = 10_000  # operations at most of a program that is run again for its diagnosis
 CODE = ("latex", "dot", "mermaid")
 PICTURES = ("svg", "png")
@@ -192,7 +194,8 @@ def run_explain(console: Console, args: Any) -> int:
     e = programs.called(about.title, lambda: ad.explain(
         about.f, *about.args, names=args.names, **about.kwargs))
     found = list(parts(e, about, args))
-    printed(console, args.format, about.title, found, facts(e, about))
+    printed(console, args.format, about.title, found,
+            facts(e, about) if args.format == "json" else {})
     sys.stdout.flush()
     for path in save(e, args):
         print(f"written: {path}", file=sys.stdout if args.format == "text" else sys.stderr)
@@ -242,7 +245,7 @@ def parts(e: Explanation, about: Subject, args: Any) -> Iterator[Part]:
     for name in CODE:
         if getattr(args, name) == HERE:
             yield Part(name, code=code(e, args, name), language=name)
-    if not wanted and args.format != "csv":
+    if not wanted and args.format not in {"csv", "json"}:  # JSON has it as a fact
         yield gradient(e, about, args)
 
 
@@ -271,8 +274,9 @@ def why(e: Explanation, args: Any) -> Part:
         words.why(e, s) for s in e.record.inputs]
     rows = [[w.step.name, r.kind, r.text] for w in found for r in w.reasons]
     said = [[w.step.name, *[f"  {r.text}" for r in w.reasons]] for w in found]
-    return Part("why", Sheet(f"{e.record.title}: why", [Column("step", kind="math"), "finding",
-                                                        "why"], rows), "\n\n".join(map("\n".join, said)))
+    columns = [Column("step", kind="math"), "finding", "why"]
+    return Part("why", Sheet(f"{e.record.title}: why", columns, rows),
+                "\n\n".join(map("\n".join, said)))
 
 
 def code(e: Explanation, args: Any, name: str) -> str:
@@ -303,25 +307,34 @@ def save(e: Explanation, args: Any) -> Iterator[str]:
 
 def gradient(e: Explanation, about: Subject, args: Any) -> Part:
     """The value of the result and its derivatives, with what is to be noted."""
-    output, digits = e.record.output, args.digits or DIGITS
-    inputs = e.record.inputs
+    output, inputs = e.record.output, e.record.inputs
     shown = [(output.name, output.value)] + [
         (f"d{output.name}/d{s.name}", e.adjoint(s)) for s in inputs[:MANY]]
-    notes = [*about.notes, *doctor(e, about)]
+    notes = remarks(e, about)
+    if len(e.record.operations) > LONG:
+        notes.insert(0, f"{len(e.record.operations):,} operations; of long tables the first and "
+                     "the last rows are shown, and --format csv or json has them all")
     if len(inputs) > MANY:
         notes.insert(0, f"{len(inputs) - MANY:,} more inputs are not listed; e.adjoint(name), or "
                         "--format json, has them all")
+    texts = [(name, x, numbers.shown(x, args.digits or (None if np.ndim(x) else DIGITS)))
+             for name, x in shown]
     width = max(len(name) for name, _ in shown)
-    lines = [f"{name:<{width}} = {numbers.shown(x, digits)}" for name, x in shown]
+    lines = [f"{name:<{width}} = {text}" for name, _, text in texts]
     sheet = Sheet("Result and gradient", ["derivative", Column("value", kind="number")],
-                  [[name, Cell(x, numbers.shown(x, digits))] for name, x in shown], notes)
+                  [[name, Cell(x, text)] for name, x, text in texts], notes)
     return Part("result", sheet, "\n".join([*lines, *[f"note: {n}" for n in notes]]))
+
+
+def remarks(e: Explanation, about: Subject) -> list[str]:
+    """What is to be known besides the numbers: how the formula was read, what the doctor finds."""
+    return [*about.notes, *doctor(e, about)]
 
 
 def doctor(e: Explanation, about: Subject) -> list[str]:
     """What ad.diagnose finds first, if something is not finite."""
     values = [s.value for s in e.record.steps] + list(e.flows.reverse.adjoints.values())
-    if all(np.all(np.isfinite(x)) for x in values):
+    if all(map(is_finite, values)):
         return []
     if len(e.record.operations) > DOCTORED:
         return ["something is not finite; ad.diagnose(f, ...) says what made it so"]
@@ -343,7 +356,7 @@ def doctor(e: Explanation, about: Subject) -> list[str]:
 def facts(e: Explanation, about: Subject) -> dict[str, Any]:
     """What JSON holds of every explanation: exact numbers by name."""
     output = e.record.output
-    return {"program": about.title, "notes": list(about.notes),
+    return {"program": about.title, "notes": remarks(e, about),
             "inputs": {s.name: numbers.exact(s.value) for s in e.record.inputs},
             "operations": len(e.record.operations),
             "result": {"name": output.name, "value": numbers.exact(output.value)},

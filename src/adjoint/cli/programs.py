@@ -159,7 +159,7 @@ def arguments(path: str, f: Callable[..., Any]) -> tuple[list[Any], dict[str, An
     numbers stay whole for a parameter that is annotated with int or has an int as its default.
     Raises FormatError for a file that is no such JSON.
     """
-    text = read(path)
+    text = read(path).rstrip()
     try:
         given: Any = json.loads(text)
     except json.JSONDecodeError as e:
@@ -274,10 +274,11 @@ def check_arguments(f: Callable[..., Any], args: list[Any], kwargs: dict[str, An
         title = getattr(f, "__name__", type(f).__name__)
         unknown = [k for k in kwargs if k not in names]
         close = difflib.get_close_matches(unknown[0], names, 1, 0.5) if unknown else []
+        like = as_json([n for n in names if signature.parameters[n].default is signature.empty])
         hint = f"did you mean {close[0]} for {unknown[0]}?" if close else (
-            f"write them into a JSON file, {as_json(names)}, and give --args FILE"
+            f"write them into a JSON file, {like}, and give --args FILE"
             if not (args or kwargs) else "for one argument that is an array write [[1.0, 2.0]]"
-            if len(names) == 1 and len(args) > 1 else f"write {as_json(names)}")
+            if len(names) == 1 and len(args) > 1 else f"write {like}")
         raise ArgumentError(f"{title}{signature} does not take the arguments {where}: {e}; {hint}"
                             ) from None
 
