@@ -315,3 +315,12 @@ def test_places_are_read_once_printed_only():
     e = ad.explain(survey, 2.0, 5.0)
     assert __file__ not in linecache.cache
     assert e.step("a").place.text
+
+
+def test_an_index_array_is_told_by_its_name():
+    labels = np.array([0, 0, 1])
+    e = ad.explain(lambda x: np.sum(x[np.arange(3), labels] * x[:, 0]), np.ones((3, 2)))
+    text = e.table("forward").text(200)
+    assert "x[[0 1 2], labels]" in text
+    assert "x[:, 0]" in text
+    assert r"\mathit{labels}" in e.latex().latex()
