@@ -48,21 +48,22 @@ DOCTORED = 10_000  # operations at most of a program that is run again for its d
 CODE = ("latex", "dot", "mermaid")
 PICTURES = ("svg", "png")
 DESCRIPTION = """\
-Show how the derivatives of a formula came about: the values of its steps, the adjoints on the way
-back, and the gradient.
+Show how the derivatives of a formula came about: the values of its steps, the
+adjoints on the way back, and the gradient.
 
     adjoint explain "ln(x1) + x1*x2 - sin(x2)" --at x1=2,x2=5
 
-A formula is read, never run as Python. With module:function or path/to/file.py:function instead,
-the module is imported, which RUNS it, and the function is called once:
+A formula is read, never run as Python. Given module:function, or
+path/to/file.py:function, it RUNS that module and calls the function:
 
     adjoint explain model.py:loss --args point.json
 
-The JSON file holds the arguments, a list of them in order or an object by name. Numbers become
-floats and nested lists arrays; whole numbers stay whole where the parameter is annotated int."""
+The JSON file holds the arguments, a list of them in order or an object by
+name. Numbers become floats and nested lists arrays; whole numbers stay whole
+where the parameter is annotated with int."""
 EPILOG = """\
-What is asked for stands in place of the traces; --table adds them again. Names are lists such as
-x1,x2; e.g. --paths x1 --why x2. A formula that begins with - needs no special care."""
+What is asked for stands in place of the traces; --table adds them again. NAMES
+are one or several, x1,x2. Statements give names to steps: "a = x1*x2; a^2"."""
 
 
 # ---- the command line
@@ -218,11 +219,12 @@ def check_outputs(args: Any) -> None:
                               f"{Path(path).with_suffix('.' + name)}")
         if path is not None:
             drawing.check_path(path)
-    for path in filter(None, (getattr(args, n) for n in CODE)):
-        if path != HERE and (Path(path).is_dir() or not Path(path).parent.is_dir()):
+    for name in CODE:
+        path = getattr(args, name)
+        if path not in (None, HERE) and (Path(path).is_dir() or not Path(path).parent.is_dir()):
             what = "is a folder" if Path(path).is_dir() else (
                 f"lies in {Path(path).parent}, which does not exist")
-            raise FormatError(f"nothing can be written to {path}: it {what}")
+            raise FormatError(f"--{name} {path}: nothing can be written there, it {what}")
 
 
 def parts(e: Explanation, about: Subject, args: Any) -> Iterator[Part]:
@@ -276,7 +278,7 @@ def why(e: Explanation, args: Any) -> Part:
     said = [[w.step.name, *[f"  {r.text}" for r in w.reasons]] for w in found]
     columns = [Column("step", kind="math"), "finding", "why"]
     return Part("why", Sheet(f"{e.record.title}: why", columns, rows),
-                "\n\n".join(map("\n".join, said)))
+                tuple(line for k, lines in enumerate(said) for line in ([""] * bool(k) + lines)))
 
 
 def code(e: Explanation, args: Any, name: str) -> str:
@@ -323,7 +325,7 @@ def gradient(e: Explanation, about: Subject, args: Any) -> Part:
     lines = [f"{name:<{width}} = {text}" for name, _, text in texts]
     sheet = Sheet("Result and gradient", ["derivative", Column("value", kind="number")],
                   [[name, Cell(x, text)] for name, x, text in texts], notes)
-    return Part("result", sheet, "\n".join([*lines, *[f"note: {n}" for n in notes]]))
+    return Part("result", sheet, (*lines, *[f"note: {n}" for n in notes]))
 
 
 def remarks(e: Explanation, about: Subject) -> list[str]:
@@ -334,13 +336,14 @@ def remarks(e: Explanation, about: Subject) -> list[str]:
 def doctor(e: Explanation, about: Subject) -> list[str]:
     """What ad.diagnose finds first, if something is not finite."""
     values = [s.value for s in e.record.steps] + list(e.flows.reverse.adjoints.values())
-    if all(map(is_finite, values)):
-        return []
+    with np.errstate(all="ignore"):
+        if all(map(is_finite, values)):
+            return []
     if len(e.record.operations) > DOCTORED:
         return ["something is not finite; ad.diagnose(f, ...) says what made it so"]
     f = about.f.f if isinstance(about.f, Formula) else about.f
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), np.errstate(all="ignore"):
             finding = ad.diagnose(lambda *xs: f(*xs, **about.kwargs), *about.args).first
     except AdjointError as error:  # a training step: it calls backward() itself
         return [f"something is not finite, and the doctor cannot run this: {error.message}"]

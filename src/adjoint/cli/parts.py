@@ -29,14 +29,14 @@ STYLE = ("body{font-family:system-ui,sans-serif;margin:2rem;max-width:75rem}"
 
 @dataclass(frozen=True)
 class Part:
-    """A table or code; ``words``, if there are any, stand for the table on a terminal.
+    """A table or code; ``words``, if there are any, are its lines on a terminal.
 
     ``key`` is its name in JSON; ``language`` that of the code.
     """
 
     key: str
     sheet: Sheet | None = None
-    words: str = ""
+    words: tuple[str, ...] = ()
     code: str = ""
     language: str = ""
 
@@ -73,7 +73,7 @@ def on_terminal(console: Console, part: Part) -> None:
     if part.code:
         print(part.code)
     elif part.words:
-        for line in part.words.splitlines():
+        for line in part.words:
             print(fill(clean(line), console.width, subsequent_indent="  ", break_long_words=False,
                        break_on_hyphens=False))
     else:
