@@ -56,6 +56,16 @@ def test_local_derivatives_have_rules():
     assert found[r"\frac{\partial v_{7}}{\partial c}"].right == "= -1"
 
 
+def test_a_number_that_is_added_has_the_constant_rule():
+    """Once for each number; one that is a factor, an exponent or a numerator is in a derivative."""
+    e = ad.explain(lambda x: 99 + 3 * x ** 2 - 99 + 5 / x, 2.0)
+    found = e.latex().parts["Local derivatives"]
+    assert [(line.left, line.right) for line in found if line.remark == "constant rule"] == [
+        (r"\mathrm{d}\,99", "= 0")]
+    assert [line.remark for line in found] == ["power rule", "constant factor", "constant rule",
+        "sum rule", "difference rule", "reciprocal rule", "sum rule", "sum rule"]
+
+
 def test_backward_assigns_first_and_adds_later():
     found = lines(ad.explain(survey, 2.0, 5.0), "Backward")
     mine = [right for left, right in found if left == r"\bar{x}_{1}"]

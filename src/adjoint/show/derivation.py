@@ -18,6 +18,7 @@ from adjoint.errors import ArgumentError, ShapeError
 from .expansion import expanded
 from .formulas import latex_formula, latex_text
 from .numbers import shown
+from .record import CONSTANT
 from .writing import (
     ONES,
     bracketed,
@@ -44,6 +45,7 @@ MATRIX, ENTRIES = 2, 16  # axes and entries of an array that is written out
 WIDEST = 160  # characters of a nested formula on one line
 GROUPS = re.compile(r"\\[{}|]|(?P<opens>\\left\b[(\[|]?|[(\[{])"
                     r"|(?P<closes>\\right\b[)\]|]?|[)\]}])|(?P<sign> [+-] )")
+SLOTS = re.compile(r"\{(?:\d+|y)\}")
 FACTOR = re.compile(r"\{(?:\d+|dy)\}(?:\^\\top)?")
 
 
@@ -169,14 +171,20 @@ class Writer:
 
     def locals(self) -> list[Line]:
         """Each local derivative with its value, where it is one number, and its rule."""
+        numbers = set[str]()
         pairs = [(s, s.inputs.index(source))
                  for s in self.e.record.behind([self.e.record.output])
-                 for source in dict.fromkeys(s.inputs) if source.differentiated]
+                 for source in dict.fromkeys(s.inputs)
+                 if source.differentiated or (is_left_out(s, s.inputs.index(source)) and
+                                              not (source.name in numbers or
+                                                   numbers.add(source.name)))]
         return some(pairs, lambda pair: self.local(*pair))
 
     def local(self, s: Step, position: int) -> Line:
         """One local derivative; of an argument that stands twice the sum."""
         source = s.inputs[position]
+        if not source.differentiated:
+            return Line(rf"\mathrm{{d}}\,{bracketed(source)}", "= 0", "constant rule")
         given = self.labelled(s, position, self.adjoint(s, bare=True), plain=True)
         if given and s.shape + source.shape:  # a linear map, told by what it gives back
             return Line(self.adjoint(source, bare=True), rf"\leftarrow {given}", rule_name(s))
@@ -360,6 +368,15 @@ def is_number(c: Contribution, partial: str) -> bool:
     """Whether a partial of arrays is one number for all elements: it is made of numbers only."""
     arrays = [s for s in (c.user, *c.user.inputs) if s.shape]
     return not any(name_latex(s) in partial for s in arrays)
+
+
+def is_left_out(s: Step, position: int) -> bool:
+    """Whether an argument is a number that stands in no local derivative: one that is added."""
+    source, texts = s.inputs[position], s.row.label.partials
+    if source.kind != CONSTANT or source.shape or not s.row.elementwise:
+        return False
+    moving = [texts[k] if k < len(texts) else "" for k, i in enumerate(s.inputs) if i.differentiated]
+    return all(text and not {f"{{{position}}}", "{y}"} & set(SLOTS.findall(text)) for text in moving)
 
 
 def needs_brackets(text: str) -> bool:
