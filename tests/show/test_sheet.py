@@ -429,3 +429,10 @@ def test_tokens_are_the_whole_formula(text):
     parts = "".join(t.text + t.extra for t in tokens(text))
     kept = [c for c in unicodedata.normalize("NFD", text) if c not in "^()e+-0"]
     assert [c for c in parts if c not in "^()e+-0"] == kept
+
+
+def test_a_long_formula_may_be_broken_into_lines():
+    long = " + ".join(f"x{k}" for k in range(12))
+    out = Sheet("sums", [Column("a", kind="math")], [["x1 + x2"], [long]]).html()
+    assert out.count('<td class="math left long">') == 1
+    assert out.index('<td class="math left">') < out.index('<td class="math left long">')

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .sheet_view import Seen, View
 
+LONG = 24  # characters of a formula that may be broken into lines where there is no room
 CLASSES = {role: role.replace(" ", "-") for role in ROLES}
 STYLE = """
 .adjoint-sheet{overflow-x:auto;margin:1em 0;color:inherit;font-size:.95em;line-height:1.45}
@@ -32,6 +33,7 @@ font-size:1.08em;padding:0 .7em .5em;color:inherit;white-space:pre-wrap}
 vertical-align:baseline;background:none;color:inherit;max-width:none}
 .adjoint-sheet table.sheet td{white-space:pre-wrap}
 .adjoint-sheet table.sheet :is(td.number,td.math){white-space:pre}
+.adjoint-sheet table.sheet td.long{white-space:pre-wrap;min-width:13em}
 .adjoint-sheet table.sheet :is(th,td).right{text-align:right}
 .adjoint-sheet table.sheet :is(th,td).center{text-align:center}
 .adjoint-sheet table.sheet thead th{font-weight:600;border-bottom:1.5px solid rgba(128,128,128,.8);\
@@ -122,7 +124,8 @@ def data(view: View, line: Line, *, total: bool = False) -> str:
     for k, (column, cell) in enumerate(zip(view.columns, line.cells, strict=True)):
         kind = "text" if total and column.kind == "math" else column.kind
         names = [kind, column.side, "start" if k in view.starts else "",
-                 "matrix" if "\n" in cell.text else ""]
+                 "matrix" if "\n" in cell.text else "",
+                 "long" if kind == "math" and len(cell.text) > LONG else ""]
         tip = f' title="{escape(cell.exact)}"' if cell.exact else ""
         pad = f' data-pad="{cell.pad}"' if cell.pad else ""
         cells.append(f'<td class="{" ".join(filter(None, names))}"{tip}{pad}>'
