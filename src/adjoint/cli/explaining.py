@@ -341,10 +341,13 @@ def doctor(e: Explanation, about: Subject) -> list[str]:
             return []
     if len(e.record.operations) > DOCTORED:
         return ["something is not finite; ad.diagnose(f, ...) says what made it so"]
-    f = about.f.f if isinstance(about.f, Formula) else about.f
+    count = len(about.args)
+
+    def f(*xs: Any) -> Any:  # ad.diagnose takes no keyword arguments
+        return about.f(*xs[:count], **dict(zip(about.kwargs, xs[count:], strict=True)))
     try:
         with redirect_stdout(sys.stderr), np.errstate(all="ignore"):
-            finding = ad.diagnose(lambda *xs: f(*xs, **about.kwargs), *about.args).first
+            finding = ad.diagnose(f, *about.args, *about.kwargs.values()).first
     except AdjointError as error:  # a training step: it calls backward() itself
         return [f"something is not finite, and the doctor cannot run this: {error.message}"]
     if finding is None:
