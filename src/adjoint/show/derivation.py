@@ -375,8 +375,10 @@ def is_left_out(s: Step, position: int) -> bool:
     source, texts = s.inputs[position], s.row.label.partials
     if source.kind != CONSTANT or source.shape or not s.row.elementwise:
         return False
-    moving = [texts[k] if k < len(texts) else "" for k, i in enumerate(s.inputs) if i.differentiated]
-    return all(text and not {f"{{{position}}}", "{y}"} & set(SLOTS.findall(text)) for text in moving)
+    slots = {f"{{{position}}}", "{y}"}
+    moving = [k for k, i in enumerate(s.inputs) if i.differentiated]
+    return all(k < len(texts) and texts[k] and slots.isdisjoint(SLOTS.findall(texts[k]))
+               for k in moving)
 
 
 def needs_brackets(text: str) -> bool:
