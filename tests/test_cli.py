@@ -98,7 +98,7 @@ def test_no_examples_leak_between_the_parts():
 
 @pytest.mark.parametrize(("argv", "words"), [
     (["dmeo"], ["command 'dmeo'", "did you mean demo?"]),
-    (["xyz"], ["there is demo, train"]),
+    (["xyz"], ["there is explain, demo, train"]),
     (["train"], ["required: DATA"]),
     (["train", "digit"], ["data set 'digit'", "did you mean digits?"]),
     ([*SHORT, "--epcohs", "3"], ["option '--epcohs'", "did you mean --epochs?"]),
