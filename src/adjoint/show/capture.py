@@ -68,9 +68,13 @@ def capture(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any
     if names not in WAYS:
         raise ArgumentError(f"explain: names={names!r} is 'source' (the variables of your program) "
                             "or 'v' (v1, v2, ...)")
-    ran = run(f, args, kwargs)
-    output = output_of(ran, title_of(f))
-    return built(f, ran, order([output, *unneeded(ran)])[::-1], output, names)
+    witness = Witness(witnessed.__code__)
+    try:
+        ran = run(f, args, kwargs, witness)
+        output = output_of(ran, title_of(f))
+        return built(f, ran, order([output, *unneeded(ran)])[::-1], output, names)
+    finally:
+        witness.forget()
 
 
 def unneeded(ran: Run) -> list[Node]:
@@ -85,7 +89,8 @@ def unneeded(ran: Run) -> list[Node]:
     return found
 
 
-def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Run:
+def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], witness: Witness
+        ) -> Run:
     """Call ``f`` on leaves, with a witness."""
     leaves: dict[Node, str] = {}
     skipped: dict[int, str] = {}
@@ -104,7 +109,7 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -
     inner = {k: trees.tree_map_with_path(lambda path, x, k=k: enter((k, *path), x), tree,
                                          namespace=NAMESPACE) for k, tree in given.items()}
     keyword = {k: inner.pop(k) for k in kwargs}
-    witness, seeds, cuts = Witness(witnessed.__code__), list[Node](), list[Ended]()
+    seeds, cuts = list[Node](), list[Ended]()
     with Mode(lambda m: m._replace(tapes=(*m.tapes, witness), site=None,
                                    watch=Retaining(m.watch, seeds, cuts))):
         taught = not leaves or any(isinstance(x, Node) for x in trees.tree_leaves(given))

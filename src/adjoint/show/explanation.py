@@ -83,7 +83,7 @@ class Explanation:
         >>> ad.explain(lambda x: x * x, 3.0).tangent(None, wrt="x")
         np.float64(6.0)
         """
-        return self.flows.forward(self.step(wrt), tangent).get(self.step(name), 0.0)
+        return self.flows.tangent(self.step(name), self.step(wrt), tangent)
 
     def partial(self, name: str | Step, wrt: str | Step) -> Any:
         """The local partial derivative of a step by one that it is computed from directly.

@@ -262,10 +262,17 @@ class Flows:
 
     def forward(self, wrt: Step, tangent: Any = None) -> dict[Step, Any]:
         """The tangents of all steps that depend on ``wrt``."""
-        key = (wrt, None if tangent is None else np.asarray(tangent).tobytes())
+        given = None if tangent is None else np.asarray(tangent)
+        key = (wrt, None if given is None else (given.shape, given.dtype, given.tobytes()))
         if key not in self.tangents:
-            self.tangents[key] = forward(self.record, wrt, tangent)
+            self.tangents[key] = forward(self.record, wrt, given)
         return self.tangents[key]
+
+    def tangent(self, step: Step, wrt: Step, tangent: Any = None) -> Any:
+        """The tangent of a step; zeros if it does not depend on ``wrt``."""
+        found = self.forward(wrt, tangent).get(step)
+        ahead = wrt.shape if tangent is None else ()
+        return np.zeros(step.shape + ahead)[()] if found is None else found
 
     def local(self, step: Step, position: int) -> Any:
         """The local partial of a step by one of its inputs, see `local`."""
@@ -294,9 +301,3 @@ class Flows:
         matrix = np.zeros((step.size, source.size), np.asarray(found).dtype)
         matrix[np.arange(step.size), where.ravel()] = np.ravel(found)
         return matrix
-
-
-def passes(record: Record) -> dict[str, int]:
-    """What each mode costs here: passes over the operations, for the whole Jacobian."""
-    return {"operations": len(record.operations), "forward": sum(s.size for s in record.inputs),
-            "reverse": record.output.size}

@@ -90,6 +90,12 @@ class Witness:
         for frame in self.frames:
             self.look(frame)
 
+    def forget(self) -> None:
+        """Let the frames go: each holds its callers, this witness among them, and their arrays."""
+        self.frames.clear()
+        self.scopes.clear()
+        self.groups.clear()
+
     def surroundings(self) -> tuple[list[FrameType], tuple[Call, ...]]:
         """The frames of the user, innermost first, and the layers around, outermost first."""
         frame: FrameType | None = sys._getframe(2)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from adjoint.errors import ArgumentError
 
 from . import numbers, terms
@@ -32,12 +30,12 @@ class Moving:
 
     def __init__(self, e: Explanation, wrt: Step, tangent: Any) -> None:
         self.wrt, self.lead = wrt, () if tangent is not None else wrt.shape
-        self.tangents = e.flows.forward(wrt, tangent)
+        self.flows, self.tangent = e.flows, tangent
+        e.flows.forward(wrt, tangent)  # raises before any line is written
 
     def of(self, step: Step) -> Any:
         """The tangent of a step; zeros if it does not depend on the input."""
-        found = self.tangents.get(step)
-        return np.zeros(step.shape + self.lead)[()] if found is None else found
+        return self.flows.tangent(step, self.wrt, self.tangent)
 
 
 class ForwardTracer(Tracer):
