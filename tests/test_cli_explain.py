@@ -295,6 +295,8 @@ def test_a_long_program_is_summarised_with_counts(capsys, folder):
     ([], ["explain what?", "--at x1=2,x2=5"]),
     (["ln(x1", "--at", "x1=2"], ["never closed", "\n  ln(x1\n    ^"]),
     (["lnn(x1)", "--at", "x1=2"], ["no function lnn", "did you mean", "\n  ^^^"]),
+    (["2+3"], ["'2+3' has no variables"]),
+    (["x", "--at", "x=1", "--paths", ","], ["--paths needs a name"]),
     (["x1*x2", "--at", "x1=2"], ["x2 has no value", "type --at x1=2,x2=1", "\n     ^^"]),
     (["x1", "--at", "x1=2,x2=3"], ["given for x2", "no variable of the formula"]),
     (["x1", "--at", "x1=two"], ["two is no number", "\n  x1=two\n     ^^^"]),

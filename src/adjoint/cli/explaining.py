@@ -133,6 +133,9 @@ def settle(args: Any) -> None:
     if not args.what:
         raise ArgumentError('explain what? Write a formula and where, as in adjoint explain '
                             '"x1*x2 + sin(x1)" --at x1=2,x2=5, or module:function')
+    for option in ("forward", "paths", "chain"):
+        if getattr(args, option) is not None and not names(getattr(args, option)):
+            raise ArgumentError(f"--{option} needs a name, or several: --{option} x1,x2")
     if args.digits is not None and args.digits > 17:
         raise ArgumentError(f"--digits {args.digits}: a float has 17 significant digits at most")
 
@@ -168,6 +171,9 @@ def subject(args: Any) -> Subject:
     else:
         values = parse_values(",".join(args.at or ()))
         formula = parse(args.what, given=values)
+    if not formula.variables:
+        raise ArgumentError(f"the formula {brief(args.what)!r} has no variables, so there is "
+                            'nothing to differentiate by; write one such as "x^2" --at x=3')
     return Subject(formula, formula.bind(values), {}, brief(args.what), formula.notes)
 
 
