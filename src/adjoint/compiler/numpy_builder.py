@@ -17,6 +17,7 @@ from adjoint.core.node import aval, aval_of
 from adjoint.errors import RuleError
 
 from .maths import MATHS
+from .views import outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,15 +69,10 @@ def agree(statement: str, xs: Sequence[Ref], dtypes: bool = True) -> None:
 
 def strided(statement: str, x: Any, index: Index, shape: Shape, writeable: bool = False) -> Any:
     """The elements ``x[index(i)]`` for all i of ``shape``, without a copy; none may leave ``x``."""
-    if len(index) != x.ndim:
-        refuse(statement, f"has an index of {len(index)} axes for an operand of shape {x.shape}")
+    if wrong := outside(index, x.shape, shape):
+        refuse(statement, wrong)
     strides, start = [0] * len(shape), []
-    for n, stride, (offset, terms) in zip(x.shape, x.strides, index, strict=True):
-        ends = [step * (shape[d] - 1) for d, step in terms]
-        low = offset + sum(min(e, 0) for e in ends)
-        high = offset + sum(max(e, 0) for e in ends)
-        if prod(shape) and not 0 <= low <= high < n:
-            refuse(statement, f"reads {low} to {high} along an axis of size {n}")
+    for stride, (offset, terms) in zip(x.strides, index, strict=True):
         start.append(slice(offset, None))
         for d, step in terms:
             strides[d] += step * stride
