@@ -197,8 +197,9 @@ def test_it_compiles(case, tmp_path):
 
 def test_one_display_for_notebooks():
     text = ad.explain(survey, 2.0, 5.0).latex()._repr_latex_()
-    assert text.startswith("$$\\begin{aligned}")
-    assert text.count("{aligned}") == 2
+    assert text.startswith("$$\\begin{array}{l}")
+    assert text.endswith("\\end{array}$$")
+    assert text.count("\\begin{aligned}") == text.count("\\textbf{") == 3
 
 
 def test_mistakes_are_named():

@@ -98,13 +98,14 @@ class Derivation:
         return self.latex()
 
     def _repr_latex_(self) -> str:
+        """One display; remarks stand beside the lines of their own part."""
         rows = []
         for title, lines in self.titled().items():
             if lines:
-                body = self.align(lines).removeprefix("\\begin{align*}\n")
-                rows += [rf"&\textbf{{{latex_text(title)}}}", body.removesuffix("\n\\end{align*}")]
-        return "$$\\begin{aligned}\n" + " \\\\\n".join(rows).replace(
-            " && ", r" &\quad& ").replace(r"\mbox{", r"\text{") + "\n\\end{aligned}$$"
+                body = self.align(lines).replace("{align*}", "{aligned}").replace(
+                    " && ", r" &\quad& ").replace(r"\mbox{", r"\text{")
+                rows += [rf"\textbf{{{latex_text(title)}}}", body]
+        return "$$\\begin{array}{l}\n" + " \\\\\n".join(rows) + "\n\\end{array}$$"
 
 
 def derivation(e: Explanation, layout: str = "array", shapes: bool | None = None,
