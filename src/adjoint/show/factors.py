@@ -26,7 +26,7 @@ MEANINGS = 8  # names of steps that are explained under a table
 FORMULA = 8  # factors in a formula; the sign of the derivative stands for a longer one
 ALREADY = "\ue000"  # stands for what was computed before
 NAME = re.compile(r"[^\W\d]\w*(?:\.\d+)?")
-SIMPLE = re.compile(r"\w+(\([^()]*\))?|\w+\[[\d, ]*\]|\u2202.*/\u2202.*|[\d.]+|"
+SIMPLE = re.compile(r"\w+(\([^()]*\))?|\w+(\[[\d, ]*\])+|\u2202.*/\u2202.*|[\d.]+|"
                     r"\[[^\[\]]*(\[[^\[\]]*\][^\[\]]*)*\]|diag\(.*\)")
 SIMPLE_LATEX = re.compile(r"\\frac\{[^+]*|[\w{}.]+|\\\w+\s*[\w{}]+")
 
