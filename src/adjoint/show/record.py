@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from adjoint.core.primitive import Primitive
 
+FIRST = 8  # names that an error lists
 INPUT, CONSTANT, SKIPPED, OPERATION = "input", "constant", "skipped", "operation"
 
 
@@ -131,6 +132,8 @@ class Record:
         self.by_name = {s.name: s for s in (*self.constants, *self.steps)}
         for s in self.steps:
             self.by_name.setdefault(f"v{s.number}", s)
+            if s.given:
+                self.by_name.setdefault(s.given, s)
         for step in self.steps:
             for k, source in enumerate(step.inputs):
                 source.users.append((step, k))
@@ -152,9 +155,10 @@ class Record:
         found = self.by_name.get(name)
         if found is None:
             close = difflib.get_close_matches(str(name), self.by_name, 3, 0.4)
-            known = close or [s.name for s in self.steps[:8]]
+            known = close or [s.name for s in self.steps[:FIRST]]
+            more = " and others" if not close and len(self.steps) > FIRST else ""
             raise ArgumentError(f"there is no step named {name!r}; there is {', '.join(known)}"
-                                f"{'' if close else ', ...'}. e.table() lists the names.")
+                                f"{more}. e.table() lists the names.")
         return found
 
     def behind(self, targets: Iterable[Step]) -> list[Step]:

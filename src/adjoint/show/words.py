@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SMALL = 1e-2  # a partial below it has lost most of the gradient
 CHANGE = 1e3  # an adjoint that changes by more along the way vanishes or explodes
 SAID = 6  # findings of one kind that are written out
+HALF = 0.5
 DEEP = 3  # steps with shares in between, before depth is spoken of
 
 
@@ -245,23 +246,23 @@ def cancels(e: Explanation, step: Step) -> Iterator[Reason]:
 
 def carried(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason]:
     """The way that carries most: at each fork the part with the largest norm is followed."""
-    best: dict[Step, tuple[float, float, Step]] = {}
+    parts: dict[Step, dict[Step, float]] = {}
     for c in e.flows.reverse.contributions:
         if c.target in way:
-            size = float(np.linalg.norm(np.ravel(c.amount)))
-            total, most, user = best.get(c.target, (0.0, -1.0, c.user))
-            best[c.target] = (total + size, *((size, c.user) if size > most else (most, user)))
-    path, here, share = [step], step, 1.0
-    while here in best:
-        total, most, user = best[here]
-        share *= most / total if total else 0.0
-        here = user
-        path.append(here)
+            users = parts.setdefault(c.target, {})
+            users[c.user] = users.get(c.user, 0.0) + float(np.linalg.norm(np.ravel(c.amount)))
+    path, share = [step], 1.0
+    while path[-1] in parts:
+        users = parts[path[-1]]
+        largest = max(users, key=lambda user: users[user])
+        share *= users[largest] / (sum(users.values()) or 1.0)
+        path.append(largest)
     if 0.0 < share < 1.0 and np.any(e.adjoint(step)):
         names = [s.name for s in path]
         if len(names) > 2 * SAID:
             names = [*names[:SAID], f"... {len(names) - 2 * SAID} more ...", *names[-SAID:]]
-        yield Reason("path", step, f"Most goes by {' -> '.join(names)}: it has the largest part at "
+        what = "Most goes" if share > HALF else "The largest part goes"
+        yield Reason("path", step, f"{what} by {' -> '.join(names)}: it has the largest part at "
                      f"each fork, {share:.0%} of the sum of all parts' sizes.")
 
 
