@@ -417,3 +417,11 @@ def test_too_many_elements_and_complex_steps():
     assert e.paths("x").total.shape == (2_000,)
     with pytest.raises(ArgumentError, match="real and imaginary"):
         explain(lambda z: np.abs(z * z), 1.0 + 2.0j).paths("z")
+
+
+def test_a_norm_is_shown_of_arrays_alone():
+    def f(x, w):
+        return np.sum(np.tanh(w * x))
+    e = explain(f, 2.0, np.array([1.0, 0.5]))
+    assert "norm" not in str(e.paths("x").sheet().dict())
+    assert "norm" in str(e.paths("w").sheet().dict())

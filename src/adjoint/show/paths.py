@@ -230,7 +230,7 @@ class Paths:
         """The paths as a table: the path, its factors as formulas and numbers, product, share."""
         columns = [Column("path", kind="math"), Column("factors", kind="math"),
                    Column("numbers"), Column("product", kind="number"),
-                   *([] if self.graph.numbers else [Column("norm", kind="number")]),
+                   *([Column("norm", kind="number")] if np.ndim(self.total) else []),
                    Column("share", kind="number")]
         rows = [self.row(p) for p in self.listed]
         if self.count > len(self.listed):
@@ -250,7 +250,7 @@ class Paths:
         cells = {"path": Cell(None, p.text, p.latex),
                  "factors": formulas(p), "numbers": numbers(p), "product": p.product,
                  "share": percent(p.share)}
-        return cells if self.graph.numbers else cells | {"norm": p.norm}
+        return cells | ({"norm": p.norm} if np.ndim(self.total) else {})
 
     def __len__(self) -> int:
         return len(self.listed)
@@ -421,6 +421,9 @@ def chosen(graph: Influence, step: Step, index: tuple[int, ...] | None, call: st
     found = [v for v in graph.variables if v.step is step]
     if len(found) == 1:
         return found[0]
+    if not found:
+        raise ArgumentError(f"elements=True: {step.name} is empty, of shape {step.shape}: it has no "
+                            "element that a path could begin or end at")
     if index is None:
         raise ArgumentError(f"elements=True: {step.name} has {len(found)} elements; name one of "
                             f"them, as in e.{call.format(found[0].name)}, elements=True)".replace(
