@@ -52,6 +52,10 @@ class Watch:
     def __init__(self, lookers: tuple[Looker, ...]) -> None:
         self.lookers, self.quiet = lookers, any(looker.quiet for looker in lookers)
 
+    def replaced(self, watch: Watch | None) -> Watch | None:
+        """What looks in a block inside, for which ``watch`` was made of these lookers and others."""
+        return watch
+
     def __call__(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply ``row`` and look at what came out."""
         with aside():
@@ -108,8 +112,10 @@ def entered(make: Callable[[], Looker], kind: type[Looker], on: bool, modes: Mod
     others = tuple(k for k in before if not isinstance(k, kind))
     lookers = (*others, make()) if on else others
     tapes = (*modes.tapes, Sink()) if on and kind.quiet else modes.tapes
-    return modes._replace(watch=Watch(lookers) if lookers else None, site=modes.site or site,
-                          tapes=tapes)
+    watch = Watch(lookers) if lookers else None
+    if modes.watch is not None:
+        watch = modes.watch.replaced(watch)
+    return modes._replace(watch=watch, site=modes.site or site, tapes=tapes)
 
 
 class Block(Mode):

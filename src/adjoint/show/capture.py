@@ -150,11 +150,13 @@ def inside() -> Any:
 class Retaining:
     """A watch under which no sweep frees its graph, and which notes where sweeps began."""
 
-    quiet = False
-    lookers = ()
-
     def __init__(self, before: Any, seeds: list[Node], cuts: list[Ended]) -> None:
         self.before, self.seeds, self.cuts = before, seeds, cuts
+        self.lookers = () if before is None else before.lookers
+
+    def replaced(self, watch: Any) -> Retaining:
+        """A block inside looks as well: this one stays around it."""
+        return Retaining(watch, self.seeds, self.cuts)
 
     def __call__(self, row: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply ``row``, with the watch that was there before."""

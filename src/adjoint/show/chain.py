@@ -6,6 +6,7 @@ backward pass is written on slides, and a `Chain` holds a `Line` for every use o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 TERMS = 8  # uses in a formula
 MANY = 200  # lines that a sheet shows
+WIDEST = 48  # characters of what goes back that are written out
 DOT, DOT_LATEX = " \u00b7 ", r" \cdot "
 
 
@@ -214,7 +216,7 @@ class Chain:
         e, sign, latex = line.edge, self.sign(line.edge.head), self.sign(line.edge.head, latex=True)
         before = Piece(sign, latex, ALREADY)
         back = pulled_back(e) if not self.graph.numbers and not self.lead else None
-        if back is None:
+        if back is None or len(back.text) > WIDEST:
             new = Piece(e.symbol, e.symbol_latex, NEW)
             pair = (new, before) if self.graph.numbers else (before, new)
             return Cell(None, [pair[0], Piece(DOT, DOT_LATEX), pair[1]])
@@ -270,5 +272,5 @@ def chain_of(record: Record, flows: Flows, sources: Sequence[Step], *, group: An
     seed = flows.reverse.seed
     lead = seed.shape[:seed.ndim - len(record.output.shape)]
     rows = float(np.reshape(seed, ())) if graph.numbers else np.reshape(
-        seed, (-1, record.output.size))
+        seed, (math.prod(lead), record.output.size))
     return Chain(graph, sources, rows, lead)

@@ -80,6 +80,8 @@ class Explanation:
 
             tangent(v, wrt=u) = dv/du,    or (dv/du) t in the direction ``tangent`` t
 
+        By a complex step it is the derivative along the real axis; ``tangent=1j`` gives the other.
+
         >>> ad.explain(lambda x: x * x, 3.0).tangent(None, wrt="x")
         np.float64(6.0)
         """

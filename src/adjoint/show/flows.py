@@ -7,6 +7,7 @@ the result first.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -132,9 +133,9 @@ def pulled_back(record: Record, step: Step, dy: Any, lead: int) -> list[Any]:
                 for p, source in zip(record.rules.pull(step, dy), step.inputs, strict=True)]
     rows = [[None if p is None else fitted(p, source, step) for p, source in zip(
         record.rules.pull(step, row), step.inputs, strict=True)]
-        for row in dy.reshape(-1, *step.shape)]
-    return [stacked(column, source, dy.shape[:lead]) for column, source in zip(
-        zip(*rows, strict=True), step.inputs, strict=True)]
+        for row in dy.reshape(math.prod(dy.shape[:lead]), *step.shape)]
+    return [stacked([row[k] for row in rows], source, dy.shape[:lead])
+            for k, source in enumerate(step.inputs)]
 
 
 def seed_of(output: Step, cotangent: Any) -> Any:
@@ -162,11 +163,11 @@ def fitted(part: Any, source: Step, step: Step) -> Any:
 
 def stacked(column: Sequence[Any], source: Step, lead: tuple[int, ...]) -> Any:
     """The cotangents of one input, one for each element of the result, as one array."""
-    if all(part is None for part in column):
+    if column and all(part is None for part in column):
         return None
     nothing = np.zeros(source.shape, source.dtype)
-    return np.stack([nothing if part is None else part for part in column]).reshape(
-        lead + source.shape)
+    return np.reshape([nothing if part is None else part for part in column],
+                      lead + source.shape).astype(source.dtype, copy=False)
 
 
 def forward(record: Record, wrt: Step, tangent: Any = None) -> dict[Step, Any]:

@@ -19,7 +19,7 @@ from adjoint.errors import ArgumentError
 
 from .cells import Cell, Column
 from .factors import derivative, factor_formula, meanings
-from .flows import ENTRIES, fitted
+from .flows import ENTRIES, fitted, pulled_back
 from .folding import fold
 from .graph import Picture, influence_picture
 from .record import INPUT, OPERATION, Step
@@ -242,16 +242,11 @@ class Influence:
 
 def pulled(record: Record, step: Step, rows: Any) -> list[Any]:
     """Flat cotangents of a step pulled back to its inputs: (rows, elements) each, None is zero."""
-    if len(rows) == 1:  # of a number, the common case
-        parts = record.rules.pull(step, rows.reshape(step.shape)[()])
-        return [None if part is None else np.reshape(fitted(part, source, step), (1, -1))
-                for part, source in zip(parts, step.inputs, strict=True)]
-    pulls = [[None if part is None else np.ravel(fitted(part, source, step))
-              for part, source in zip(record.rules.pull(step, row.reshape(step.shape)[()]),
-                                      step.inputs, strict=True)] for row in rows]
-    return [None if all(p is None for p in column) else np.stack(
-        [np.zeros(source.size) if p is None else p for p in column])
-        for column, source in zip(zip(*pulls, strict=True), step.inputs, strict=True)]
+    count = len(rows)
+    parts = pulled_back(record, step, rows.reshape(step.shape)[()], 0) if count == 1 else (
+        pulled_back(record, step, rows.reshape(count, *step.shape), 1))
+    return [None if part is None else np.reshape(part, (count, source.size))
+            for part, source in zip(parts, step.inputs, strict=True)]
 
 
 # ---- making one
@@ -350,7 +345,7 @@ def connect(graph: Influence, variables: dict[Step, list[Variable]], *, elements
             parts = [None] * len(step.inputs)
         for k, source in enumerate(step.inputs):
             tails = variables.get(source)
-            if tails is None:
+            if not tails or not heads:  # not on the way, or empty
                 continue
             if elements:
                 connect_elements(graph, heads, tails, k)
