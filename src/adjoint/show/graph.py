@@ -106,8 +106,10 @@ class Drawing:
         key = {s: f"s{k}" for k, s in enumerate((*self.constants, *self.steps))}
         operations = [s for s in self.steps if s.kind == OPERATION]
         if depth or len(operations) > self.most:
+            around = {s.group[:k] for s in operations for k in range(1, len(s.group))}
             for s in operations:
-                if len(s.group) >= max(depth, 1) and s is not self.e.record.output:
+                collapses = len(s.group) >= max(depth, 1) or (s.group and s.group not in around)
+                if collapses and s is not self.e.record.output:
                     key[s] = "group " + " / ".join(s.group[:max(depth, 1)])
         left = list(dict.fromkeys(key[s] for s in operations))
         if len(left) > self.most:
@@ -144,7 +146,8 @@ class Drawing:
             what = "operations" if rows else "inputs"
             return Vertex(key, "operation", (f"... {len(some):,} {what} ...",), tip=tip)
         *around, name = key.removeprefix("group ").split(" / ")
-        return Vertex(key, "operation", (name, f"{len(some):,} operations"), group=tuple(around),
+        count = f"{len(some):,} operation{'s' * (len(some) > 1)}"
+        return Vertex(key, "operation", (name, count), group=tuple(around),
                       tip=tip)
 
     def vertex(self, key: str, s: Step) -> Vertex:
