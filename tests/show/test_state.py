@@ -196,3 +196,12 @@ def test_a_complex_step_is_moved_along_either_axis():
     np.testing.assert_allclose(e.tangent(None, "z"), 6.0)
     np.testing.assert_allclose(e.tangent(None, "z", 1j), 8.0)
     np.testing.assert_allclose(e.adjoint("z"), 6.0 - 8.0j)
+
+
+def test_an_explanation_goes_with_its_last_name(no_collection):
+    e = ad.explain(lambda x: np.sin(x) * x, 2.0)
+    _ = str(e.table()), str(e.forward()), str(e.latex()), str(e.why()), str(e.modes())
+    _ = str(e.steps()), e.graph().svg()
+    step = weakref.ref(e.record.steps[-1])
+    del e, _
+    assert step() is None

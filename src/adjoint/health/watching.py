@@ -53,7 +53,7 @@ class Watch:
         self.lookers, self.quiet = lookers, any(looker.quiet for looker in lookers)
 
     def replaced(self, watch: Watch | None) -> Watch | None:
-        """What looks in a block inside, for which ``watch`` was made of these lookers and others."""
+        """What looks in a block inside; ``watch`` is made of these lookers and its own."""
         return watch
 
     def __call__(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:

@@ -422,8 +422,8 @@ def chosen(graph: Influence, step: Step, index: tuple[int, ...] | None, call: st
     if len(found) == 1:
         return found[0]
     if not found:
-        raise ArgumentError(f"elements=True: {step.name} is empty, of shape {step.shape}: it has no "
-                            "element that a path could begin or end at")
+        raise ArgumentError(f"elements=True: {step.name} is empty, of shape {step.shape}: there "
+                            "is no element that a path could begin or end at")
     if index is None:
         raise ArgumentError(f"elements=True: {step.name} has {len(found)} elements; name one of "
                             f"them, as in e.{call.format(found[0].name)}, elements=True)".replace(

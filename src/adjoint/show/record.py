@@ -9,6 +9,7 @@ them looks at a Node. How a step pulls cotangents back and pushes tangents forwa
 from __future__ import annotations
 
 import difflib
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -58,7 +59,7 @@ class Rules(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Step:
     """One vertex: ``name = row(*inputs) = value``.
 
@@ -81,7 +82,13 @@ class Step:
     group: tuple[str, ...] = ()
     site: Any = None
     picked: int | None = None  # which result of a row that has several
-    users: list[tuple[Step, int]] = field(default_factory=list[tuple["Step", int]])
+    weak_users: list[tuple[weakref.ref[Step], int]] = field(
+        default_factory=list[tuple["weakref.ref[Step]", int]])
+
+    @property
+    def users(self) -> list[tuple[Step, int]]:
+        """The uses of this step; held weakly, so that a Record goes with its last name."""
+        return [(user, k) for ref, k in self.weak_users if (user := ref()) is not None]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -135,8 +142,9 @@ class Record:
             if s.given:
                 self.by_name.setdefault(s.given, s)
         for step in self.steps:
+            own = weakref.ref(step)
             for k, source in enumerate(step.inputs):
-                source.users.append((step, k))
+                source.weak_users.append((own, k))
 
     @property
     def inputs(self) -> list[Step]:
