@@ -91,6 +91,8 @@ def test_layers_are_boxes_and_collapse():
     assert {v.group for v in e.graph().diagram.vertices} >= {
         ("net", "0: Linear"), ("net", "1: Tanh"), ("net", "2: Linear"), ("cross_entropy",)}
     outer = vertices(e.graph(collapse=1))
+    weight = outer["net.0.weight"]
+    assert [line.text for line in weight.text[1:]] == ["shape 4 x 3", "n̄et.0.weight: 4 x 3"]
     assert outer["net"].text[1].text == "5 operations"
     inner = vertices(e.graph(collapse=2))
     assert inner["1: Tanh"].text[1].text == "1 operation"

@@ -178,7 +178,9 @@ class Drawing:
         if "values" not in self.hidden:
             found.append(Line(self.number(s.value)))
         if "adjoints" not in self.hidden and s.differentiated:
-            text = f"{marked(s.name, BAR)} = {self.number(self.e.flows.adjoint(s))}"
+            number = self.number(self.e.flows.adjoint(s))
+            size = number.removeprefix("shape ")  # of an array: what is above it says "shape"
+            text = f"{marked(s.name, BAR)}{' = ' if size == number else ': '}{size}"
             found.append(Line(text, "adjoint" if self.has_adjoint(s) else "hidden"))
         return tuple(found)
 
