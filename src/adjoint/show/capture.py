@@ -290,9 +290,19 @@ def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, 
     rules = TaughtRules() if isinstance(output, AutogradValue) else EngineRules()
     cuts = [Cut(row, made[n], Place(*located(where))) for row, inputs, where in ran.cuts
             for n in inputs if n in made]
-    cuts += [Cut(s.row, source, source.place) for s in constants for source in steps
-             if s.value is source.value] if len(constants) * len(steps) < CUTS * CUTS else []
+    cuts += detached(constants, steps)
     return Record(steps, constants, made[output], rules, title_of(f), cuts)
+
+
+def detached(constants: Sequence[Step], steps: Sequence[Step]) -> list[Cut]:
+    """Constants that are the value of a step; those that no variable holds are named after it."""
+    if len(constants) * len(steps) > CUTS * CUTS:
+        return []
+    found = [(s, source) for s in constants for source in steps if s.value is source.value]
+    for s, source in found:
+        if not s.given:
+            s.name, s.given, s.named = f"detach({source.name})", source.name, True
+    return [Cut(s.row, source, source.place) for s, source in found]
 
 
 def step_of(n: Any, made: Mapping[Node, Step], group: tuple[str, ...], ran: Run) -> Step:

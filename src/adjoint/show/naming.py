@@ -8,6 +8,7 @@ too, without reading bytecode, and in a REPL where there is no source.
 
 from __future__ import annotations
 
+import re
 import sys
 from bisect import bisect
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from adjoint.core.node import Leaf, Node, clock
 from adjoint.core.primitive import CONSTANT
 from adjoint.modes import HERE
 from adjoint.ops.declare import COMPOSED
+
+from .places import operand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,7 +65,7 @@ class Witness:
     def line(self, frame: FrameType, event: str, _: Any) -> Any:
         """Trace a program of teaching classes: they tell no tape, so every line is looked at."""
         code = frame.f_code
-        if event == "call" and kind_of(code, frame) is not USERS:
+        if event == "call" and (kind_of(code, frame) is not USERS or is_rule(frame)):
             return None
         self.marks.append((next(clock), (code, frame.f_lasti)))
         if event != "call":
@@ -146,12 +149,19 @@ class Call:
 
 def kind_of(code: CodeType, frame: FrameType) -> str:
     """Whose code runs in a frame: the user's, a layer's call, a composed operation's by name."""
+    home = str(frame.f_globals.get("__name__"))
     if not code.co_filename.startswith(HERE):
-        return USERS
-    home = frame.f_globals.get("__name__")
+        return PLAIN if home.partition(".")[0] == "numpy" else USERS
     if home == "adjoint.nn.modules" and code.co_qualname == "Module.__call__":
         return LAYER
     return OURS.get(code) or (code.co_name if home == "adjoint.nn.functional" else PLAIN)
+
+
+def is_rule(frame: FrameType) -> bool:
+    """Whether a method of a teaching class runs that this package calls: no line of the program."""
+    caller = frame.f_back
+    return (caller is not None and caller.f_code.co_filename.startswith(HERE)
+            and isinstance(frame.f_locals.get("self"), Node))
 
 
 def calls(ours: list[tuple[FrameType, str]]) -> list[Call]:
@@ -243,7 +253,8 @@ def outside_names(f: Callable[..., Any], witness: Witness, nodes: list[Node]) ->
     known = list(owned_names(variables))
     by_owner = {id(v): name for name, v in reversed(known)}
     named: dict[Node, str] = {}
-    exact = {id(value_of(v)): name for name, v in reversed(known)}
+    exact = {id(value_of(v)): name for name, v in reversed(known)
+             if getattr(v, "node", None) is None}  # a constant is no variable that moves
     arrays = [(name, v) for name, v in known if isinstance(v, np.ndarray)]
     for n in nodes[:ARRAYS]:
         if isinstance(n, Leaf):
@@ -251,10 +262,24 @@ def outside_names(f: Callable[..., Any], witness: Witness, nodes: list[Node]) ->
             if id(owner) in by_owner:
                 named[n] = by_owner[id(owner)]
         elif n.prim is CONSTANT and isinstance(n.value, (np.ndarray, np.generic)):
-            same = [name for name, a in arrays if is_same(a, n.value)]
-            if name := exact.get(id(n.value)) or (same[0] if same else ""):
+            same = {name: a for name, a in arrays if is_same(a, n.value)}
+            if name := exact.get(id(n.value)) or chosen(same, n, witness):
                 named[n] = name
     return named
+
+
+def chosen(same: Mapping[str, Any], n: Node, witness: Witness) -> str:
+    """Which variable a constant is, of those that hold equal arrays: the one that the line names.
+
+    Empty if that does not tell: a value without a name is better than the name of another.
+    """
+    if len(same) < 2:
+        return next(iter(same), "")
+    text = " ".join(operand(u.site, k) for u in witness.nodes
+                    for k, x in enumerate(u.inputs) if x is n)
+    said = [name for name in same if re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text)]
+    left = said or list(same)
+    return left[0] if len({id(same[name]) for name in left}) == 1 else ""
 
 
 def value_of(x: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 from typing import Any, NamedTuple
 
@@ -42,6 +43,30 @@ def located(where: Any) -> tuple[str, int, str]:
     row = getattr(where, "row", "")
     text = text if len(text) <= WIDTH else text[:WIDTH - 4] + " ..."
     return file, number, text + (f"  (in the derivative of `{row}`)" if row else "")
+
+
+def operand(where: Any, position: int) -> str:
+    """The source of an argument of the expression at a site, or of all of it if it has no operator.
+
+    Empty where there is no source.
+    """
+    if where is None or isinstance(where, Written):
+        return ""
+    file, _ = line_of(where)
+    first, last, start, end = span(where)
+    if first is None or last is None or start is None or end is None:
+        return ""
+    lines = [linecache.getline(file, n).encode() for n in range(first, last + 1)]
+    lines[-1] = lines[-1][:end]  # the end first: it may be the same line
+    lines[0] = lines[0][start:]
+    text = b"".join(lines).decode(errors="ignore")
+    try:
+        found = ast.parse(f"({text})", mode="eval").body
+    except (SyntaxError, ValueError):
+        return text
+    if isinstance(found, ast.BinOp):
+        found = (found.left, found.right)[position > 0]
+    return ast.unparse(found)
 
 
 def span(where: Any) -> tuple[int | None, int | None, int | None, int | None]:
