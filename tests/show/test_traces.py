@@ -477,6 +477,20 @@ def test_accumulation_counts_as_addition():
     assert twice["operations"] == once["operations"] + 1
 
 
+@pytest.mark.parametrize(("f", "values", "back"), [
+    (lambda x: np.sum(np.concatenate([x, x])), 5, 3),  # two parts are added
+    (lambda x: np.sum(np.pad(x, 2)), 6, 0),
+    (lambda x: np.sum(x[[2, 0]]), 1, 0),
+    (lambda x: np.sum(x[::-1]), 2, 0),
+    (lambda x: x[0] * x[1], 1, 2 + 3),
+    (lambda x: x.max(), 2, None),
+    (lambda x: np.sum(np.sort(x)), 3 + 2, None)])
+def test_moving_numbers_is_free(f, values, back):
+    found, _, sweep = rows_of(ad.explain(f, np.array([3.0, 1.0, 2.0])).modes())
+    assert found["operations"] == values
+    assert back is None or sweep["operations"] == back
+
+
 # ---- long programs
 
 def test_long_programs_are_summarised():

@@ -73,7 +73,40 @@ def cost_of(row: Primitive, xs: Sequence[Any], y: Any, params: dict[str, Any]) -
         return Cost(2 * products - made, products)
     if row.label.rule == "product rule":  # of the elements of one array
         return Cost(max(given) - made, max(given) - made) if made < max(given) else Cost(made, made)
+    if is_moving(row, xs, y, params):
+        return Cost()
     return Cost(max(max(given, default=made) - made, made))
+
+
+def is_moving(row: Primitive, xs: Sequence[Any], y: Any, params: dict[str, Any]) -> bool:
+    """Whether each number of the result is one of those given, or zero, wherever it comes to lie.
+
+    Tried on numbers, on others, and on differences of both: a sort or a maximum chooses by the
+    values, and is not the difference of what it makes of either.
+    """
+    floating = [np.asarray(x).dtype.kind == "f" for x in xs]
+    if row.effects != "none" or isinstance(y, tuple) or not any(floating) or not np.size(y):
+        return False
+    rng = np.random.default_rng(0)
+
+    def normal(shape: tuple[int, ...]) -> Any:
+        return rng.normal(size=shape)
+
+    def made(one: Sequence[Any], other: Sequence[Any]) -> Any:
+        return np.asarray(row.impl(*[a - b if moving else x for a, b, moving, x in zip(
+            one, other, floating, xs, strict=True)], **params))
+    nothing, one, other = ([np.asarray(draw(np.shape(x)), np.asarray(x).dtype)[()] for x in xs]
+                           for draw in (np.zeros, normal, normal))
+    try:
+        with np.errstate(all="ignore"):
+            left, right = made(one, nothing), made(other, nothing)
+            differences = made(one, other), made(other, one)
+    except (ValueError, ArithmeticError):  # such as a matrix that is not positive definite
+        return False
+    known = np.concatenate([np.zeros(1), *[np.ravel(a) for a, moving in zip(
+        one, floating, strict=True) if moving]])
+    return bool(np.isin(left, known).all() and np.array_equal(differences[0], left - right)
+                and np.array_equal(differences[1], right - left))
 
 
 # ---- one step
@@ -89,7 +122,11 @@ class Meter:
 
     def value(self, step: Step) -> Cost:
         """What the step itself costs."""
-        return cost_of(step.row, [s.value for s in step.inputs], step.value, step.params)
+        key = ("value", *self.kind(step))
+        if key not in self.known:
+            self.known[key] = cost_of(step.row, [s.value for s in step.inputs], step.value,
+                                      step.params)
+        return self.known[key]
 
     def forward(self, step: Step, moving: tuple[bool, ...]) -> Cost:
         """What its tangent costs if these inputs move."""
@@ -104,11 +141,15 @@ class Meter:
             self.rules.pull(step, mark(np.ones(step.shape, step.dtype)[()]))
         return self.counted((False, tuple(s.differentiated for s in step.inputs)), step, rule)
 
+    def kind(self, step: Step) -> tuple[Any, ...]:
+        """What steps have in common that cost the same."""
+        return step.row, tuple(s.shape for s in step.inputs), repr(step.params), step.picked
+
     def counted(self, how: Any, step: Step, rule: Callable[[Callable[[Any], Any]], Any]) -> Cost:
         """The cost of a rule, looked up if it is known."""
         if not isinstance(self.rules, EngineRules):
             return taught(how, step)
-        key = (how, step.row, tuple(s.shape for s in step.inputs), repr(step.params), step.picked)
+        key = (how, *self.kind(step))
         if key not in self.known:
             log: list[Cost] = []
             with Level() as level, np.errstate(all="ignore"), Mode(
@@ -208,8 +249,9 @@ def modes_of(e: Explanation) -> Sheet:
 
 NOTE = ("Each number of an array is an input or a result. Counted are the operations that tangents "
         "and cotangents take part in, on numbers; a matrix product counts its products and its "
-        "sums, and moving numbers is free. Divisions count as multiplications. The local partials, "
-        "the same in both modes, are not counted.")
+        "sums, and moving numbers is free; what is written in no others, such as a solve or a "
+        "sort, counts once for each number. Divisions count as multiplications. The local "
+        "partials, the same in both modes, are not counted.")
 
 
 def each(count: int, passes: int) -> Any:
