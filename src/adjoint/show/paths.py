@@ -229,7 +229,7 @@ class Paths:
     def sheet(self) -> Sheet:
         """The paths as a table: the path, its factors as formulas and numbers, product, share."""
         columns = [Column("path", kind="math"), Column("factors", kind="math"),
-                   Column("numbers"), Column("product", kind="number"),
+                   Column("numbers", kind="math"), Column("product", kind="number"),
                    *([Column("norm", kind="number")] if np.ndim(self.total) else []),
                    Column("share", kind="number")]
         rows = [self.row(p) for p in self.listed]
