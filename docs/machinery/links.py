@@ -1,6 +1,6 @@
 """What a finished site must fulfil: nothing is loaded from elsewhere, every link leads somewhere.
 
-    python docs/machinery/links.py build/docs/html
+    python docs/machinery/links.py build/docs/site/html
 """
 
 import re
