@@ -31,6 +31,7 @@ NUMBERS = {"b01": {"baydin"}, "b02": {"neg_log_sigmoid"}, "b03": {"quartic", "x2
            "b07": {"tanh_layer", "recitation_tanh"}, "b08": {"broadcast_sum"},
            "b09": {"scanning_mlp"}, "b10": {"toy_relu", "toy_sin", "matrix_relu"},
            "b11": {"linear_regression", "mse_linear"}, "b12": {"cross_entropy", "binary_nll"}}
+WHOLE = {"b07", "b09", "b14", "training_step"}  # explained in every way there is
 RUNS = {}
 
 
@@ -62,6 +63,12 @@ def test_an_example_says_what_it_asks_and_what_it_is_checked_against(name):
     assert isinstance(page.front.get("golden"), list), "golden: a list of keys, perhaps []"
     assert page.front.get("change"), "change: {an input: its other value}"
     assert set(page.front["golden"]) >= NUMBERS.get(name, set())
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE & EXAMPLES.keys()))
+def test_the_main_examples_go_through_every_kind_of_explanation(name):
+    source = "\n".join(cell.source for cell in EXAMPLES[name].cells)
+    assert [kind for kind in ("paths", "latex", "graph", "why") if f".{kind}(" not in source] == []
 
 
 @pytest.mark.parametrize("name", CHANGING)

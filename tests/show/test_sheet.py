@@ -329,7 +329,7 @@ def test_arrays_and_marks_compile(tmp_path):
 
 @pytest.mark.parametrize("text, latex", [
     ("v3", "v_{3}"), (f"v{BAR}3", r"\bar{v}_{3}"), ("ln(v1)", r"\ln (v_{1})"),
-    ("dL/dW1 · x", r"dL/dW_{1} \cdot x"),
+    ("dL/dW1 · x", r"dL/dW_{1} \cdot x"), ("W1 = (4, 3) max 2", r"W_{1} = (4, 3) \max \ 2"),
     ("x^(a - 1)", "x^{a - 1}"), ("σ(x)", r"\sigma(x)"), ("1.5e-09", r"1.5 \times 10^{-9}"),
     ("loss", r"\mathit{loss}"), ("a_b", r"\mathit{a\_b}"), ("x if y", r"x\ \mathit{if}\ y"),
     ("12 + 3.25", "12 + 3.25"), ("\\input{x}", r"\backslash \mathit{input}\{x\}"),

@@ -96,7 +96,7 @@ def tokens(text: str) -> Iterator[Token]:
             yield from (Token("name", "d"), *tokens(m["bottom"]))
         elif m["name"]:
             index = INDEXED.fullmatch(m["name"])
-            if m["call"] is not None:
+            if m["call"] is not None or m["name"] in {"min", "max"}:  # (4, 3) min 0 max 1
                 yield Token("function", m["name"])
             elif index:
                 yield Token("name", index[1], index[2])
