@@ -17,6 +17,7 @@ import scipy.special
 import adjoint as ad
 from adjoint.core.primitive import REGISTRY
 from adjoint.ops.declare import COMPOSED
+from adjoint.show import expansion
 
 ROWS = [REGISTRY[n] for n in sorted(REGISTRY) if REGISTRY[n].cases is not None]
 ELEMENTWISE = [r for r in ROWS if r.elementwise]
@@ -407,52 +408,16 @@ def test_each_partial_is_what_the_rule_gives(row):
 
 # ---- brackets
 
-WEAK = "=+*^("
-OPENS = ("(", "[", "{", ",", "|", r"\lfloor", r"\lceil", r"\langle", r"\|")
-CLOSES = (")", "]", "}", ",", "|", r"\right")
-
-
 def nested(row: Any, form: int, arguments: list[tuple[str, str]]) -> tuple[str, str]:
     """The label (0: text, 1: LaTeX) around formulas, and the operator at the top of the whole.
 
-    ``arguments`` are formulas, each with the operator at its top; a name counts as a call. This is
-    what `Label` says of brackets.
+    ``arguments`` are formulas, each with the operator at its top; a name counts as a call.
     """
     label = row.label
-    template, top = (label.text, label.latex)[form], label.binds[form]
-    if top == " ":
-        return template.format(*[a for a, _ in arguments]), arguments[0][1]
-    literals = [""]  # what stands before, between and after the fields
-    order = []
-    for said, field, _, _ in Formatter().parse(template):
-        literals[-1] += said
-        if field is not None:
-            order.append(field)
-            literals.append("")
-    shown = []
-    for k, (formula, strength) in enumerate(arguments):
-        places = [n for n, field in enumerate(order) if field == str(k)]
-        loose = strength != "(" and any(
-            not enclosed(*literals[n:n + 2]) and weaker(formula, strength, top, *literals[n:n + 2])
-            for n in places)
-        shown.append(f"({formula})" if loose else formula)
     params = next(row.cases(np.random.default_rng(5))).params
-    return template.format(*shown, **params), top
-
-
-def enclosed(before: str, after: str) -> bool:
-    """Whether brackets or commas stand on both sides already."""
-    return before.rstrip(" ").endswith(OPENS) and after.lstrip(" ").startswith(CLOSES)
-
-
-def weaker(formula: str, strength: str, top: str, before: str, after: str) -> bool:
-    """Whether a formula falls apart under the operator that it is put next to."""
-    if after.startswith(("^", "_", "[")):
-        return True
-    if strength != top:
-        return WEAK.index(strength) < WEAK.index(top)
-    return top in "=^" or before.rstrip().endswith(("-", "/")) or (
-        before != "" and formula.startswith(("-", "+")))
+    held = (label.text, label.latex)[form].format(
+        *[f"\x00{k}\x01" for k in range(len(arguments))], **params)
+    return expansion.nested(held, label.binds[form], [expansion.Nested(*a) for a in arguments])
 
 
 def nests(row: Any) -> bool:
@@ -508,7 +473,7 @@ def test_a_formula_in_a_formula_keeps_its_meaning(outer, form):
     (("add", "multiply"), "a * b + p", r"a\,b + p"),
     (("divide", "add"), "(a + b) / p", r"\frac{a + b}{p}"),
     (("multiply", "divide"), "a / b * p", r"\frac{a}{b}\,p"),
-    (("power", "divide"), "(a / b) ^ p", r"(\frac{a}{b})^{p}"),
+    (("power", "divide"), "(a / b) ^ p", r"\left(\frac{a}{b}\right)^{p}"),
     (("power", "sqrt"), "sqrt(a) ^ p", r"\sqrt{a}^{p}"),
     (("square", "negative"), "(-a)^2", "(-a)^2"),
     (("negative", "add"), "-(a + b)", "-(a + b)"),
@@ -732,7 +697,7 @@ def test_a_derivation_finds_what_it_prints(row):
     label = row.label
     assert label.text and label.latex and label.rule and label.partials
     assert len(label.pullbacks) in (0, len(label.partials))
-    assert len(label.binds) == 2 and set(label.binds) <= set(WEAK + " ")
+    assert len(label.binds) == 2 and set(label.binds) <= set(expansion.WEAK + " ")
     assert label.rule.count(";") in (0, len(label.partials)), "one name for each argument, or one"
 
 
