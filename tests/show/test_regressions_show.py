@@ -64,3 +64,30 @@ def test_a_detached_value_has_not_the_name_of_what_moves() -> None:
         return a * x
 
     assert formulas(ad.explain(held, 3.0)) == ["v2 = a * x"]
+
+
+def test_words_tell_a_kink_and_a_level_place_from_a_flat_side() -> None:
+    def said(f: Any, x: float) -> str:
+        return str(ad.explain(f, x).why())
+
+    assert "is at its kink, where its slope is taken to be 0" in said(np.abs, 0.0)
+    assert "is at its kink" in said(ad.relu, 0.0)
+    assert "is dead (on its flat side)" in said(ad.relu, -1.0)
+    assert "is level: the partial 2 x is 0 there" in said(lambda x: x ** 2, 0.0)
+    assert "is level" in said(np.cos, 0.0)
+    assert "is saturated" in said(np.tanh, 20.0)
+    assert "multiplies with 0" in said(lambda x: x * 0.0, 2.0)
+
+
+def test_words_about_one_element_and_about_parts_that_cancel() -> None:
+    e = ad.explain(lambda x: np.sum(x ** 2), np.array([0.0, 1.0]))
+    assert str(e.why("x")).startswith("dv3/dx = [0. 2.]; 1 of its 2 elements is 0.")
+    a = np.array([[2.0, 1.0], [1.0, 3.0]])
+    kinds = ad.explain(lambda a: np.trace(np.linalg.inv(a) @ a), a).why("a").kinds
+    assert "cancels" in kinds and "vanishes" not in kinds
+
+
+def test_words_speak_of_a_part_that_was_detached() -> None:
+    w = ad.explain(lambda x: x.detach() * x, 3.0).why("x")
+    assert w.kinds == ["gradient", "cut"]
+    assert "goes on as a constant: it was detached" in str(w)

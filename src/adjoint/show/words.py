@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.core.node import Node
+
 from .numbers import shown
 from .record import CONSTANT, INPUT, SKIPPED
 from .writing import formula, partial_text
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 SMALL = 1e-2  # a partial below it has lost most of the gradient
 CHANGE = 1e3  # an adjoint that changes by more along the way vanishes or explodes
+NEAR = 1e-3  # how far from an extremum one looks
 SAID = 6  # findings of one kind that are written out
 HALF = 0.5
 DEEP = 3  # steps with shares in between, before depth is spoken of
@@ -76,8 +79,9 @@ def why(e: Explanation, step: Step) -> Why:
         return Why(e, step, list(unreached(e, step)))
     reasons = [gradient(e, step), *not_finite(e, step)]
     if len(way) > 1 and len(reasons) == 1:
-        reasons += [*losses(e, step, way), *cancels(e, step), *carried(e, step, way)]
-        reasons += depth(e, step, way)
+        gone = list(cancels(e, step))
+        reasons += [*losses(e, step, way), *gone, *carried(e, step, way), *detached(e, step, way)]
+        reasons += [] if gone else depth(e, step, way)  # what cancels has not vanished on its way
     return Why(e, step, reasons)
 
 
@@ -126,7 +130,7 @@ def gradient(e: Explanation, step: Step) -> Reason:
     zeros = int(np.sum(found == 0))
     text = f"d{e.record.output.name}/d{step.name} = {shown(found[()])}"
     if size > 1 and zeros:
-        text += f"; {zeros:,} of its {size:,} elements are 0"
+        text += f"; {zeros:,} of its {size:,} elements {'is' if zeros == 1 else 'are'} 0"
     return Reason("gradient", step, text + ".", zeros, size)
 
 
@@ -187,17 +191,41 @@ def zero_partial(e: Explanation, c: Contribution, zero: Any, size: int) -> Reaso
     """A partial that is exactly zero: a flat side, a mask, or a factor of zero."""
     count, where = int(zero.sum()), first_at(c, zero)
     others = [s for k, s in enumerate(c.user.inputs) if k != c.position]
-    if c.user.row.kink is not None:
+    if at_kink(c, zero):
+        kind, what = "dead", "is at its kink, where its slope is taken to be 0"
+    elif c.user.row.kink is not None:
         kind, what = "dead", "is dead (on its flat side)"
     elif not others:
-        kind, what = "saturated", "is saturated"
+        kind, what = "saturated", "is saturated" if stands_still(c, zero) else "is level"
     elif any(s.dtype.kind == "b" for s in others):
         kind, what = "masked", "takes the other value (masked)"
     else:
-        kind, what = "zero factor", "multiplies with 0"
+        kind, what = "zero factor", "multiplies with 0" if any(
+            np.all(np.broadcast_to(np.equal(s.value, 0), zero.shape)[zero]) for s in others) else (
+            "is level")
     text = (f"{head(c)} {what}{portion(count, size)}: the partial "
             f"{partial_text(c.user, c.position)} is 0 there{where}.")
     return Reason(kind, c.user, text, count, size)
+
+
+def at_kink(c: Contribution, zero: Any) -> bool:
+    """Whether the one-sided derivatives differ at every element where the partial is zero."""
+    step = c.user
+    if step.row.kink is None or step.picked is not None:
+        return False
+    mask = step.row.kink(*[s.value for s in step.inputs], **step.params)
+    return bool(np.all(np.broadcast_to(mask, zero.shape)[zero]))
+
+
+def stands_still(c: Contribution, zero: Any) -> bool:
+    """Whether a step does not move either near where its partial is zero: a tanh, no cosine."""
+    step = c.user
+    if not isinstance(step.node, Node) or step.row.impl is None:
+        return False
+    with np.errstate(all="ignore"):
+        moved = step.row.impl(*[np.add(s.value, NEAR) for s in step.inputs], **step.params)
+    same = np.isclose(moved, step.value, rtol=NEAR**4, atol=0.0)
+    return bool(np.all(np.broadcast_to(same, zero.shape)[zero]))
 
 
 def zero_operand(c: Contribution) -> Reason | None:
@@ -264,6 +292,16 @@ def carried(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reaso
         what = "Most goes" if share > HALF else "The largest part goes"
         yield Reason("path", step, f"{what} by {' -> '.join(names)}: it has the largest part at "
                      f"each fork, {share:.0%} of the sum of all parts' sizes.")
+
+
+def detached(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason]:
+    """Values on the way that go on as constants too: no derivative is taken through them."""
+    found = dict.fromkeys(c.source for c in e.record.cuts
+                          if c.row.name == "constant" and c.source in way)
+    for source in list(found)[:SAID]:
+        what = "" if source is step else f", which is computed from {step.name},"
+        yield Reason("cut", source, f"The value of {source.name}{what} also goes on as a constant: "
+                     "it was detached (.detach(), .data or .numpy()): nothing comes back there.")
 
 
 def depth(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason]:
