@@ -324,3 +324,29 @@ def test_an_index_array_is_told_by_its_name():
     assert "x[[0 1 2], labels]" in text
     assert "x[:, 0]" in text
     assert r"\mathit{labels}" in e.latex().latex()
+
+
+class Network(ad.nn.Module):
+    def __init__(self, rng):
+        self.first, self.second = ad.nn.Linear(3, 2, rng=rng), ad.nn.Linear(2, 1, rng=rng)
+
+    def forward(self, x):
+        return self.second(ad.relu(self.first(x)))
+
+
+def test_parameters_are_named_as_the_explained_function_reaches_them():
+    rng = np.random.default_rng(0)
+    net, layers = Network(rng), [ad.nn.Linear(3, 3, rng=rng) for _ in range(2)]
+
+    def whole(x):
+        return net(x).sum()
+
+    def looped(x):
+        for layer in layers:
+            x = layer(x)
+        return x.sum()
+    x = ad.Tensor(np.ones((4, 3), np.float32))
+    assert [s.name for s in ad.explain(whole, x).record.inputs] == [
+        "net.first.weight", "net.first.bias", "net.second.weight", "net.second.bias"]
+    assert [s.name for s in ad.explain(looped, x).record.inputs] == [
+        f"layers[{k}].{name}" for k in range(2) for name in ("weight", "bias")]

@@ -210,7 +210,7 @@ def scopes(f: Callable[..., Any], witness: Witness) -> Iterator[tuple[str, Any]]
         cells = inner.__closure__ or ()
         yield from ((name, cell.cell_contents) for name, cell in zip(
             code.co_freevars, cells, strict=True) if filled(cell))
-        codes.setdefault(code, ({}, inner.__globals__))
+        codes = {code: codes.get(code, ({}, inner.__globals__))} | codes  # its own words first
     for used, (local, outer) in codes.items():
         yield from local.items()
         yield from ((name, outer[name]) for name in used.co_names if name in outer)
@@ -236,8 +236,11 @@ def owned_names(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                         if isinstance(v, (Box, np.ndarray)))
         elif isinstance(value, (list, tuple)):
             items: Any = value
-            yield from ((f"{name}[{k}]", v) for k, v in enumerate(items[:1_000])
-                        if isinstance(v, (Box, np.ndarray)))
+            for k, v in enumerate(items[:1_000]):
+                if isinstance(v, (Box, np.ndarray)):
+                    yield f"{name}[{k}]", v
+                elif hasattr(type(v), "named_parameters"):
+                    yield from ((f"{name}[{k}].{p}", w) for p, w in v.named_parameters())
         elif hasattr(type(value), "named_parameters"):
             yield from ((f"{name}.{k}", v) for k, v in value.named_parameters())
         elif hasattr(value, "__dict__") and not isinstance(value, type(sys)):
@@ -250,7 +253,7 @@ def outside_names(f: Callable[..., Any], witness: Witness, nodes: list[Node]) ->
     variables: dict[str, Any] = {}
     for name, value in scopes(f, witness):
         variables.setdefault(name, value)
-    known = list(owned_names(variables))
+    known = sorted(owned_names(variables), key=lambda pair: "]." not in pair[0])  # no loop variable
     by_owner = {id(v): name for name, v in reversed(known)}
     named: dict[Node, str] = {}
     exact = {id(value_of(v)): name for name, v in reversed(known)
