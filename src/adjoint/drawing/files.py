@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adjoint.errors import FormatError
 
@@ -11,6 +12,9 @@ from .diagram import Diagram
 from .markup import dot, mermaid
 from .png import need_matplotlib, pdf, png
 from .svg import svg
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ENDINGS = (".svg", ".png", ".pdf", ".dot", ".gv", ".mmd")
 WITH_MATPLOTLIB = (".png", ".pdf")
@@ -26,16 +30,26 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     >>> drawing.check_path("graph.svg").name
     'graph.svg'
     """
-    path = Path(path)
-    ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        raise FormatError(f"a picture of a graph ends in {', '.join(ENDINGS)}, not {path.name!r}; "
-                          f"write {(path.stem or 'graph') + '.svg'!r}")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"lies in {path.parent}, which does not exist"
-        raise FormatError(f"no picture can be written to {path}: it {what}")
-    if ending in WITH_MATPLOTLIB:
+    path = ended(path, "a picture of a graph", ENDINGS)
+    if path.suffix.lower() in WITH_MATPLOTLIB:
         need_matplotlib()
+    return path
+
+
+def ended(path: str | os.PathLike[str], what: str, endings: Sequence[str]) -> Path:
+    """The path of ``what``, or FormatError: another ending, or no folder to write into.
+
+    >>> from adjoint.drawing.files import ended
+    >>> ended("loss.PNG", "a picture", (".png", ".pdf")).name
+    'loss.PNG'
+    """
+    path = Path(path)
+    if path.suffix.lower() not in endings:
+        raise FormatError(f"the name of {what} ends in {', '.join(endings)}, not {path.name!r}; "
+                          f"write {(path.stem or 'picture') + endings[0]}")
+    if path.is_dir() or not path.parent.is_dir():
+        why = "is a folder" if path.is_dir() else f"lies in {path.parent}, which does not exist"
+        raise FormatError(f"no picture can be written to {path}: it {why}")
     return path
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adjoint.errors import ArgumentError, FormatError, MissingPackageError
+from adjoint.drawing.files import ended
+from adjoint.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
     import os
@@ -25,13 +25,7 @@ def check_picture(path: str | os.PathLike[str]) -> None:
 
     >>> ad.show.check_picture("loss.png")
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise FormatError(f"a picture's name ends in {', '.join(FORMATS)}, not {path.name!r}; "
-                          f"write {path.with_suffix('.png').name}")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"lies in {path.parent}, which does not exist"
-        raise FormatError(f"no picture can be written to {path}: it {what}")
+    ended(path, "a picture", FORMATS)
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingPackageError("The picture of the loss is drawn by matplotlib", "matplotlib")
 
