@@ -226,7 +226,10 @@ class Writer:
             return found
         partial = partial_latex(u, c.position)
         if not u.row.elementwise:
-            return self.product(dy, self.under(derivative_latex(u, c.target), self.jacobian(c)))
+            sign = derivative_latex(u, c.target)
+            if partial in {sign, "1"} or self.layout != "array":
+                return self.product(dy, self.under(sign, self.jacobian(c)))
+            return self.product(dy, f"({partial})" if needs_brackets(partial) else partial)
         if self.layout != "array" and len(u.shape) == 1 and not c.target.shape and (
                 partial not in {"1", "-1"}):  # a row times a column: the sum over what was repeated
             turned = "" if self.layout == "numerator" else r"^\top"

@@ -109,7 +109,7 @@ class Drawing:
             around = {s.group[:k] for s in operations for k in range(1, len(s.group))}
             for s in operations:
                 collapses = len(s.group) >= max(depth, 1) or (s.group and s.group not in around)
-                if collapses and s is not self.e.record.output:
+                if collapses:
                     key[s] = "group " + " / ".join(s.group[:max(depth, 1)])
         left = list(dict.fromkeys(key[s] for s in operations))
         if len(left) > self.most:
@@ -147,8 +147,11 @@ class Drawing:
             return Vertex(key, "operation", (f"... {len(some):,} {what} ...",), tip=tip)
         *around, name = key.removeprefix("group ").split(" / ")
         count = f"{len(some):,} operation{'s' * (len(some) > 1)}"
-        return Vertex(key, "operation", (name, count), group=tuple(around),
-                      tip=tip)
+        result = self.e.record.output
+        if result not in some:
+            return Vertex(key, "operation", (name, count), group=tuple(around), tip=tip)
+        told = f"{result.name} = {self.number(result.value)}"
+        return Vertex(key, "output", (name, count, told), group=tuple(around), tip=tip)
 
     def vertex(self, key: str, s: Step) -> Vertex:
         """One step: its name, value and adjoint, and its marks."""
