@@ -179,3 +179,9 @@ def test_bad_input():
         e.chain("x")["w"]
     with pytest.raises(ArgumentError, match="no variable"):
         e.chain("x").formula("w")
+
+
+def test_what_was_computed_already_is_a_derivative_in_latex():
+    latex = ad.explain(lambda x, w: (w * x) ** 2, 3.0, 2.0).chain("w", group=False).sheet().latex()
+    assert r"\underline{$\frac{d v_{4}}{d v_{3}}$}" in latex
+    assert "dv" not in latex

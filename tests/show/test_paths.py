@@ -394,6 +394,8 @@ def test_printing():
 @pytest.mark.parametrize(("ask", "kind", "says"), [
     (lambda e: e.paths("z"), ArgumentError, "no step named"),
     (lambda e: e.paths("x[7]"), IndexingError, r"shape \(3,\)"),
+    (lambda e: e.paths("x[3]"), IndexingError, r"shape \(3,\)"),
+    (lambda e: e.paths("x[-4]"), IndexingError, r"shape \(3,\)"),
     (lambda e: e.paths("x[0, 1]"), IndexingError, r"shape \(3,\)"),
     (lambda e: e.paths("x", elements=True), ArgumentError, r"x\[0\]"),
     (lambda e: e.paths("x", limit=0), ArgumentError, "limit"),

@@ -491,6 +491,21 @@ def test_moving_numbers_is_free(f, values, back):
     assert back is None or sweep["operations"] == back
 
 
+def test_partials_are_exact_in_csv_and_dict():
+    e = ad.explain(slides, 2.0, 5.0)
+    found = {row["operation"]: row["partials"] for row in rows_of(e.table("forward"))}
+    assert found["x1 * x2"] == [5.0, 2.0]
+    assert found["sin(x2)"] == pytest.approx([np.cos(5.0)], rel=1e-15)
+
+
+def test_an_argument_that_is_not_finite_is_the_reason():
+    e = ad.explain(lambda x: np.sum(x ** 2), np.array([1.0, np.nan]))
+    notes = " ".join(e.table().text(400).split())
+    assert "x is not finite (1 nan of 2 elements) from the start" in notes
+    assert "since x is not finite" in notes
+    assert "Remedy" not in notes
+
+
 # ---- long programs
 
 def test_long_programs_are_summarised():

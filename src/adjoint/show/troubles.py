@@ -67,6 +67,9 @@ def adjoint_note(e: Explanation, wrong: Sequence[Contribution]) -> str:
     dy = e.flows.adjoint(step)
     if not is_finite(dy):
         return f"{name} is {kind(c.amount)}: the adjoint that it is made of was already{more}."
+    cause = next((i for i in step.inputs if not is_finite(i.value)), None)
+    if cause is not None:  # whose own note says more
+        return f"{name} is {kind(c.amount)}, since {cause.name} is {kind(cause.value)}{more}."
     at = first(c.amount)[-len(step.shape):] if step.shape else ()
     ops = operands(step, at if step.row.elementwise else None)
     case = Case(BACKWARD, ops, element(step.value, at) if step.row.elementwise else None)
