@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import adjoint as ad
+from adjoint.show.terms import contribution
 from adjoint.show.writing import formula
 from adjoint.teach import AutogradValue
 
@@ -23,6 +24,12 @@ class Softplus(AutogradValue):
 def formulas(e: Any) -> list[str]:
     """How each operation is computed."""
     return [f"{s.name} = {formula(s)}" for s in e.record.operations]
+
+
+def back(e: Any) -> list[str]:
+    """What each use of a step adds to its adjoint."""
+    return [contribution(s, k, 0).text for s in e.record.operations
+            for k, i in enumerate(s.inputs) if i.differentiated]
 
 
 def test_a_method_of_a_teaching_class_names_nothing() -> None:
@@ -91,3 +98,41 @@ def test_words_speak_of_a_part_that_was_detached() -> None:
     w = ad.explain(lambda x: x.detach() * x, 3.0).why("x")
     assert w.kinds == ["gradient", "cut"]
     assert "goes on as a constant: it was detached" in str(w)
+
+
+def test_what_goes_back_is_written_as_it_is_typed() -> None:
+    matrix = np.array([[2.0, 1.0], [1.0, 3.0]])
+    assert back(ad.explain(np.cumsum, np.ones(3))) == ["cumsum(v̄2, axis=0, reverse=True)"]
+    assert back(ad.explain(lambda a: np.transpose(a, (0, 1)), matrix)) == ["v̄2"]
+    assert back(ad.explain(lambda a: a.T, matrix)) == ["v̄2^T"]
+    assert back(ad.explain(lambda a: np.transpose(a, (2, 0, 1)), np.ones((1, 2, 3)))) == [
+        "transpose(v̄2, (1, 2, 0))"]
+    assert back(ad.explain(lambda a: np.linalg.slogdet(a)[1], matrix))[0] == (
+        "v̄2[1] a^(-T)")
+    assert back(ad.explain(lambda x: x / -4.0, 1.0)) == ["v̄2 · 1/(-4)"]
+
+    def written(x: Any) -> Any:
+        y = x * 1.0
+        y[1:] = x[0] ** 2
+        return np.sum(y)
+
+    assert any(t.endswith(".2[1:]") for t in back(ad.explain(written, np.ones(3))))
+
+
+def test_complex_constants_stand_in_brackets() -> None:
+    e = ad.explain(lambda x: np.real((2 + 1j) * x / (1 - 2j)), 0.5)
+    assert formulas(e) == ["v2 = (2+1j) * x", "v3 = v2 / (1-2j)", "v4 = real(v3)"]
+    assert r"(2+1j)\,x" in str(e.latex())
+
+
+def test_a_matrix_that_meets_a_stack_is_summed_over_it() -> None:
+    e = ad.explain(lambda x, w: np.sum(x @ w), np.ones((3, 2, 2)), np.ones((2, 2)))
+    assert back(e)[:2] == ["v̄3 w^T", "unbroadcast(x^T v̄3)"]
+
+
+def test_operations_on_several_arrays_name_them() -> None:
+    e = ad.explain(lambda x, y: np.sum(np.concatenate([x, y])), np.ones(2), np.ones(1))
+    assert formulas(e)[0] == "v3 = concatenate(x, y, axis=0)"
+    assert back(e)[:2] == ["own part(v̄3)"] * 2
+    e = ad.explain(lambda x, y: np.einsum("i,i->", x, y), np.ones(2), np.ones(2))
+    assert formulas(e) == ["v3 = einsum('i,i->', x, y)"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .record import OPERATION
-from .terms import Term, called, is_pointwise, partial, pullback, sign_for
+from .terms import Term, called, is_pointwise, partial, pullback, sign_for, unbroadcast
 from .terms import product as times
 from .writing import INDEXED, filled, formula, lowered, name_latex, operand, plain
 
@@ -151,7 +151,7 @@ def pulled_through(step: Step, position: int, dy: Term) -> Term | None:
         slope.text == "-1") else times(dy, slope, sign_for(step, slope))
     if step.inputs[position].shape == step.shape:
         return made
-    return Term(f"unbroadcast({made.text})", rf"\mathrm{{unbroadcast}}({made.latex})")
+    return unbroadcast(made)
 
 
 def meanings(record: Record, texts: Iterable[str]) -> list[str]:

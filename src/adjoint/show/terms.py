@@ -119,7 +119,7 @@ def contribution(step: Step, position: int, lead: int) -> Term:
         made = product(dy, slope, sign_for(step, slope))
         if source.shape == step.shape:
             return made
-        return Term(f"unbroadcast({made.text})", rf"\mathrm{{unbroadcast}}({made.latex})")
+        return unbroadcast(made)
     return (None if lead else pullback(step, position, dy)) or product(
         dy, derivative(step, source))
 
@@ -130,7 +130,22 @@ def pullback(step: Step, position: int, dy: Term) -> Term | None:
     names = [operand(i) for i in step.inputs]
     text = filled(template, step, names, step.name, dy=dy.text)
     latex = filled_latex(template, step, dy=dy.latex)
-    return Term(called(plain(text)), latex) if text and latex else None
+    if not text or not latex:
+        return None
+    made = Term(called(plain(text)), latex)
+    return unbroadcast(made) if is_spread(step, position, template) else made
+
+
+def unbroadcast(term: Term) -> Term:
+    """Summed over what broadcasting repeated."""
+    return Term(f"unbroadcast({term.text})", rf"\mathrm{{unbroadcast}}({term.latex})")
+
+
+def is_spread(step: Step, position: int, template: str) -> bool:
+    """Whether a product of matrices repeats this argument for each of a stack of others."""
+    stacks = [s.shape[:-2] for s in step.inputs]
+    return r"\top" in template and len(stacks) > 1 and (
+        stacks[position] != np.broadcast_shapes(*stacks))
 
 
 # ---- forward

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 BAR, DOT = "\u0304", "\u0307"  # combining: the usual signs of an adjoint and of a tangent
 GROUP = r"\{([^{}]*)\}"
+ARGUMENTS = 4  # of an operation with any number of them that are written out
 WORD = r"-?(?:\d+(?:\.\d+)?|[A-Za-z]\w*(?:\([^()]*\))?)"
 INDEXED = re.compile(r"\{(?:\d|y|dy)\}[_^]")
 UNSET = re.compile(  # parameters that say nothing, in text and in LaTeX
     r", \w+=(?:None|False)(?=[,)])|_\{\\mathrm\{\w+\}=(?:None|False)\}"
-    r"|,\\,\\mathrm\{\w+\}=(?:None|False)|(?<=\\top)_\{\(1, 0\)\}")
+    r"|,\\,\\mathrm\{\w+\}=(?:None|False)")
+TURNED = re.compile(r"\^\{\\top_\{\(([-\d, ]*)\)\}(\^\{-1\})?\}")  # transposed, or back from it
+NEGATED = re.compile(r"\\neg (True|False)")
 LOWER = re.compile(r"\^\((\d+(?:\.\d+)?) - 1\)|\^\{\{?(\d+(?:\.\d+)?)\}? - 1\}")
 SPREAD = r"\mathrm{{broadcast\_to}}({dy}, \mathrm{{shape}}({0}))"  # back from a sum
 ONES = r"{dy} \cdot \mathbf{{1}}"  # the same where a number is spread
@@ -60,11 +63,25 @@ def name_latex(step: Step, mark: str = "") -> str:
 def filled(template: str, step: Step, arguments: Sequence[str], y: str, **more: str) -> str:
     """A label with names filled in; empty if it was written for other arguments."""
     params = {k: indexed(v, step, arguments) if k == "key" else v for k, v in step.params.items()}
+    if len(arguments) <= ARGUMENTS:
+        every = ", ".join(f"{{{k}}}" for k in range(len(arguments)))
+        template = template.replace("{0}, ...", every).replace(r"{0}, \dots", every)
     try:
         text = template.format(*arguments, **{"y": y, **params, **more})
-        return UNSET.sub("", text.replace(r"\top_{(1, 0)}^{-1}", r"\top"))
+        text = NEGATED.sub(lambda m: str(m[1] == "False"), text)
+        return UNSET.sub("", TURNED.sub(turned, text))
     except (LookupError, ValueError, TypeError, AttributeError):  # for another count of arguments
         return ""
+
+
+def turned(m: re.Match[str]) -> str:
+    """A transposition with the axes that it takes, none if they stay, two without a word."""
+    axes = [int(k) for k in m[1].split(",") if k.strip()]
+    if m[2]:
+        axes = sorted(range(len(axes)), key=[k % len(axes) for k in axes].__getitem__)
+    if axes == sorted(axes):
+        return ""
+    return r"^{\top}" if axes == [1, 0] else rf"^{{\top_{{({', '.join(map(str, axes))})}}}}"
 
 
 def formula(step: Step, name: Callable[[Step], str] | None = None) -> str:
@@ -78,8 +95,13 @@ def formula(step: Step, name: Callable[[Step], str] | None = None) -> str:
 
 
 def operand(step: Step) -> str:
-    """The name of an argument; a negative number in brackets."""
-    return f"({step.name})" if step.name.startswith("-") else step.name
+    """The name of an argument; a negative or complex number in brackets."""
+    return f"({step.name})" if signed(step, step.name) else step.name
+
+
+def signed(step: Step, text: str) -> bool:
+    """Whether an argument is written as a sum, or with a sign before it."""
+    return text.startswith("-") or (step.kind == CONSTANT and not step.named and text[-1:] == "j")
 
 
 def formula_latex(step: Step) -> str:
@@ -107,9 +129,9 @@ def filled_latex(template: str, step: Step, given: Sequence[str] = (), **more: s
 
 
 def bracketed(step: Step) -> str:
-    """The LaTeX name of an argument; a negative number in brackets."""
+    """The LaTeX name of an argument; a negative or complex number in brackets."""
     found = name_latex(step)
-    return f"({found})" if found.startswith("-") else found
+    return f"({found})" if signed(step, found) else found
 
 
 def partial_latex(step: Step, position: int) -> str:
@@ -157,6 +179,8 @@ def lowered(formula: str) -> str:
 def pullback_label(step: Step, position: int) -> str:
     """The label of what goes back to an argument; empty if the row's Label says nothing."""
     texts = step.row.label.pullbacks
+    if texts and "..." in step.row.label.text:  # the last one stands for the rest
+        position = min(position, len(texts) - 1)
     if position >= len(texts) or step.picked is not None:
         return ""
     return ONES if texts[position] == SPREAD and not step.shape else texts[position]
@@ -188,10 +212,26 @@ def indexed(key: Any, step: Step, arguments: Sequence[str]) -> str:
 
 def enclosed(text: str) -> str:
     """``text``, in brackets unless it is one word or one call."""
-    return text if re.fullmatch(WORD, text) else f"({text})"
+    return text if re.fullmatch(rf"{WORD}|\([^()]*\)", text) else f"({text})"
 
 
+def transposed(m: re.Match[str]) -> str:
+    """``transpose(v3, (2, 0, 1))``, the way it is typed."""
+    return f"transpose({m[1]}, {m[2]})"
+
+
+def with_options(m: re.Match[str]) -> str:
+    """``cumsum(v3, axis=0)``, the way it is typed."""
+    options = re.sub(rf"\\mathrm{GROUP}", r"\1", m[2]).replace(r",\,", ", ")
+    return rf"\mathrm{{{m[1]}}}({m[3]}, {options})"
+
+
+OPTION = r"\\mathrm\{\w+\}=[^{},]*(?:\([^()]*\))?"
 LATEX: tuple[tuple[str, Any], ...] = (
+    (rf"\\mathrm{GROUP}_\{{({OPTION}(?:,\\,{OPTION})*)\}}\(([^()]*)\)", with_options),
+    (r"([\w\u0304\u0307.]+|\([^()]*\))\^\{\\top_\{(\([-\d, ]*\))\}\}", transposed),
+    (r"_\{([\d:., \[\]-]+)\}", r"[\1]"),  # an element, a slice
+    (r"\^\{\\top\}", "^T"),
     (r"\\(?:mathrm|operatorname)" + GROUP + r"(?=\(| \()", r" \1"),  # a function
     (r"\\bar(?:\{(\w)\}|\s*(\w))", lambda m: (m[1] or m[2]) + BAR),
     (r"\\(?:mathrm|operatorname|mbox|mathit|mathbf)" + GROUP, r" \1 "),
