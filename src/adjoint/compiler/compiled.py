@@ -1,0 +1,189 @@
+"""A Program as native segments with Python calls between them: each statement a loop of its own.
+
+    >>> from adjoint.compiler.compiled import Compiled
+    >>> from adjoint.compiler.program import ProgramBuilder
+    >>> from adjoint.core.node import aval_of
+    >>> b = ProgramBuilder()
+    >>> x = b.input(aval_of(np.ones(3)))
+    >>> b.program.outputs = [b.elementwise("add", x, x).number]
+    >>> Compiled(b.program)(np.ones(3))
+    [array([2., 2., 2.])]
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from adjoint.errors import IndexingError, RuleError
+from adjoint.modes import line_of
+
+from .driver import Driver, Failures, Settings
+from .kernels import Kernel
+from .layout import Layout
+from .native import Library, host
+from .numpy_builder import NumpyBuilder
+from .numpy_builder import Ref as Value
+from .program import described
+from .text import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .native import Target
+    from .program import Program
+
+
+class Compiled:
+    """A Program that runs as machine code, and gives what the Program gives.
+
+    ``everything`` stores each statement; without it only what must be is, and the rest is computed
+    where it is read. A ``checked`` build tests every load and store against its buffer's extent.
+    """
+
+    def __init__(self, program: Program, *, target: Target | None = None, checked: bool = False,
+                 everything: bool = True, kernel: type[Kernel] = Kernel) -> None:
+        self.program, self.failures = program, Failures()
+        self.target = host() if target is None else target
+        self.layout = Layout(program, everything=everything)
+        settings = Settings(self.target.vector_bytes, checked, everything, kernel)
+        module = Module()
+        self.segments: list[tuple[str, int]] = []  # the name of a native function, or a statement
+        for native, group in groupby(self.order(), key=lambda n: n not in self.layout.called):
+            statements = list(group)
+            if not native:
+                self.segments += [("", n) for n in statements]
+                continue
+            name = f"segment_{len(self.segments)}"
+            driver = Driver(self.layout, module, self.failures, settings)
+            driver.function(name, "ptr %table, ptr %work", statements)
+            self.segments.append((name, -1))
+        self.text = module.text(self.target.attributes())
+        self.externals = module.externals
+        self.link()
+
+    def order(self) -> list[int]:
+        """What is computed, natively or by a call, in order."""
+        native = {*self.layout.kernels()}
+        return [n for n in self.layout.live if n in native or n in self.layout.called]
+
+    def link(self) -> None:
+        """Compile the text, and make what every call copies."""
+        self.functions: dict[str, Any] = {}
+        if any(name for name, _ in self.segments):
+            self.library = Library(self.text, self.externals, self.target)
+            self.functions = {name: self.library.function(name)
+                              for name, _ in self.segments if name}
+        self.spare: list[Any] = []  # workspaces that no call is using
+        self.table = np.zeros(self.layout.slots + 1, np.uintp)
+        self.constants: list[Any] = []
+        for slot, value in self.layout.constants_of.items():
+            array = np.array(value, order="C")
+            self.constants.append(array)
+            self.table[slot] = array.ctypes.data
+
+    def __call__(self, *values: Any) -> list[Any]:
+        """Run it. IndexingError if an index that the program computes is out of range."""
+        run = Run(self, values)
+        try:
+            for name, n in self.segments:
+                if name:
+                    code = self.functions[name](run.table.ctypes.data, run.work.ctypes.data)
+                    if code:
+                        self.failed(code)
+                else:
+                    run.call(n)
+            return [run.output(n) for n in self.program.outputs]
+        finally:
+            self.spare.append(run.memory)
+
+    def failed(self, code: int) -> NoReturn:
+        """Raise the error of a failure code; it names the statement and its lines."""
+        (program, n, _), buffer, checked = self.failures.told(code)
+        told = f"%{n} = {described(program.statements[n])}"
+        lines = sorted({"{}:{}".format(*line_of(site)) for site in program.sites.get(n, ())
+                        if site is not None})
+        where = f" ({', '.join(lines)})" if lines else ""
+        operand = f"%{buffer} = {described(program.statements[buffer])}"
+        if not checked:
+            raise IndexingError(f"an index is out of range of {operand}, in the compiled statement "
+                                f"{told}{where}; indices that a program computes must be inside")
+        raise RuleError(f"the compiled statement {told}{where} left the memory of {operand}; this "
+                        "is a fault of the compiler, please report the program")
+
+    def show(self) -> str:
+        """The program with how each statement runs, and where it is stored."""
+        lines: list[str] = []
+        for n in self.layout.live:
+            how = self.layout.called.get(n)
+            home = self.layout.homes.get(n)
+            said = f"call: {how}" if how else "" if home is None else f"{home.kind} {home.number}"
+            lines.append(f"%{n} = {described(self.program.statements[n])}"
+                         + (f"    # {said}" if said else ""))
+        return "\n".join(lines)
+
+
+class Run:
+    """One call: the table of pointers, the workspace, and what Python holds."""
+
+    def __init__(self, compiled: Compiled, values: Sequence[Any]) -> None:
+        self.compiled, self.layout = compiled, compiled.layout
+        self.program = compiled.program
+        self.builder = NumpyBuilder(*values)
+        self.held: dict[Any, Any] = {}
+        self.table = compiled.table.copy()
+        size = self.layout.bytes + 64
+        self.memory = compiled.spare.pop() if compiled.spare else np.empty(size, np.uint8)
+        start = -self.memory.ctypes.data % 64
+        self.work = self.memory[start:start + self.layout.bytes]
+        for n in self.program.inputs:
+            self.hold(n, self.program.run(self.builder, n, {}).value)
+        for n in {*self.program.outputs} & {*self.layout.kernels()}:
+            home = self.layout.homes.get(n)
+            if home is not None and home.kind == "table":
+                known = self.program.statements[n].known
+                self.hold(n, np.empty(known.shape, known.dtype))
+
+    def hold(self, n: int, value: Any) -> None:
+        """Keep a value, and let machine code find it: in C order, aligned."""
+        self.held[n] = value
+        home = self.layout.homes.get(n)
+        if home is not None:
+            array = np.require(value, self.program.statements[n].known.dtype, ["C", "A"])
+            self.held[n, "array"] = array
+            self.table[home.number] = array.ctypes.data
+
+    def call(self, n: int) -> None:
+        """Run a statement by its meaning."""
+        found = {i: self.read(i) for i in self.program.statements[n].inputs}
+        self.hold(n, self.program.run(self.builder, n, found).value)
+
+    def read(self, n: int) -> Value:
+        """A value for Python: held, in the workspace, a constant, or a view of such."""
+        if n in self.held:
+            return Value(self.held[n])
+        s = self.program.statements[n]
+        home = self.layout.homes.get(n)
+        if home is not None and home.kind == "work":
+            return Value(self.in_work(home.number, s.known))
+        return self.program.run(self.builder, n, {i: self.read(i) for i in s.inputs})
+
+    def in_work(self, offset: int, known: Any) -> Any:
+        """An array in the workspace."""
+        return np.ndarray(known.shape, known.dtype, self.work, offset)
+
+    def output(self, n: int) -> Any:
+        """A result; what shares memory with the workspace is copied, which the next call uses."""
+        name = self.program.statements[n].name
+        value = self.held[n] if n in self.held else None
+        if value is None and name == "loop" and n not in self.layout.called:
+            known = self.program.statements[n].known
+            return tuple([self.in_work(self.layout.results[n, k].number, a).copy()
+                          for k, a in enumerate(known)])
+        if value is None:
+            value = self.read(n).value
+        if name == "input" or isinstance(value, tuple):
+            return value
+        return value.copy() if np.may_share_memory(value, self.work) else value

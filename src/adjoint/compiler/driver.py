@@ -1,0 +1,214 @@
+"""The functions that call the kernels of a Layout in order: native segments, and bodies of loops.
+
+A segment is ``i64 (ptr %table, ptr %work)``. A failure code of a kernel becomes a number of its
+own, so that `Failures` can say which statement of which program it was.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .evaluator import CHECKS
+from .kernels import Kernel
+from .layout import Layout, body_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .layout import Home
+    from .program import Program
+    from .text import Module
+
+MEMCPY = "llvm.memcpy.p0.p0.i64"
+
+
+class Place(NamedTuple):
+    """A call of a kernel: its statement, and the statements whose buffers it takes."""
+
+    program: Program
+    statement: int
+    buffers: tuple[int, ...]
+
+
+class Failures:
+    """The failure codes of a module: each call of a kernel owns a range of them."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.places: list[Place] = []
+        self.end = 0
+
+    def add(self, place: Place) -> int:
+        """What is added to the codes of a kernel at this call."""
+        self.starts.append(self.end)
+        self.places.append(place)
+        self.end += 4 * (len(place.buffers) + 2)
+        return self.starts[-1]
+
+    def told(self, code: int) -> tuple[Place, int, bool]:
+        """The call, the statement whose buffer was left, and whether a check found it."""
+        k = bisect_right(self.starts, code) - 1
+        place, rest = self.places[k], code - self.starts[k]
+        return place, place.buffers[rest // 4 - 1], rest % 4 == CHECKS
+
+
+class Settings(NamedTuple):
+    """What kernels are written for."""
+
+    vector_bytes: int
+    checked: bool
+    everything: bool
+    kernel: type[Kernel]
+
+
+class Driver:
+    """The text of one function that calls kernels."""
+
+    def __init__(self, layout: Layout, module: Module, failures: Failures,
+                 settings: Settings) -> None:
+        self.layout, self.module = layout, module
+        self.failures, self.settings = failures, settings
+        self.program = layout.program
+        self.lines: list[str] = []
+        self.label, self.count = "entry", 0
+
+    def function(self, name: str, parameters: str, statements: Sequence[int]) -> None:
+        """Write the function, which computes some statements."""
+        for n in statements:
+            if self.program.statements[n].name == "loop":
+                self.loop(n)
+            else:
+                self.kernel(n)
+        body = "\n".join(["entry:", *self.lines, "  ret i64 0"])
+        self.module.define(name, f"define i64 @{name}({parameters}) #0 {{\n{body}\n}}\n")
+
+    # ---- text
+
+    def put(self, text: str) -> str:
+        """A new value."""
+        self.count += 1
+        self.lines.append(f"  %d{self.count} = {text}")
+        return f"%d{self.count}"
+
+    def mark(self, label: str) -> None:
+        """Begin a block."""
+        self.lines.append(f"{label}:")
+        self.label = label
+
+    def pointer(self, home: Home) -> str:
+        """The pointer to a buffer."""
+        if home.kind == "given":
+            return f"%g{home.number}"
+        if home.kind == "work":
+            return self.put(f"getelementptr i8, ptr %work, i64 {home.number}")
+        slot = self.put(f"getelementptr ptr, ptr %table, i64 {home.number}")
+        return self.put(f"load ptr, ptr {slot}")
+
+    def demand(self, code: str) -> None:
+        """Return the code unless it is 0."""
+        self.count += 1
+        bad, good, zero = f"bad{self.count}", f"good{self.count}", self.put(f"icmp eq i64 {code}, 0")
+        self.lines += [f"  br i1 {zero}, label %{good}, label %{bad}", f"{bad}:"]
+        self.lines.append(f"  ret i64 {code}")
+        self.mark(good)
+
+    # ---- statements
+
+    def kernel(self, n: int) -> None:
+        """Call the kernel of a statement."""
+        k = self.settings.kernel(self.program, self.layout.stored, self.module, n,
+                                 vector_bytes=self.settings.vector_bytes,
+                                 checked=self.settings.checked)
+        name = k.name()
+        pointers = ", ".join("ptr " + self.pointer(self.layout.homes[i]) for i in k.buffers)
+        answer = self.put(f"call i64 @{name}({pointers})")
+        if not k.writer.failures:
+            return
+        start = self.failures.add(Place(self.program, n, tuple(k.buffers)))
+        wrong = self.put(f"icmp ne i64 {answer}, 0")
+        code = self.put(f"add i64 {answer}, {start}")
+        self.demand(self.put(f"select i1 {wrong}, i64 {code}, i64 0"))
+
+    def loop(self, n: int) -> None:
+        """Run a body over and over: carries go from one buffer to another and back."""
+        body, count, carries = self.program.statements[n].parameters
+        call = Body(self, n, body_of(body))
+        known = self.program.statements[n].known
+        homes = [self.pointer(self.layout.results[n, k]) for k in range(len(known) + carries)]
+        firsts, others, stacks = homes[:carries], homes[len(known):], homes[carries:len(known)]
+        if count % 2:
+            firsts, others = others, firsts
+        inputs = self.program.statements[n].inputs
+        given = [self.pointer(self.layout.homes[i]) for i in inputs]
+        sizes = [nbytes(k) for k in known]
+        for to, from_, size in zip(firsts, given[:carries], sizes, strict=False):
+            self.copied(to, from_, size)
+        if not count:
+            return
+        before, head, out = self.label, f"loop{n}", f"out{n}"
+        self.lines.append(f"  br label %{head}")
+        self.mark(head)
+        mark = len(self.lines)
+        now, then = ([f"%{side}{n}_{k}" for k in range(carries)] for side in ("now", "then"))
+        turn = f"%turn{n}"
+        rows = [self.row(g, turn, nbytes(self.program.statements[i].known) // count)
+                for g, i in zip(given[carries:], inputs[carries:], strict=True)]
+        results = call.called([*now, *rows])
+        for to, from_, size in zip(then, results[:carries], sizes, strict=False):
+            self.copied(to, from_, size)
+        for stack, from_, size in zip(stacks, results[carries:], sizes[carries:], strict=True):
+            self.copied(self.row(stack, turn, size // count), from_, size // count)
+        following = self.put(f"add nuw nsw i64 {turn}, 1")
+        again = self.put(f"icmp ult i64 {following}, {count}")
+        self.lines.append(f"  br i1 {again}, label %{head}, label %{out}")
+        self.lines[mark:mark] = [f"  {turn} = phi i64 [0, %{before}], [{following}, %{self.label}]",
+                                 *[f"  {a} = phi ptr [{b}, %{before}], [{c}, %{self.label}]"
+                                   for a, b, c in zip([*now, *then], [*firsts, *others],
+                                                      [*then, *now], strict=True)]]
+        self.mark(out)
+
+    def row(self, base: str, turn: str, size: int) -> str:
+        """The pointer to one row of an array."""
+        return self.put(f"getelementptr i8, ptr {base}, i64 "
+                        + self.put(f"mul nuw nsw i64 {turn}, {size}"))
+
+    def copied(self, to: str, from_: str, size: int) -> None:
+        """Copy bytes."""
+        self.module.declare(MEMCPY, "void", "ptr", "ptr", "i64", "i1")
+        if size:
+            self.lines.append(f"  call void @{MEMCPY}(ptr {to}, ptr {from_}, i64 {size}, i1 false)")
+
+
+class Body:
+    """The body of a loop as a function ``i64 (ptr %work, ptr %g0, ...)``."""
+
+    def __init__(self, outer: Driver, n: int, program: Program) -> None:
+        self.outer, self.program = outer, program
+        self.layout = Layout(program, everything=outer.settings.everything, given=True)
+        # Two loops with one body have one function for each: failures name the statement.
+        self.name = f"body_{len(outer.module.parts)}"
+        given = len(program.inputs) + len(self.layout.constants)
+        parameters = ", ".join(["ptr %work", *[f"ptr %g{k}" for k in range(given)]])
+        driver = Driver(self.layout, outer.module, outer.failures, outer.settings)
+        driver.function(self.name, parameters, self.layout.kernels())
+        self.work, *self.constants = [outer.pointer(h) for h in outer.layout.lent[n]]
+
+    def called(self, given: Sequence[str]) -> list[str]:
+        """Call it; the pointers to its results."""
+        pointers = [*given, *self.constants]
+        work = self.work
+        text = ", ".join(f"ptr {p}" for p in [work, *pointers])
+        self.outer.demand(self.outer.put(f"call i64 @{self.name}({text})"))
+        found: list[str] = []
+        for o in self.program.outputs:
+            home = self.layout.homes[o]
+            found.append(pointers[home.number] if home.kind == "given" else self.outer.put(
+                f"getelementptr i8, ptr {work}, i64 {home.number}"))
+        return found
+
+
+def nbytes(known: Any) -> int:
+    """The size of an array in bytes."""
+    return prod(known.shape) * known.dtype.itemsize
