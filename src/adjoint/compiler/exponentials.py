@@ -1,0 +1,186 @@
+"""Exponentials of vectors, and functions made of them: tanh, sigmoid, erf.
+
+Reduction as Cody and Waite describe it (Software Manual for the Elementary Functions, 1980):
+``x = n ln 2 + r`` with ln 2 in two parts. Where one rounding more would exceed 1 ulp, a value is
+carried as a pair of numbers, an unevaluated sum.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import polynomials as table
+from .lanes import (
+    Pair,
+    Value,
+    exact_sum,
+    multiply_add,
+    ordered_sum,
+    polynomial,
+    quotient,
+    times_constant,
+)
+
+# Beyond these, e^x is 0 or infinite in the format; the scale below still represents e^LEAST.
+LEAST, GREATEST = {"f32": -104.0, "f64": -746.0}, {"f32": 89.0, "f64": 710.0}
+# Below these, a rounding of e^x is nearly subnormal.
+PAIRED = {"f32": -80.0, "f64": -690.0}
+# tanh is 1 from here on, and e^-2x far below the rounding of 1.
+SATURATED = {"f32": 10.0, "f64": 20.0}
+# erf is 1 from here on.
+FLAT = {"f32": 4.0, "f64": 6.0}
+
+
+class Reduced(NamedTuple):
+    """``x = n ln 2 + high + low``, and ``e^r - 1 - r`` of it; ``shifted`` has n in its bits."""
+
+    shifted: Value
+    high: Value
+    low: Value
+    rest: Value
+
+
+def at_most(x: Value, bound: float) -> Value:
+    """``min(x, bound)``, where NaN stays: one instruction on x86."""
+    b = x.like(bound)
+    return b.compare("olt", x).choose(b, x)
+
+
+def at_least(x: Value, bound: float) -> Value:
+    """``max(x, bound)``, where NaN stays."""
+    b = x.like(bound)
+    return b.compare("ogt", x).choose(b, x)
+
+
+def reduced(x: Value, more: Value | None = None) -> Reduced:
+    """The argument ``x + more`` of an exponential cut to ``|r| <= ln(2)/2``, r as a pair."""
+    shifted, a = cut(x)
+    low = (shifted - x.format.shift) * table.LN2[x.kind][1]
+    r = a - low
+    low = (a - r) - low
+    if more is not None:
+        r, low = ordered_sum(r, low + more)
+    return Reduced(shifted, r, low, (r * r) * polynomial(r, table.EXP[x.kind]))
+
+
+def cut(x: Value) -> Pair:
+    """``n`` in the bits of the first, and ``x - n ln 2`` but for the last digits of ln 2."""
+    shifted = multiply_add(x, table.INVERSE_LN2[x.kind][0], x.format.shift)
+    return shifted, multiply_add(shifted - x.format.shift, -table.LN2[x.kind][0], x)
+
+
+def exp_reduced(x: Value) -> Pair:
+    """``n`` in the bits of the first, and ``e^(x - n ln 2)``, rounded a little more than once."""
+    shifted, a = cut(x)
+    r = multiply_add(shifted - x.format.shift, -table.LN2[x.kind][1], a)
+    return shifted, (r + (r * r) * polynomial(r, table.EXP[x.kind])) + 1.0
+
+
+def power_of_two(shifted: Value, offset: int = 0) -> Value:
+    """``2^(n + offset)`` where that is a normal number; n is in the low bits."""
+    f = shifted.format
+    return ((shifted.bits + (f.bias + offset)) << f.mantissa).number
+
+
+def scaled(x: Value, shifted: Value) -> Value:
+    """``x 2^n`` for any n, in two steps: the result may be subnormal or infinite.
+
+    The bits of the number that rounds to integers are 0 where the shift leaves them.
+    """
+    f, n = x.format, shifted.bits
+    half = n >> 1
+    first, second = [((part + f.bias) << f.mantissa).number for part in (half, n - half)]
+    return (x * first) * second
+
+
+def exp(x: Value) -> Value:
+    """``e^x``."""
+    x = at_least(at_most(x, GREATEST[x.kind]), LEAST[x.kind])
+    shifted, y = exp_reduced(x)
+    return scaled(y, shifted)
+
+
+def exp_of_pair(high: Value, low: Value) -> Value:
+    """``e^(high + low)``; where it overflows or vanishes, the second term is left out."""
+    inside = at_least(at_most(high, GREATEST[high.kind]), LEAST[high.kind])
+    low = inside.compare("oeq", high).choose(low, 0.0)
+    r = reduced(inside, low)
+    return scaled((r.high + (r.rest + r.low)) + 1.0, r.shifted)
+
+
+def exp2(x: Value) -> Value:
+    """``2^x``."""
+    f = x.format
+    x = at_least(at_most(x, f.bias + 1.0), -(f.bias + f.mantissa + 4.0))
+    shifted = x + f.shift
+    part = x - (shifted - f.shift)
+    high, low = ordered_sum(*times_constant(part, table.LN2[x.kind]))
+    rest = (high * high) * polynomial(high, table.EXP[x.kind])
+    return scaled((high + (rest + low)) + 1.0, shifted)
+
+
+def exp_below(x: Value) -> Pair:
+    """``e^x`` for ``x <= 0`` as a pair, the second term at most a rounding of the first.
+
+    Where the second would be subnormal it is 0: its own rounding would add to the first's.
+    """
+    x = at_least(x, LEAST[x.kind])
+    r = reduced(x)
+    one, left = ordered_sum(x.like(1.0), r.high)
+    y, error = ordered_sum(one, left + (r.rest + r.low))
+    error = (x < PAIRED[x.kind]).choose(error.like(0.0), error)
+    return scaled(y, r.shifted), scaled(error, r.shifted)
+
+
+def expm1_halved(x: Value, below: bool) -> Pair:
+    """``(e^x - 1) / 2`` as a pair; 2^n is halved, lest it overflow where e^x does not.
+
+    ``below`` says that ``x <= 0``.
+    """
+    r = reduced(x)
+    power = power_of_two(r.shifted, -1)
+    minus = x.like(-0.5)
+    base, rest = ordered_sum(minus, power) if below else exact_sum(minus, power)
+    high, low = ordered_sum(base, power * r.high)
+    return ordered_sum(high, low + (rest + power * (r.rest + r.low)))
+
+
+def small_as_is(x: Value, y: Value) -> Value:
+    """``y``, but x itself where it is so small that f(x) rounds to it; signs of zero stay."""
+    return (abs(x) < 2.0 ** -(x.format.mantissa + 2)).choose(x, y)
+
+
+def expm1(x: Value) -> Value:
+    """``e^x - 1``."""
+    clamped = at_least(at_most(x, GREATEST[x.kind]), -2.0 * x.format.mantissa)
+    high, _ = expm1_halved(clamped, below=False)
+    return small_as_is(x, high + high)
+
+
+def tanh(x: Value) -> Value:
+    """``-(e^-2a - 1) / (e^-2a + 1)`` for a = abs x, with the sign of x."""
+    a = at_most(abs(x), SATURATED[x.kind])
+    high, low = expm1_halved(a * -2.0, below=True)
+    below, error = ordered_sum(x.like(1.0), high)
+    y = quotient((high, low), (below, error + low))
+    return small_as_is(x, x.block.intrinsic("copysign", y, x))
+
+
+def sigmoid(x: Value) -> Value:
+    """``1 / (1 + e^-a)`` for a = abs x, and ``e^-a / (1 + e^-a)`` below 0."""
+    high, low = exp_below(-abs(x))
+    below, error = ordered_sum(x.like(1.0), high)
+    negative = x < 0.0
+    upper = negative.choose(high, 1.0), negative.choose(low, 0.0)
+    return quotient(upper, (below, error + low))
+
+
+def erf(x: Value) -> Value:
+    """``a + a P(a^2)`` for a = abs x < 9/8, and ``1 - e^(-a^2) G((a-2)/(a+2))`` from there on."""
+    a = at_most(abs(x), FLAT[x.kind])
+    z = a * a
+    near = multiply_add(a, polynomial(z - 0.875, table.ERF_SMALL[x.kind]), a)
+    shifted, tail = exp_reduced(-z)
+    tail = tail * power_of_two(shifted)
+    far = multiply_add(tail, -polynomial((a - 2.0) / (a + 2.0), table.ERFC[x.kind]), 1.0)
+    return x.block.intrinsic("copysign", (a < 1.125).choose(near, far), x)

@@ -1,0 +1,179 @@
+"""Sine, cosine and tangent of vectors.
+
+``x = n pi/2 + r`` with pi/2 in four parts, so that n times a part is exact up to 2^20 (Cody and
+Waite, 1980); r is a pair. What lies beyond 2^20 goes through the C library, lane by lane, and only
+if a lane needs it. float32 is computed in float64.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import polynomials as table
+from .lanes import (
+    Pair,
+    Value,
+    exact_sum,
+    literal,
+    multiply_add,
+    ordered_sum,
+    polynomial,
+    quotient,
+)
+
+FAR = 2.0 ** 20
+TWO_OVER_PI = 0.6366197723675814
+
+
+class Angle(NamedTuple):
+    """``a = n pi/2 + high + low``; the bits of n are those of ``quadrant``. ``z = high^2``."""
+
+    quadrant: Value
+    high: Value
+    low: Value
+    z: Value
+
+
+def angle(a: Value, single: bool) -> Angle:
+    """The angle's quadrant and what is left; a float32 (``single``) needs no second term."""
+    shifted = multiply_add(a, TWO_OVER_PI, a.format.shift)
+    n = shifted - a.format.shift
+    first, second, third, fourth = table.HALF_PI["f64"]
+    r = multiply_add(n, -first, a)
+    if single:
+        r = multiply_add(n, -second, r)
+        return Angle(shifted.bits, r, r.like(0.0), r * r)
+    r, low = exact_sum(r, n * -second)
+    r, lower = exact_sum(r, n * -third)
+    low = low + (lower + n * -fourth)
+    r, low = ordered_sum(r, low)
+    return Angle(shifted.bits, r, low, r * r)
+
+
+def sine(t: Angle, kind: str) -> Pair:
+    """The sine of the rest."""
+    p = polynomial(t.z, table.SIN[kind])
+    if kind == "f32":
+        return t.high, (t.high * t.z) * p
+    return t.high, multiply_add(t.high * t.z, p, t.low - (t.z * 0.5) * t.low)
+
+
+def cosine(t: Angle, kind: str) -> Pair:
+    """The cosine of the rest."""
+    p, half = polynomial(t.z, table.COS[kind]), t.z * 0.5
+    if kind == "f32":
+        return 1.0 - half, (t.z * t.z) * p
+    y, error = ordered_sum(half.like(1.0), -half)
+    return y, error + multiply_add(t.z * t.z, p, -(t.high * t.low))
+
+
+def parts(x: Value) -> tuple[Angle, Pair, Pair]:
+    """The angle of abs x, its sine and its cosine, in float64."""
+    a = abs(x if x.kind == "f64" else x.convert("fpext", "f64"))
+    t = angle(a, single=x.kind == "f32")
+    return t, sine(t, x.kind), cosine(t, x.kind)
+
+
+def signed(y: Value, sign: Value, like: Value) -> Value:
+    """``y`` with its sign turned where bit 63 of ``sign`` is set, in the kind of ``like``."""
+    y = (y.bits ^ sign).number
+    return y if like.kind == "f64" else y.convert("fptrunc", like.kind)
+
+
+def sign_of(x: Value) -> Value:
+    """The sign of x as bit 63."""
+    bits = x.bits if x.kind == "f64" else x.convert("fpext", "f64").bits
+    return bits & (1 << 63)
+
+
+def is_odd(n: Value) -> Value:
+    """Whether an integer is odd."""
+    return (n & 1).compare("ne", 0)
+
+
+def sin(x: Value) -> Value:
+    """``sin x``."""
+    t, s, c = parts(x)
+    y = is_odd(t.quadrant).choose(c[0] + c[1], s[0] + s[1])
+    return library(x, signed(y, (t.quadrant & 2) << 62 ^ sign_of(x), x), "sin")
+
+
+def cos(x: Value) -> Value:
+    """``cos x``."""
+    t, s, c = parts(x)
+    y = is_odd(t.quadrant).choose(s[0] + s[1], c[0] + c[1])
+    return library(x, signed(y, ((t.quadrant + 1) & 2) << 62, x), "cos")
+
+
+def tan(x: Value) -> Value:
+    """``tan x``: the quotient of the two pairs, turned over and negative in odd quadrants."""
+    t, s, c = parts(x)
+    odd = is_odd(t.quadrant)
+    s, c = ordered_sum(*s), ordered_sum(*c)
+    upper = odd.choose(c[0], s[0]), odd.choose(c[1], s[1])
+    lower = odd.choose(s[0], c[0]), odd.choose(s[1], c[1])
+    y = quotient(upper, lower) if x.kind == "f64" else upper[0] / lower[0]
+    return library(x, signed(y, t.quadrant << 63 ^ sign_of(x), x), "tan")
+
+
+def library(x: Value, near: Value, name: str) -> Value:
+    """``near``, but what the C library gives in the lanes beyond 2^20; a branch skips it."""
+    block = x.block
+    far = abs(x).compare("ogt", FAR)
+    some = far.name
+    if block.lanes > 1:
+        whole = block.fresh()
+        block.lines.append(f"  {whole} = bitcast {far.type} {far.name} to i{block.lanes}")
+        some = block.fresh()
+        block.lines.append(f"  {some} = icmp ne i{block.lanes} {whole}, 0")
+    before, call, after = block.label, block.fresh()[1:], block.fresh()[1:]
+    block.lines += [f"  br i1 {some}, label %{call}, label %{after}", f"{call}:"]
+    helper = f"{name}_far_{x.kind}_{block.lanes}"
+    block.helpers[helper] = one_by_one(helper, name, x)
+    block.declarations[f"declare double @{name}(double)"] = None
+    block.declarations[f"declare {x.format.name} @llvm.fabs.{x.kind}({x.format.name})"] = None
+    y = block.emit(x.kind, f"call {x.type} @{helper}({x.type} {x.name}, {near.type} {near.name})")
+    block.lines += [f"  br label %{after}", f"{after}:"]
+    block.label = after
+    return block.emit(x.kind, f"phi {x.type} [{near.name}, %{before}], [{y.name}, %{call}]")
+
+
+ONE_BY_ONE = """\
+define internal {V} @{helper}({V} %x, {V} %near) noinline nounwind {{
+entry:
+  %xs = alloca {V}
+  %ys = alloca {V}
+  store {V} %x, ptr %xs
+  store {V} %near, ptr %ys
+  br label %lane
+lane:
+  %i = phi i32 [0, %entry], [%j, %next]
+  %p = getelementptr {T}, ptr %xs, i32 %i
+  %v = load {T}, ptr %p
+  %a = call {T} @llvm.fabs.{kind}({T} %v)
+  %far = fcmp ogt {T} %a, {FAR}
+  br i1 %far, label %call, label %next
+call:
+{body}
+  %q = getelementptr {T}, ptr %ys, i32 %i
+  store {T} %y, ptr %q
+  br label %next
+next:
+  %j = add i32 %i, 1
+  %more = icmp ult i32 %j, {lanes}
+  br i1 %more, label %lane, label %done
+done:
+  %result = load {V}, ptr %ys
+  ret {V} %result
+}}
+"""
+
+
+def one_by_one(helper: str, name: str, x: Value) -> str:
+    """A function that calls the C library for each lane beyond 2^20."""
+    body = f"  %y = call double @{name}(double %v)"
+    if x.kind == "f32":
+        body = (f"  %w = fpext float %v to double\n  %u = call double @{name}(double %w)\n"
+                "  %y = fptrunc double %u to float")
+    return ONE_BY_ONE.format(V=x.type, T=x.format.name, kind=x.kind, helper=helper, body=body,
+                             FAR=literal(x.kind, FAR), lanes=x.block.lanes)
