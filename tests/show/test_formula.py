@@ -641,3 +641,9 @@ def test_many_values():
     found = parse_values(",".join(f"x{i}={i}" for i in range(20_000)))
     assert found["x19999"] == 19_999.0
     assert parse_values("x=[" + "1," * 20_000 + "2]")["x"].shape == (20_001,)
+
+
+def test_steps_of_several_lines_know_theirs():
+    e = ad.explain(parse("a = x^2\nb = a*3\nb + a"), 2.0)
+    assert [(s.name, s.place.line, s.place.text) for s in e.record.operations] == [
+        ("a", 1, "x^2"), ("b", 2, "a*3"), ("v4", 3, "b + a")]

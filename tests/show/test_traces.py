@@ -506,6 +506,13 @@ def test_an_argument_that_is_not_finite_is_the_reason():
     assert "Remedy" not in notes
 
 
+def test_an_operand_that_is_spread_is_seen_where_it_stands():
+    e = ad.explain(lambda x, y: np.sum(x ** y), np.array([1.0, -1.0]), np.array([0.5]))
+    notes = " ".join(e.table().text(400).split())
+    assert "first at [1]" in notes
+    assert "a negative number to a power that is not whole" in notes
+
+
 # ---- long programs
 
 def test_long_programs_are_summarised():

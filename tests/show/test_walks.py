@@ -124,3 +124,23 @@ def test_mistakes_are_named():
         e.steps("bfs")
     with pytest.raises(ArgumentError, match="at least one"):
         e.steps(limit=0)
+
+
+ORDERS = ("dfs", "topological", "index", "list")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_inputs_that_are_not_reached_have_zeros(order):
+    e = ad.explain(lambda x, y: x * 2.0, np.ones(2), np.ones(3))
+    gradient = e.steps(order).gradient
+    np.testing.assert_array_equal(gradient["x"], 2.0 * np.eye(2))
+    np.testing.assert_array_equal(gradient["y"], np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_nothing_is_visited_through_what_sends_nothing_back(order):
+    def f(x):
+        return np.sum(x * np.heaviside(x, 0.5) + np.floor(x) * x)
+    walk = ad.explain(f, np.array([0.5, 1.5])).steps(order, limit=1000)
+    assert walk.count == len(walk.visits)
+    np.testing.assert_array_equal(walk.gradient["x"], [1.0, 2.0])

@@ -13,8 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from adjoint.errors import ArgumentError
 
 from .cells import MUTED, Cell, Column
@@ -145,18 +143,23 @@ def searched(e: Explanation, limit: int) -> Walk:
             gathered[step.name] = dy if before is None else before + dy
         visits.append(Visit(step, dy, tuple(given), dict(gathered)))
     if stack:  # too many to list: the sums over all paths are those of the sweep
-        gathered = {s.name: e.flows.adjoint(s) for s in e.record.inputs}
-    return Walk(e, "dfs", visits, visits_by_path(e.record), gathered)
+        gathered = {}
+    gradient = {s.name: gathered.get(s.name, e.flows.adjoint(s)) for s in e.record.inputs}
+    return Walk(e, "dfs", visits, visits_by_path(e), gradient)
 
 
-def visits_by_path(record: Record) -> int:
+def visits_by_path(e: Explanation) -> int:
     """How many visits a search makes: the number of paths from the result to each step, summed."""
-    ways: dict[Step, int] = {record.output: 1}
-    for step in reversed(record.behind([record.output])):
-        for source in step.inputs:
-            if source.differentiated or source.kind == SKIPPED:
-                ways[source] = ways.get(source, 0) + ways[step]
-    return sum(ways.values())
+    ways: dict[Step, int] = {e.record.output: 1}
+    given = {(c.user, c.position) for c in e.flows.reverse.contributions}
+    visits = 0
+    for step in reversed(e.record.behind([e.record.output])):
+        here = ways.pop(step, 0)  # a number of thousands of digits is not kept
+        visits += here
+        for k, source in enumerate(step.inputs if here else ()):
+            if (step, k) in given or source.kind == SKIPPED:
+                ways[source] = ways.get(source, 0) + here
+    return visits + sum(ways.values())
 
 
 # ---- every step once
@@ -179,7 +182,7 @@ def swept(e: Explanation, order: str, limit: int) -> Walk:
                     buffer[source] = part if before is None else before + part
         if len(visits) < limit:
             visits.append(Visit(step, dy, tuple(given), {s.name: x for s, x in buffer.items()}))
-    gradient = {s.name: buffer.get(s, np.zeros(s.shape)[()]) for s in e.record.inputs}
+    gradient = {s.name: buffer[s] if s in buffer else e.flows.adjoint(s) for s in e.record.inputs}
     return Walk(e, order, visits, len(steps), gradient)
 
 
