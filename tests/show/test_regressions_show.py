@@ -136,3 +136,36 @@ def test_operations_on_several_arrays_name_them() -> None:
     assert back(e)[:2] == ["own part(v̄3)"] * 2
     e = ad.explain(lambda x, y: np.einsum("i,i->", x, y), np.ones(2), np.ones(2))
     assert formulas(e) == ["v3 = einsum('i,i->', x, y)"]
+
+
+def test_rows_of_a_matrix_stand_below_each_other() -> None:
+    e = ad.explain(lambda a: np.sum(a * 2), np.array([[1.0, 2.0], [3.0, 4.0]]))
+    lines = e.table("forward", source=None).text(80).splitlines()
+    first = next(line for line in lines if "[[1. 2.]" in line)
+    second = next(line for line in lines if "[3. 4.]]" in line)
+    assert first.index("1.") == second.index("3.")
+
+
+def test_latex_of_a_stack_of_an_opaque_function_and_of_a_ring() -> None:
+    e = ad.explain(lambda x, w: np.sum(x @ w), np.ones((3, 2, 2)), np.ones((2, 2)))
+    assert r"\mathrm{unbroadcast}({x}^\top\,{\bar{v}_{3}})" in str(e.latex())
+
+    class Cube(ad.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x ** 3
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            x, = ctx.saved_tensors
+            return g * 3 * x ** 2
+
+    opaque = ad.explain(lambda x: Cube.apply(x) * 2, 2.0)
+    assert formulas(opaque)[0] == "v2 = Cube(x)"
+    assert r"\frac{\partial v_{2}}{\partial x} &= 12" in str(opaque.latex())
+
+    def f(x: Any) -> Any:
+        å = np.sin(x)  # noqa: PLC2401 - the letter is what is tested
+        return å * x
+    assert r"\mathring{a}" in str(ad.explain(f, 1.0).latex())

@@ -19,6 +19,7 @@ from .expansion import expanded
 from .formulas import latex_formula, latex_text
 from .numbers import shown
 from .record import CONSTANT
+from .terms import is_spread
 from .writing import (
     ONES,
     bracketed,
@@ -192,12 +193,11 @@ class Writer:
         places = [k for k, i in enumerate(s.inputs) if i is source]
         parts = [partial_latex(s, k) for k in places]
         left, sign = derivative_latex(s, source), derivative_latex(s, source)
+        value = "" if s.shape + source.shape else self.number(self.e.flows.partial(s, source))
         if sign in parts:  # no formula: the rule of its pullback is in the backward pass
-            return Line(left, "", rule_name(s))
+            return Line(left, f"= {value}" if value else "", rule_name(s))
         right = f"= {' + '.join(parts)}"
-        if not s.shape and not source.shape:
-            value = self.number(self.e.flows.partial(s, source))
-            right += f" = {value}" if value not in parts else ""
+        right += f" = {value}" if value and value not in parts else ""
         return Line(left, right, rule_name(s))
 
     def backward(self) -> list[Line]:
@@ -248,7 +248,9 @@ class Writer:
         signs = [bracketed(i) if plain else self.under(bracketed(i), self.sizes(self.of(i)))
                  for i in u.inputs]
         if self.layout != "numerator" or not u.shape:
-            return filled_latex(template, u, signs, dy=dy)
+            found = filled_latex(template, u, signs, dy=dy)
+            return rf"\mathrm{{unbroadcast}}({found})" if found and is_spread(
+                u, position, template) else found
         if FACTOR.sub("", template).replace(r"\,", "").strip():  # no bare product
             found = filled_latex(template, u, signs, dy=rf"{{{dy}}}^\top")
             return rf"\left({found}\right)^\top" if found else ""

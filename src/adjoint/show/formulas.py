@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 MARK = "\u0300-\u036f"  # combining: the bar of an adjoint, the dot of a tangent
 ACCENTS = {"\u0304": r"\bar", "\u0307": r"\dot", "\u0302": r"\hat", "\u0303": r"\tilde",
            "\u0308": r"\ddot", "\u0301": r"\acute", "\u0300": r"\grave", "\u030c": r"\check",
-           "\u0306": r"\breve", "\u0305": r"\bar"}
+           "\u0306": r"\breve", "\u0305": r"\bar", "\u030a": r"\mathring"}
 TEXT_ACCENTS = {"\u0304": "=", "\u0307": ".", "\u0302": "^", "\u0303": "~", "\u0308": '"',
                 "\u0301": "'", "\u0300": "`", "\u030c": "v", "\u0306": "u", "\u0305": "=",
-                "\u0327": "c", "\u030b": "H", "\u0323": "d", "\u0331": "b"}
+                "\u0327": "c", "\u030a": "r", "\u030b": "H", "\u0323": "d", "\u0331": "b"}
 GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "ζ": "zeta",
     "η": "eta", "θ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu",

@@ -99,7 +99,10 @@ def laid(view: View, cells: list[Text], wide: list[int], style: str = "") -> lis
             part = block[n] if n < len(block) else words("")
             free = wide[k] - cell_len(part.plain)
             side = view.columns[k].side
-            before = free if side == "right" else free // 2 if side == "center" else 0
+            room = free
+            if "\n" in cells[k].plain:  # the rows of a matrix move together
+                room = wide[k] - max(cell_len(p.plain) for p in block)
+            before = room if side == "right" else room // 2 if side == "center" else 0
             line.append(separator(view, k), "dim")
             line.append(" " * before).append_text(part).append(" " * (free - before))
         line.rstrip()
