@@ -17,8 +17,8 @@ from .graph import Picture, graph
 from .influence import Influence, influence_of
 from .paths import LISTED, Paths, paths_of
 from .sheet_view import Look
-from .tables import table_of
-from .tangents import forward_of
+from .trace_forward import forward_of
+from .trace_tables import table_of
 from .walks import Walk, walk
 from .words import Why, Whys, all_whys, why
 

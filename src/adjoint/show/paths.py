@@ -1,6 +1,6 @@
 """The chain rule as a sum over paths: each path from one variable to another, and what it carries.
 
-`paths_of` walks the graph of `influence.py` with the dynamic programs of `counting.py`; a `Paths`
+`paths_of` walks the graph of `influence.py` with the dynamic programs of `path_sums.py`; a `Paths`
 holds what was found and prints it.
 """
 
@@ -17,10 +17,10 @@ import numpy as np
 from adjoint.errors import ArgumentError, IndexingError
 
 from .cells import Cell, Column
-from .counting import counted, largest, largest_arrays, summed, summed_arrays
 from .factors import meanings, product
 from .influence import Influence, Variable, influence_of
 from .numbers import shown
+from .path_sums import counted, largest, largest_arrays, summed, summed_arrays
 from .record import Step
 from .sheet import Sheet
 

@@ -11,8 +11,8 @@ from . import numbers, terms
 from .cells import Cell, Column, Piece
 from .record import OPERATION
 from .sheet_view import Look
+from .trace_rows import FORWARD, Tracer
 from .trace_sheet import TraceSheet, constant_notes, lazy
-from .traces import FORWARD, Tracer
 from .troubles import troubles
 
 if TYPE_CHECKING:

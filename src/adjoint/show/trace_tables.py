@@ -1,6 +1,6 @@
 """`Explanation.table`: the forward evaluation trace beside the reverse trace of adjoints.
 
-The rows come from `traces.py`; here they become Sheets with columns, title and notes.
+The rows come from `trace_rows.py`; here they become Sheets with columns, title and notes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from adjoint.errors import ArgumentError
 from . import numbers
 from .cells import Column
 from .sheet_view import Look
+from .trace_rows import FORWARD, REVERSE, Tracer
 from .trace_sheet import TraceSheet, constant_notes, reading_notes
-from .traces import FORWARD, REVERSE, Tracer
 from .troubles import troubles
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The rows of trace tables: each step, and each contribution to an adjoint.
 
 An `Entry` is a line of the reverse trace: the seed, what one use of a step adds to its adjoint, or
-an input that the result does not depend on. `tables.py` makes Sheets of the rows.
+an input that the result does not depend on. `trace_tables.py` makes Sheets of the rows.
 """
 
 from __future__ import annotations
