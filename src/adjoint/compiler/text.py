@@ -216,14 +216,14 @@ class Writer:
     @contextmanager
     def fixed(self, variable: str, value: int, lanes: bool = False) -> Iterator[None]:
         """A variable with one value: a loop of one turn."""
-        outer = self.blocks[-1]
-        inner = Block(outer.label)
+        outer, label = self.blocks[-1], self.name("once")
+        inner = Block(label)  # of its own: what moves out of it may end in another label
         self.blocks.append(inner)
         self.variables[variable] = Variable(str(value), self.depth, lanes)
         yield
         self.blocks.pop()
         del self.variables[variable]
-        outer.lines += inner.lines
+        outer.lines += [f"  br label %{label}", f"{label}:", *inner.lines]
         outer.label = inner.label
 
     def body(self) -> str:
