@@ -20,9 +20,9 @@ from rich.console import Console
 import adjoint as ad
 from adjoint.errors import ArgumentError, ShapeError
 from adjoint.show.cells import ACCUMULATES, ALREADY, BAD, NEW, Cell, Column, Piece, Row, clean
-from adjoint.show.formulas import latex_formula, latex_name, latex_text, tokens
 from adjoint.show.numbers import exact, finite, shown
 from adjoint.show.sheet import Sheet
+from adjoint.show.typesetting import latex_formula, latex_name, latex_text, tokens
 
 BAR = "\u0304"
 HOSTILE = ["<script>alert(1)</script>", "a_b", "$x$", "\\input{secret}", "a|b", "a\\|b",

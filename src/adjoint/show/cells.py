@@ -70,8 +70,8 @@ class Cell:
         value: What CSV and dict hold: a number, array, text, or None to take the printed text.
         text: How it is printed, in Unicode; None formats the value. Several Pieces where parts of
             it are marked.
-        latex: The same for LaTeX, in math mode and trusted (see `formulas.latex_name`); None makes
-            it from the text.
+        latex: The same for LaTeX, in math mode and trusted (see `typesetting.latex_name`);
+            None makes it from the text.
         role: What its colour says: one of `ROLES`. NaN and infinities are "bad" by themselves.
 
     Raises ArgumentError for a role that does not exist.

@@ -16,10 +16,10 @@ import numpy as np
 from adjoint.errors import ArgumentError, ShapeError
 
 from .expansion import expanded
-from .formulas import latex_formula, latex_text
 from .numbers import shown
 from .record import CONSTANT
 from .terms import is_spread
+from .typesetting import latex_formula, latex_text
 from .writing import (
     ONES,
     bracketed,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from .formulas import latex_text
+from .typesetting import latex_text
 from .writing import filled, name_latex
 
 if TYPE_CHECKING:

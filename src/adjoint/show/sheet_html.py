@@ -13,8 +13,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from .cells import ROLES
-from .formulas import tokens
 from .sheet_view import Gap, Heading, Line
+from .typesetting import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

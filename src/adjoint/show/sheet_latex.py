@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from .cells import ALREADY, BAD, NEW
-from .formulas import latex_text
 from .sheet_view import Gap, Line, halves
+from .typesetting import latex_text
 
 if TYPE_CHECKING:
     from .cells import Column, Piece

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import numbers
 from .cells import BAD, ROLES, Cell, Column, Piece, Row, clean
-from .formulas import latex_formula, latex_text
+from .typesetting import latex_formula, latex_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

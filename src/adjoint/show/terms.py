@@ -14,8 +14,8 @@ import numpy as np
 
 from adjoint.core.node import Node
 
-from .formulas import FUNCTIONS, latex_text
 from .numbers import shown
+from .typesetting import FUNCTIONS, latex_text
 from .writing import (
     BAR,
     DOT,

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cells import Cell, Column, Row
-from .formulas import latex_name, latex_text
 from .numbers import shown
 from .places import located
-from .record import INPUT, OPERATION, SKIPPED
+from .record import INPUT, OPERATION, SKIPPED, Place
 from .sheet import Sheet
+from .typesetting import latex_name, latex_text
 from .writing import formula, formula_latex, name_latex
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ class Lines:
     @property
     def notes(self) -> list[str]:
         """Which file the lines are of."""
-        return [f"Lines are those of {Path(self.files[0]).name}."] if len(self.files) == 1 else []
+        if len(self.files) != 1:
+            return []
+        return [f"Lines are those of {Place(self.files[0], 0, '').source}."]
 
 
 # ---- groups and notes
@@ -136,7 +138,7 @@ def constant_notes(record: Record) -> list[str]:
             more = len(found) - LISTED
             said = ", ".join(brief(s) for s in list(found.values())[:LISTED])
             notes.append(what.format(said + (f" and {more:,} more" if more > 0 else "")))
-    return notes
+    return notes + record.remarks
 
 
 def brief(step: Step) -> str:

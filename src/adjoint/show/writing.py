@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from adjoint.ops.index import Slot
 
-from .formulas import RECENT, latex_name, latex_text
 from .numbers import shown
 from .record import CONSTANT
+from .typesetting import RECENT, latex_name, latex_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

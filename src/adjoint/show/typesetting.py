@@ -82,7 +82,7 @@ class Token(NamedTuple):
 def tokens(text: str) -> Iterator[Token]:
     """The parts of a formula; their texts together are the formula.
 
-    >>> from adjoint.show.formulas import tokens
+    >>> from adjoint.show.typesetting import tokens
     >>> [(t.kind, t.text, t.extra) for t in tokens("cos(v2)")][::2]
     [('function', 'cos', ''), ('name', 'v', '2')]
     """
@@ -126,7 +126,7 @@ def accented(cluster: str) -> str:
 def latex_name(name: str) -> str:
     r"""A name in math mode: one letter and digits get an index, longer names stand upright.
 
-    >>> from adjoint.show.formulas import latex_name
+    >>> from adjoint.show.typesetting import latex_name
     >>> latex_name("x1"), latex_name("w_ih"), latex_name("v̄3"), latex_name("w2[0]")
     ('x_{1}', '\\mathit{w\\_ih}', '\\bar{v}_{3}', 'w_{2}[0]')
     """
@@ -158,7 +158,7 @@ def word(text: str) -> str:
 def latex_formula(text: str) -> str:
     r"""A formula in plain Unicode as LaTeX for math mode, every hostile character escaped.
 
-    >>> from adjoint.show.formulas import latex_formula
+    >>> from adjoint.show.typesetting import latex_formula
     >>> latex_formula("v̄5 · cos(v2)")
     '\\bar{v}_{5} \\cdot \\cos (v_{2})'
     """
@@ -193,7 +193,7 @@ def math_token(t: Token) -> str:
 def latex_text(text: str) -> str:
     r"""Any text as LaTeX for text mode: ASCII that prints what was written and runs nothing.
 
-    >>> from adjoint.show.formulas import latex_text
+    >>> from adjoint.show.typesetting import latex_text
     >>> latex_text(r"100 % of a_b, \input{x}")
     '100 \\% of a\\_b, \\textbackslash{}input\\{x\\}'
     """
