@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -169,3 +170,30 @@ def test_latex_of_a_stack_of_an_opaque_function_and_of_a_ring() -> None:
         å = np.sin(x)  # noqa: PLC2401 - the letter is what is tested
         return å * x
     assert r"\mathring{a}" in str(ad.explain(f, 1.0).latex())
+
+
+def test_a_second_backward_call_is_not_passed_over() -> None:
+    w = ad.tensor(2.0, requires_grad=True)
+
+    def step(times: int) -> None:
+        for k in range(times):
+            loss = (w - k) ** 2
+            loss.backward()
+
+    assert "backward() began 2 times: this is the sweep from loss" in ad.explain(
+        step, 2).table().text(120)
+    assert "backward()" not in ad.explain(step, 1).table().text(120)
+
+
+def test_titles_notes_and_the_prompt() -> None:
+    def power(c: float, x: Any) -> Any:
+        return c * x ** 3
+
+    assert ad.explain(partial(power, 2.0), 3.0).record.title.endswith("power")
+    cell = compile("def f(x): return x * x", "/tmp/ipykernel_1/22.py", "exec")
+    space: dict[str, Any] = {}
+    exec(cell, space)
+    e = ad.explain(space["f"], 3.0)
+    assert "Lines are those of this notebook." in e.table().text(80)
+    assert repr(e.why("x")).startswith("dv2/dx = 6.")
+    assert repr(e.why()).startswith("x\n  dv2/dx = 6.")

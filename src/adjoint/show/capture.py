@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -260,6 +261,7 @@ def title_of(f: Callable[..., Any]) -> str:
     """What the function is called."""
     if isinstance(f, Formula):
         return brief(f.text.strip())
+    f = f.func if isinstance(f, partial) else f
     name = getattr(f, "__qualname__", "") or type(f).__name__
     return name.rsplit("<locals>.", 1)[-1]
 
@@ -291,7 +293,12 @@ def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, 
     cuts = [Cut(row, made[n], Place(*located(where))) for row, inputs, where in ran.cuts
             for n in inputs if n in made]
     cuts += detached(constants, steps)
-    return Record(steps, constants, made[output], rules, title_of(f), cuts)
+    record = Record(steps, constants, made[output], rules, title_of(f), cuts)
+    if len(ran.seeds) > 1 and output in ran.seeds:
+        record.remarks.append(
+            f"backward() began {len(ran.seeds)} times: this is the sweep from {record.output.name}; "
+            "what the others add to the gradients is not shown.")
+    return record
 
 
 def detached(constants: Sequence[Step], steps: Sequence[Step]) -> list[Cut]:

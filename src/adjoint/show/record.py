@@ -136,6 +136,7 @@ class Record:
                  title: str, cuts: Sequence[Cut] = ()) -> None:
         self.steps, self.constants, self.output = list(steps), list(constants), output
         self.rules, self.title, self.cuts = rules, title, list(cuts)
+        self.remarks: list[str] = []  # what a reader of any table has to know
         self.by_name = {s.name: s for s in (*self.constants, *self.steps)}
         for s in self.steps:
             self.by_name.setdefault(f"v{s.number}", s)

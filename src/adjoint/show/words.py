@@ -62,6 +62,9 @@ class Why:
     def __str__(self) -> str:
         return "\n".join(r.text for r in self.reasons)
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         from html import escape
 
@@ -358,6 +361,9 @@ class Whys:
     def __str__(self) -> str:
         return "\n\n".join(f"{w.step.name}\n" + "\n".join(
             f"  {line}" for line in str(w).splitlines()) for w in self.found)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         from html import escape
