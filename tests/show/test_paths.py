@@ -427,3 +427,11 @@ def test_a_norm_is_shown_of_arrays_alone():
     e = explain(f, 2.0, np.array([1.0, 0.5]))
     assert "norm" not in str(e.paths("x").sheet().dict())
     assert "norm" in str(e.paths("w").sheet().dict())
+
+
+def test_a_long_influence_says_how_many_edges_are_left_out():
+    d = ad.explain(lambda x: np.sin(x) * x + x, 2.0).influence(group=False)
+    assert len(d.sheet(limit=None).dict()["rows"]) == len(d.edges) == 5
+    few = d.sheet(limit=2)
+    assert len(few.dict()["rows"]) == 2
+    assert "3 edges are left out" in str(few)

@@ -513,6 +513,20 @@ def test_an_operand_that_is_spread_is_seen_where_it_stands():
     assert "a negative number to a power that is not whole" in notes
 
 
+def test_averages_are_exact():
+    _, forward, _ = rows_of(ad.explain(lambda x, y: x * y + np.sin(x), 2.0, 3.0).modes())
+    assert (forward["operations"], forward["operations per pass"]) == (4, 2)
+    assert (forward["multiplications"], forward["multiplications per pass"]) == (3, 1.5)
+    assert isinstance(forward["operations per pass"], int)
+
+
+def test_the_seed_of_one_pass_is_a_derivative_by_itself():
+    one = rows_of(ad.explain(slides, 2.0, 5.0).forward("x1"))
+    assert one[0]["rule"].endswith("∂x1/∂x1")
+    both = rows_of(ad.explain(slides, 2.0, 5.0).forward())
+    assert both[0]["rule"].endswith("= seed")
+
+
 # ---- long programs
 
 def test_long_programs_are_summarised():
