@@ -114,7 +114,7 @@ PLAIN = {
             TINY, QUARTER, {"f32": 3, "f64": 6}),
     "ERF_SMALL": ("erf(x) / x - 1 in z - 7/8, z = x^2, |x| <= 9/8; error relative to x",
                   of_square(lambda x: mp.erf(x) / x - 1), lambda z: mp.mpf(1), TINY, 1.265625,
-                  {"f32": 9, "f64": 15}, lambda z: z - 0.875, lambda w: w + 0.875),
+                  {"f32": 9, "f64": 15}, lambda z: z - 0.75, lambda w: w + 0.75),
 }
 CONSTANTS = {"LN2": mp.log(2), "INVERSE_LN2": 1 / mp.log(2), "INVERSE_LN10": 1 / mp.log(10),
              "LOG10_2": mp.log10(2), "TWO_THIRDS": mp.mpf(2) / 3}

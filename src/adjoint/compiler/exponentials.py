@@ -13,6 +13,7 @@ from . import polynomials as table
 from .lanes import (
     Pair,
     Value,
+    exact_product,
     exact_sum,
     multiply_add,
     ordered_sum,
@@ -69,11 +70,14 @@ def cut(x: Value) -> Pair:
     return shifted, multiply_add(shifted - x.format.shift, -table.LN2[x.kind][0], x)
 
 
-def exp_reduced(x: Value) -> Pair:
-    """``n`` in the bits of the first, and ``e^(x - n ln 2)``, rounded a little more than once."""
+def exp_reduced(x: Value, digits: str = "") -> Pair:
+    """``n`` in the bits of the first, and ``e^(x - n ln 2)``, rounded a little more than once.
+
+    ``digits`` is the format that the polynomial is good for, if not that of x.
+    """
     shifted, a = cut(x)
     r = multiply_add(shifted - x.format.shift, -table.LN2[x.kind][1], a)
-    return shifted, (r + (r * r) * polynomial(r, table.EXP[x.kind])) + 1.0
+    return shifted, (r + (r * r) * polynomial(r, table.EXP[digits or x.kind])) + 1.0
 
 
 def power_of_two(shifted: Value, offset: int = 0) -> Value:
@@ -175,11 +179,21 @@ def sigmoid(x: Value) -> Value:
     return quotient(upper, (below, error + low))
 
 
+def near_zero(a: Value, w: Value, c: tuple[float, ...]) -> Value:
+    """``a + a P(w)``; without fused multiplication the last step of P is a pair."""
+    rest = polynomial(w, c[1:])
+    if a.block.fused:
+        return multiply_add(a, multiply_add(w, rest, c[0]), a)
+    product, error = exact_product(w, rest)
+    p, left = exact_sum(a.like(c[0]), product)
+    return a + (a * p + a * (left + error))
+
+
 def erf(x: Value) -> Value:
     """``a + a P(a^2)`` for a = abs x < 9/8, and ``1 - e^(-a^2) G((a-2)/(a+2))`` from there on."""
     a = at_most(abs(x), FLAT[x.kind])
     z = a * a
-    near = multiply_add(a, polynomial(z - 0.875, table.ERF_SMALL[x.kind]), a)
+    near = near_zero(a, z - 0.75, table.ERF_SMALL[x.kind])
     shifted, tail = exp_reduced(-z)
     tail = tail * power_of_two(shifted)
     far = multiply_add(tail, -polynomial((a - 2.0) / (a + 2.0), table.ERFC[x.kind]), 1.0)

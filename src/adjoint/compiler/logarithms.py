@@ -113,8 +113,9 @@ def log1p_terms(x: Value, low: Value | None = None) -> tuple[Value, Value, Terms
     k, m, biased = exponent(u, subnormal=False)
     f = x.format
     shrink = ((x.bits.like(2 * f.bias + 1) - biased) << f.mantissa).number  # 2^(1-k); 0 at the top
-    c = (c if low is None else c + low) * 0.5
-    part, rest = ordered_sum(m - 1.0, c * shrink)
+    part, rest = ordered_sum(m - 1.0, (c * 0.5) * shrink)
+    if low is not None:
+        rest = multiply_add(low * 0.5, shrink, rest)
     t = terms(part)
     slope = multiply_add(part, part * 0.8 - 1.0, 1.0)  # 1 / (1 + f), good enough for a rounding
     return u, k, Terms(part, t.half, multiply_add(rest, slope, t.tail))

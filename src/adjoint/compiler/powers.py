@@ -6,12 +6,12 @@ matters as a pair. float32 is computed in float64, whose ordinary logarithm is e
 
 from __future__ import annotations
 
-from math import inf, nan
+from math import inf, log, nan
 
 from . import polynomials as table
-from .exponentials import at_least, at_most, exp_of_pair
+from .exponentials import at_least, at_most, exp_of_pair, exp_reduced, power_of_two
 from .lanes import Pair, Value, exact_product, multiply_add, ordered_sum, polynomial
-from .logarithms import exponent, log_of_mantissa
+from .logarithms import exponent, terms
 
 # |y| above which x^y is 0, 1 or infinite for every x, with room for products.
 HUGE = 2.0 ** 100
@@ -37,10 +37,10 @@ def long_log(m: Value) -> Pair:
     return y, low + (s_low * 2.0 + v_low)
 
 
-def log_of_positive(a: Value, long: bool) -> Pair:
+def log_of_positive(a: Value) -> Pair:
     """``ln a`` of a positive finite number, as a pair."""
     k, m, _ = exponent(a)
-    high, low = long_log(m) if long else log_of_mantissa(m)
+    high, low = long_log(m)
     first, second = table.LN2[a.kind]
     y, error = ordered_sum(k * first, high)
     return ordered_sum(y, error + multiply_add(k, second, low))
@@ -60,25 +60,33 @@ def parity(y: Value) -> tuple[Value, Value]:
 def power(x: Value, y: Value) -> Value:
     """``x^y``, with the special values of C99."""
     if x.kind == "f32":
-        return raised(x.convert("fpext", "f64"), y.convert("fpext", "f64"), long=False).convert(
-            "fptrunc", "f32")
-    return raised(x, y, long=True)
-
-
-def raised(x: Value, y: Value, long: bool) -> Value:
-    """``x^y``: the positive power, then signs and special values."""
-    a = abs(x)
-    high, low = log_of_positive(a, long)
+        x, y = x.convert("fpext", "f64"), y.convert("fpext", "f64")
+        return completed(x, y, short_power(abs(x), y)).convert("fptrunc", "f32")
+    high, low = log_of_positive(abs(x))
     z = at_least(at_most(y, HUGE), -HUGE)
     product, error = exact_product(z, high)
-    result = exp_of_pair(product, multiply_add(z, low, error))
+    return completed(x, y, exp_of_pair(product, multiply_add(z, low, error)))
+
+
+def short_power(a: Value, y: Value) -> Value:
+    """``a^y`` for a float32 ``a > 0``, to 30 digits; far beyond the format it stops."""
+    k, m, _ = exponent(a, subnormal=False)
+    t = terms(m - 1.0)
+    product = y * multiply_add(k, log(2.0), t.f - (t.half - t.tail))
+    shifted, power_ = exp_reduced(at_least(at_most(product, 200.0), -200.0), "f32")
+    return power_ * power_of_two(shifted)
+
+
+def completed(x: Value, y: Value, result: Value) -> Value:
+    """``x^y`` from the power of abs x: its sign, and special values."""
+    a = abs(x)
     # 0 and infinity have no logarithm here: their powers are one another, or themselves.
     zero, infinite = a.compare("oeq", 0.0), a.compare("oeq", inf)
     extreme = (zero ^ (y < 0.0)).choose(x.like(0.0), inf)
     result = (zero | infinite).choose(extreme, result)
     integer, odd = parity(y)
-    # A negative number has only integer powers; -inf has all.
-    wrong = integer.choose((x < 0.0) ^ (x < 0.0), (x < 0.0) ^ x.compare("oeq", -inf))
     result = odd.choose(x.block.intrinsic("copysign", result, x), result)
+    # A negative number has only integer powers; -inf has all.
+    wrong = integer.choose(integer.like(0), (x < 0.0) & (x > -inf))
     result = (wrong | x.compare("uno", y)).choose(x.like(nan), result)
     return (x.compare("oeq", 1.0) | y.compare("oeq", 0.0)).choose(x.like(1.0), result)
