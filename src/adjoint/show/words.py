@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.node import Node
+from adjoint.core.primitive import CONSTANT as CONSTANT_ROW
 
 from .numbers import shown
 from .record import CONSTANT, INPUT, SKIPPED
@@ -111,7 +112,7 @@ def unreached(e: Explanation, step: Step) -> Iterator[Reason]:
                  f"to the result {e.record.output.name}.")
     found = [c for c in e.record.cuts if c.source in after]
     for cut in found[:SAID]:
-        how = (f"{cut.row} ({cut.place}) makes a constant of it" if cut.row.name != "constant" else
+        how = (f"{cut.row} ({cut.place}) makes a constant of it" if cut.row is not CONSTANT_ROW else
                "its value goes on as a constant: it was detached (.detach(), .data or .numpy())")
         what = "" if cut.source is step else f", which is computed from {name}"
         yield Reason("cut", cut.source, f"{cut.source.name}{what}: {how}.")
@@ -300,7 +301,7 @@ def carried(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reaso
 def detached(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason]:
     """Values on the way that go on as constants too: no derivative is taken through them."""
     found = dict.fromkeys(c.source for c in e.record.cuts
-                          if c.row.name == "constant" and c.source in way)
+                          if c.row is CONSTANT_ROW and c.source in way)
     for source in list(found)[:SAID]:
         what = "" if source is step else f", which is computed from {step.name},"
         yield Reason("cut", source, f"The value of {source.name}{what} also goes on as a constant: "
