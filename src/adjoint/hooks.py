@@ -44,7 +44,7 @@ HOOK = Primitive(
     "hook", lambda x, functions: x, vjp=_back, jvp=lambda dxs, y, x, functions: dxs[0],
     aval=lambda x, functions: aval(x.shape, x.dtype),
     batch=lambda size, axes, x, functions: (x, axes[0]), lower=lambda b, x, functions: x,
-    label=Label("{0}", "{0}", ("1",), "hook"), effects="callback")
+    label=Label("{0}", "{0}", (), "hook", " (", (r"\mathrm{{hook}}({dy})",)), effects="callback")
 
 
 def _batch_written(size: int, axes: Any, x: Any, v: Any) -> tuple[Any, int]:

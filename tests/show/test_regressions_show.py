@@ -197,3 +197,15 @@ def test_titles_notes_and_the_prompt() -> None:
     assert "Lines are those of this notebook." in e.table().text(80)
     assert repr(e.why("x")).startswith("dv2/dx = 6.")
     assert repr(e.why()).startswith("x\n  dv2/dx = 6.")
+
+
+def test_a_hook_changes_what_goes_back_and_no_partial() -> None:
+    def f(x: Any) -> Any:
+        y = x * 2
+        y.register_hook(lambda g: g * 10)
+        return y ** 2
+
+    e = ad.explain(f, 3.0)
+    assert float(e.adjoint("x")) == 240.0
+    assert [t.startswith("hook(") for t in back(e)] == [False, True, False]
+    assert r"\mathrm{hook}(\bar{y})" in str(e.latex())

@@ -296,8 +296,8 @@ def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, 
     record = Record(steps, constants, made[output], rules, title_of(f), cuts)
     if len(ran.seeds) > 1 and output in ran.seeds:
         record.remarks.append(
-            f"backward() began {len(ran.seeds)} times: this is the sweep from {record.output.name}; "
-            "what the others add to the gradients is not shown.")
+            f"backward() began {len(ran.seeds)} times: this is the sweep from "
+            f"{record.output.name}; what the others add to the gradients is not shown.")
     return record
 
 

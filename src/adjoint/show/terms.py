@@ -105,7 +105,9 @@ def sign_for(step: Step, slope: Term) -> str:
 
 def is_pointwise(step: Step, position: int) -> bool:
     """Whether the partial is a number for each element of the result."""
-    scalar = step.shape == step.inputs[position].shape == ()
+    label = step.row.label
+    told = label.partials or not label.pullbacks  # else only what goes back has a formula
+    scalar = told and step.shape == step.inputs[position].shape == ()
     return bool(step.row.elementwise or scalar) and step.picked is None
 
 
