@@ -1,7 +1,7 @@
 """Functions of vector_maths compiled into loops over arrays, for tests and measurements."""
 
 import ctypes
-from functools import lru_cache
+from functools import cache
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -55,7 +55,7 @@ def machine(setting):
         cpu=name, features=features, opt=2)
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(function, kind, lanes, setting="host"):
     """``f(*arrays)``: the function on contiguous arrays of one length."""
     arity = 2 if function in BINARY else 1

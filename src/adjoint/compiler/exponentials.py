@@ -109,7 +109,8 @@ def exp_of_pair(high: Value, low: Value) -> Value:
     inside = at_least(at_most(high, GREATEST[high.kind]), LEAST[high.kind])
     low = inside.compare("oeq", high).choose(low, 0.0)
     r = reduced(inside, low)
-    return scaled((r.high + (r.rest + r.low)) + 1.0, r.shifted)
+    one, left = ordered_sum(high.like(1.0), r.high)
+    return scaled(one + (left + (r.rest + r.low)), r.shifted)
 
 
 def exp2(x: Value) -> Value:

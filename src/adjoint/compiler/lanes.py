@@ -94,7 +94,9 @@ class Block:
     def constant(self, kind: str, number: float) -> Value:
         """A number in every lane."""
         text, one = literal(kind, number), LETTERS[kind]
-        if self.lanes > 1:  # a constant expression: LLVM 15 does not read `splat (...)`
+        if self.lanes > 1 and text in {"0", "0x0000000000000000"}:
+            text = "zeroinitializer"
+        elif self.lanes > 1:  # a constant expression: LLVM 15 does not read `splat (...)`
             many = self.type(kind)
             text = (f"shufflevector ({many} insertelement ({many} poison, {one} {text}, i32 0), "
                     f"{many} poison, <{self.lanes} x i32> zeroinitializer)")
@@ -270,8 +272,8 @@ def exact_product(x: Value, z: Any) -> Pair:
     return y, ((a * c - y) + a * d + b * c) + b * d
 
 
-def times_constant(x: Value, constant: tuple[float, float]) -> Pair:
-    """``x`` times a constant that is given in two parts."""
+def times_constant(x: Value, constant: tuple[float, ...]) -> Pair:
+    """``x`` times a constant of two parts."""
     product, error = exact_product(x, constant[0])
     return product, multiply_add(x, constant[1], error)
 

@@ -84,7 +84,7 @@ def log_of_mantissa(m: Value) -> Pair:
     return ordered_sum(high, error + t.tail)
 
 
-def to_base(high: Value, low: Value, inverse: tuple[float, float]) -> Pair:
+def to_base(high: Value, low: Value, inverse: tuple[float, ...]) -> Pair:
     """A pair times ``1 / ln b``."""
     product, error = times_constant(high, inverse)
     return product, multiply_add(low, inverse[0], error)

@@ -63,16 +63,21 @@ def power(x: Value, y: Value) -> Value:
         x, y = x.convert("fpext", "f64"), y.convert("fpext", "f64")
         return completed(x, y, short_power(abs(x), y)).convert("fptrunc", "f32")
     high, low = log_of_positive(abs(x))
-    z = at_least(at_most(y, HUGE), -HUGE)
+    z = not_huge(y)
     product, error = exact_product(z, high)
     return completed(x, y, exp_of_pair(product, multiply_add(z, low, error)))
+
+
+def not_huge(y: Value) -> Value:
+    """``y``, no larger than matters: products with it neither overflow nor give NaN."""
+    return at_least(at_most(y, HUGE), -HUGE)
 
 
 def short_power(a: Value, y: Value) -> Value:
     """``a^y`` for a float32 ``a > 0``, to 30 digits; far beyond the format it stops."""
     k, m, _ = exponent(a, subnormal=False)
     t = terms(m - 1.0)
-    product = y * multiply_add(k, log(2.0), t.f - (t.half - t.tail))
+    product = not_huge(y) * multiply_add(k, log(2.0), t.f - (t.half - t.tail))
     shifted, power_ = exp_reduced(at_least(at_most(product, 200.0), -200.0), "f32")
     return power_ * power_of_two(shifted)
 
