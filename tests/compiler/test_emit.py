@@ -173,7 +173,7 @@ def test_every_function_on_every_dtype(function, build):
         x = numbers(dtype, 10, rng)
         given = [x] if MATHS[function].arity == 1 else [np.repeat(x, len(x)), np.tile(x, len(x))]
         if function == "power" and dtype.kind in "iu":
-            given[1] = np.abs(given[1])  # NumPy refuses negative ones
+            given[1] = np.clip(given[1], 0, 9)  # NumPy refuses negative ones
         refs = [b.input(aval_of(a)) for a in given]
         args += given
         try:
@@ -441,6 +441,17 @@ def test_an_index_out_of_range_is_an_error(wrong, size, build):
                 compiled(x, bad)
 
 
+def test_a_pick_from_what_is_not_stored():
+    def write(b, x, i):
+        seen = b.view(b.elementwise("exp", x), ((4, ((0, -1),)),), (5,))
+        return b.pick(seen, [i])
+    x, i = np.arange(5.0), np.array([0, 3, 3])
+    compiled = Compiled(built(write, x, i), everything=False)
+    np.testing.assert_allclose(compiled(x, i)[0], np.exp(x)[::-1][i], rtol=1e-15)
+    with pytest.raises(IndexingError, match=r"out of range of %3 = view"):
+        compiled(x, i + 3)
+
+
 def test_an_error_names_the_users_line():
     def f(x, i):
         return (x[i],)
@@ -475,8 +486,8 @@ def test_random_programs_and_their_gradients(seed, build):
             found = Compiled(lower, **build)(*xs, *graph.closed)
         for want, got in zip(expected, found, strict=True):
             assert got.dtype == np.asarray(want).dtype
-            tight = 1e-2 if got.dtype.itemsize < 8 else 1e-8
-            np.testing.assert_allclose(got, want, rtol=tight, atol=1e-9)
+            tight = 1e-2 if got.dtype.itemsize < 8 else 1e-7
+            np.testing.assert_allclose(got, want, rtol=tight, atol=1e-8)
 
 
 def test_the_table_of_what_runs_how():

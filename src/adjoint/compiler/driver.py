@@ -25,11 +25,11 @@ MEMCPY = "llvm.memcpy.p0.p0.i64"
 
 
 class Place(NamedTuple):
-    """A call of a kernel: its statement, and the statements whose buffers it takes."""
+    """A call of a kernel: its statement, and the statements that its failure codes speak of."""
 
     program: Program
     statement: int
-    buffers: tuple[int, ...]
+    subjects: tuple[int, ...]
 
 
 class Failures:
@@ -44,14 +44,14 @@ class Failures:
         """What is added to the codes of a kernel at this call."""
         self.starts.append(self.end)
         self.places.append(place)
-        self.end += 4 * (len(place.buffers) + 2)
+        self.end += 4 * (len(place.subjects) + 2)
         return self.starts[-1]
 
     def told(self, code: int) -> tuple[Place, int, bool]:
-        """The call, the statement whose buffer was left, and whether a check found it."""
+        """The call, the statement that was left, and whether a check of memory found it."""
         k = bisect_right(self.starts, code) - 1
         place, rest = self.places[k], code - self.starts[k]
-        return place, place.buffers[rest // 4 - 1], rest % 4 == CHECKS
+        return place, place.subjects[rest // 4 - 1], rest % 4 == CHECKS
 
 
 class Settings(NamedTuple):
@@ -126,7 +126,7 @@ class Driver:
         answer = self.put(f"call i64 @{name}({pointers})")
         if not k.writer.failures:
             return
-        start = self.failures.add(Place(self.program, n, tuple(k.buffers)))
+        start = self.failures.add(Place(self.program, n, tuple(k.subjects)))
         wrong = self.put(f"icmp ne i64 {answer}, 0")
         code = self.put(f"add i64 {answer}, {start}")
         self.demand(self.put(f"select i1 {wrong}, i64 {code}, i64 0"))

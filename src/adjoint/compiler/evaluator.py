@@ -71,6 +71,7 @@ class Evaluator:
         self.program, self.stored, self.width, self.checked = program, stored, width, checked
         self.writer = Writer(module)
         self.buffers: dict[int, int] = {}
+        self.subjects: dict[int, int] = {}  # the statements that failure codes speak of
         self.flat = False   # whether shapes are read as one axis
         self.vector = ""    # the variable that runs over lanes
         self.active = 0     # the number of lanes that count; 0 for all
@@ -95,9 +96,8 @@ class Evaluator:
         return f"%b{self.buffers.setdefault(n, len(self.buffers))}"
 
     def code(self, n: int, what: int) -> int:
-        """What the function returns where an access to a buffer fails."""
-        self.buffer(n)
-        return (self.buffers[n] + 1) * 4 + what
+        """What the function returns where an index of a statement or its buffer is outside."""
+        return (self.subjects.setdefault(n, len(self.subjects)) + 1) * 4 + what
 
     def lanes(self, dtype: Any, depth: int, wide: bool) -> Lanes:
         """Arithmetic at a place."""
@@ -164,7 +164,7 @@ class Evaluator:
         if value.wide:
             return value
         memo = self.writer.blocks[value.depth].memo
-        key = ("splat", value.text, dtype)
+        key = ("splat", value.text, dtype, self.width)
         if key not in memo:
             memo[key] = self.lanes(dtype, value.depth, True).splat(value.text)
         return Value(memo[key], value.depth, True)

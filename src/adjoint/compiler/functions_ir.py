@@ -34,6 +34,7 @@ LIBRARY = {
 # Those made of many instructions, for which one value spans fewer registers.
 CURVED = {*LIBRARY, "remainder", "floor_divide", "logaddexp", "logaddexp2", "sigmoid",
           "log_sigmoid", "softplus"}
+DECAYING = {"sigmoid", "log_sigmoid", "softplus"}
 COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 
 
@@ -275,16 +276,15 @@ COLUMNS = {"f": FLOAT, "i": INTEGER, "u": INTEGER, "b": TRUTH}
 @cache
 def loop_dtype(function: str, dtype: Any) -> Any:
     """The dtype that NumPy's loop of a function runs on; None if it has none."""
-    scalar = MATHS[function]
-    if isinstance(scalar.numpy, np.ufunc):
-        try:
-            found = scalar.numpy.resolve_dtypes((*[dtype] * scalar.arity, None))
-        except TypeError:
-            return None
-        return found[0] if len({*found[:-1]}) == 1 else None
     if function in {"real", "imag", "relu"}:
         return dtype
-    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+    # The library's own functions take what an exponential takes.
+    scalar = MATHS[function if isinstance(MATHS[function].numpy, np.ufunc) else "exp"]
+    try:
+        found = scalar.numpy.resolve_dtypes((*[dtype] * scalar.arity, None))  # type: ignore[attr-defined]
+    except TypeError:
+        return None
+    return found[0] if len({*found[:-1]}) == 1 else None
 
 
 def written(function: str, dtype: Any) -> Callable[..., str] | None:
@@ -293,5 +293,7 @@ def written(function: str, dtype: Any) -> Callable[..., str] | None:
         return None
     inner = loop_dtype(function, dtype)
     if inner is None or not is_native(inner):
+        return None
+    if dtype.kind == "u" and function in DECAYING:  # whose definition negates before it casts
         return None
     return COLUMNS[inner.kind].get(function)
