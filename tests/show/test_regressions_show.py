@@ -209,3 +209,15 @@ def test_a_hook_changes_what_goes_back_and_no_partial() -> None:
     assert float(e.adjoint("x")) == 240.0
     assert [t.startswith("hook(") for t in back(e)] == [False, True, False]
     assert r"\mathrm{hook}(\bar{y})" in str(e.latex())
+
+
+def test_a_literal_does_not_take_the_name_of_an_equal_variable():
+    labels, ones = np.array([0, 1]), np.ones(3)
+
+    def f(x, lp):
+        assert ones.shape == (3,)
+        return (x * np.ones(3)).sum() + lp[np.arange(2), labels].sum() + (x * ones).sum()
+    e = ad.explain(f, np.ones(3), np.ones((2, 2)))
+    constants = [s.name for s in e.record.constants]
+    assert constants.count("ones") == 1
+    assert constants.count("labels") <= 1

@@ -316,8 +316,11 @@ class Writer:
 
     def adjoint(self, s: Step, bare: bool = False) -> str:
         """The sign of an adjoint, its shape below."""
-        sign = name_latex(s, "bar") if self.layout == "array" else derivative_latex(
-            self.e.record.output, s)
+        output = self.e.record.output
+        sign = name_latex(s, "bar") if self.layout == "array" else derivative_latex(output, s)
+        if self.layout != "array" and self.e.flows.cotangent is not None:  # u: the one given
+            sign = (rf"\frac{{\partial (u \cdot {name_latex(output)})}}"
+                    rf"{{\partial {name_latex(s)}}}")
         if bare or not self.shapes:
             return sign
         lead = self.e.record.output.shape if self.lead else ()

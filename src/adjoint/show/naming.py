@@ -268,7 +268,7 @@ def outside_names(f: Callable[..., Any], witness: Witness, nodes: list[Node]) ->
             same = {name: a for name, a in arrays if is_same(a, n.value)}
             if name := exact.get(id(n.value)) or chosen(same, n, witness):
                 named[n] = name
-    return named
+    return without_doubles(named, witness)
 
 
 def chosen(same: Mapping[str, Any], n: Node, witness: Witness) -> str:
@@ -276,13 +276,27 @@ def chosen(same: Mapping[str, Any], n: Node, witness: Witness) -> str:
 
     Empty if that does not tell: a value without a name is better than the name of another.
     """
-    if len(same) < 2:
-        return next(iter(same), "")
     text = " ".join(operand(u.site, k) for u in witness.nodes
-                    for k, x in enumerate(u.inputs) if x is n)
-    said = [name for name in same if re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text)]
-    left = said or list(same)
-    return left[0] if len({id(same[name]) for name in left}) == 1 else ""
+                    for k, x in enumerate(u.inputs) if x is n) if same else ""
+    said = [name for name in same if not text.strip() or mentions(text, name) or (
+        name.partition(".")[1] and mentions(text, name.partition(".")[0]))]
+    whole = [name for name in said if mentions(text, name)] or said
+    return whole[0] if len({id(same[name]) for name in whole}) == 1 else ""
+
+
+def mentions(text: str, name: str) -> bool:
+    """Whether an expression names a variable."""
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) is not None
+
+
+def without_doubles(named: dict[Node, str], witness: Witness) -> dict[Node, str]:
+    """Two constants of one step with one name have none: one of them is another array."""
+    for u in witness.nodes:
+        found = [named.get(i, "") for i in u.inputs or () if i.prim is CONSTANT]
+        for i in u.inputs or ():
+            if i.prim is CONSTANT and named.get(i) and found.count(named[i]) > 1:
+                del named[i]
+    return named
 
 
 def value_of(x: Any) -> Any:

@@ -132,7 +132,9 @@ def gradient(e: Explanation, step: Step) -> Reason:
     """The gradient in one line."""
     found, size = np.asarray(e.adjoint(step)), np.size(e.adjoint(step))
     zeros = int(np.sum(found == 0))
-    text = f"d{e.record.output.name}/d{step.name} = {shown(found[()])}"
+    result = e.record.output.name if e.flows.cotangent is None else (
+        f"(u\u00b7{e.record.output.name})")  # u is the cotangent that was given
+    text = f"d{result}/d{step.name} = {shown(found[()])}"
     if size > 1 and zeros:
         text += f"; {zeros:,} of its {size:,} elements {'is' if zeros == 1 else 'are'} 0"
     return Reason("gradient", step, text + ".", zeros, size)
