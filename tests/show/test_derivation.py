@@ -84,7 +84,8 @@ def test_layouts_put_factors_in_their_order(layout, weight, x):
     e = ad.explain(layer, RNG.normal(size=(2, 3)), RNG.normal(size=3), RNG.normal(size=2),
                    cotangent=np.ones(2))
     found = lines(e, "Backward", layout=layout)[-2:]
-    rights = [right.replace(r"\frac{\partial (u \cdot v_{6})}{\partial z}", "Z") for _, right in found]
+    above = r"\frac{\partial (u \cdot v_{6})}{\partial z}"
+    rights = [right.replace(above, "Z") for _, right in found]
     assert rights[0].startswith(f"= {weight} =")
     assert rights[1].startswith(f"= {x} =")
 
