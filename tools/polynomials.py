@@ -184,6 +184,12 @@ def main():
         "ERFC", "e^(a^2) erfc(a) in t = (a-2)/(a+2), 9/8 <= a <= 6 (4); absolute error of erf a",
         lambda a: mp.erfc(a) * mp.exp(a * a), lambda a: mp.exp(-a * a), 1.125, {"f32": 4, "f64": 6},
         {"f32": 7, "f64": 13}, lambda a: (a - 2) / (a + 2), lambda t: 2 * (1 + t) / (1 - t)))
+    texts.append(bounded(
+        "ERFC_LONG", "(1 + 2a) e^(a^2) erfc(a) - 5/4 in t = (a-3)/(a+3), 1/2 <= a <= 27.3 (10.1); "
+        "relative error",
+        lambda a: (1 + 2 * a) * mp.erfc(a) * mp.exp(a * a) - 1.25,
+        lambda a: mp.exp(-a * a) / mp.erfc(a) / (1 + 2 * a), 0.5, {"f32": 10.1, "f64": 27.3},
+        {"f32": 13, "f64": 25}, lambda a: (a - 3) / (a + 3), lambda t: 3 * (1 + t) / (1 - t)))
     OUT.write_text(HEAD + "\n".join(texts))
 
 

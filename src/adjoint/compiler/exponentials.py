@@ -30,14 +30,15 @@ PAIRED = {"f32": -80.0, "f64": -690.0}
 SATURATED = {"f32": 10.0, "f64": 20.0}
 # erf is 1 from here on.
 FLAT = {"f32": 4.0, "f64": 6.0}
+# erfc is 0 from here on.
+VANISHED = {"f32": 10.1, "f64": 27.3}
 
 
 class Reduced(NamedTuple):
-    """``x = n ln 2 + high + low``, and ``e^r - 1 - r`` of it; ``shifted`` has n in its bits."""
+    """``x = n ln 2 + r``: n is in the bits of ``shifted``, ``e^r = 1 + high + rest``."""
 
     shifted: Value
     high: Value
-    low: Value
     rest: Value
 
 
@@ -54,14 +55,16 @@ def at_least(x: Value, bound: float) -> Value:
 
 
 def reduced(x: Value, more: Value | None = None) -> Reduced:
-    """The argument ``x + more`` of an exponential cut to ``|r| <= ln(2)/2``, r as a pair."""
+    """The exponential of ``x + more``, its argument cut to ``|r| <= ln(2)/2``."""
     shifted, a = cut(x)
     low = (shifted - x.format.shift) * table.LN2[x.kind][1]
     r = a - low
     low = (a - r) - low
     if more is not None:
         r, low = ordered_sum(r, low + more)
-    return Reduced(shifted, r, low, (r * r) * polynomial(r, table.EXP[x.kind]))
+    square = r * r
+    cubic = multiply_add(square * r, polynomial(r, table.EXP[x.kind][1:]), low)
+    return Reduced(shifted, r, multiply_add(square, 0.5, cubic))
 
 
 def cut(x: Value) -> Pair:
@@ -110,7 +113,7 @@ def exp_of_pair(high: Value, low: Value) -> Value:
     low = inside.compare("oeq", high).choose(low, 0.0)
     r = reduced(inside, low)
     one, left = ordered_sum(high.like(1.0), r.high)
-    return scaled(one + (left + (r.rest + r.low)), r.shifted)
+    return scaled(one + (left + r.rest), r.shifted)
 
 
 def exp2(x: Value) -> Value:
@@ -132,7 +135,7 @@ def exp_below(x: Value) -> Pair:
     x = at_least(x, LEAST[x.kind])
     r = reduced(x)
     one, left = ordered_sum(x.like(1.0), r.high)
-    y, error = ordered_sum(one, left + (r.rest + r.low))
+    y, error = ordered_sum(one, left + r.rest)
     error = (x < PAIRED[x.kind]).choose(error.like(0.0), error)
     return scaled(y, r.shifted), scaled(error, r.shifted)
 
@@ -147,7 +150,7 @@ def expm1_halved(x: Value, below: bool) -> Pair:
     minus = x.like(-0.5)
     base, rest = ordered_sum(minus, power) if below else exact_sum(minus, power)
     high, low = ordered_sum(base, power * r.high)
-    return ordered_sum(high, low + (rest + power * (r.rest + r.low)))
+    return ordered_sum(high, low + (rest + power * r.rest))
 
 
 def small_as_is(x: Value, y: Value) -> Value:
@@ -178,6 +181,25 @@ def sigmoid(x: Value) -> Value:
     negative = x < 0.0
     upper = negative.choose(high, 1.0), negative.choose(low, 0.0)
     return quotient(upper, (below, error + low))
+
+
+def erfc(x: Value) -> Value:
+    """``1 - erf x`` below 1/2; from there on ``e^(-x^2) (5/4 + H) / (1 + 2 x)``, in pairs."""
+    a = at_most(abs(x), VANISHED[x.kind])
+    z, low = exact_product(a, a)
+    r = reduced(-z, -low)
+    one, left = ordered_sum(x.like(1.0), r.high)
+    e, e_low = ordered_sum(one, left + r.rest)
+    t = quotient(exact_sum(a, x.like(-3.0)), exact_sum(a, x.like(3.0)))
+    part = polynomial(t, table.ERFC_LONG[x.kind])
+    h, h_low = ordered_sum(x.like(1.25), part)
+    upper, error = exact_product(e, h)
+    tail = quotient((upper, error + multiply_add(e, h_low, e_low * h)),
+                    exact_sum(a + a, x.like(1.0)))
+    tail = scaled(tail, r.shifted)
+    near, error = ordered_sum(x.like(1.0), -x)
+    near = near + (error - x * polynomial(x * x - 0.75, table.ERF_SMALL[x.kind]))
+    return (a < 0.5).choose(near, (x < 0.0).choose(2.0 - tail, tail))
 
 
 def near_zero(a: Value, w: Value, c: tuple[float, ...]) -> Value:

@@ -112,3 +112,19 @@ ERFC = {
         "-0x1.016b54aa61d5ep-10 0x1.6d584a7cc7012p-15 0x1.6d9c386fcaef7p-13 "
         "0x1.cddcf09a4da23p-16 -0x1.c88e073114e2ep-16 -0x1.c05973ed11489p-17"),
 }
+
+# (1 + 2a) e^(a^2) erfc(a) - 5/4 in t = (a-3)/(a+3), 1/2 <= a <= 27.3 (10.1); relative error:
+# f32 2^-32.0, f64 2^-62.1.
+ERFC_LONG = {
+    "f32": numbers("0x1.8a45bp-9 -0x1.15c084p-3 -0x1.85a15ep-5 0x1.09833ap-3 -0x1.e88b7cp-4 "
+        "0x1.17d02cp-4 -0x1.856e9cp-6 0x1.4623d8p-9 0x1.e9c50ap-10 -0x1.536434p-11 "
+        "-0x1.e3a4d6p-17 -0x1.47da42p-15 -0x1.09c6bcp-13"),
+    "f64": numbers("0x1.8a45afc930e68p-9 -0x1.15c084bb9e8f3p-3 -0x1.85a15c58aa60bp-5 "
+        "0x1.098366a5b46d1p-3 -0x1.e88b803a48a1fp-4 0x1.17ca2877f0b22p-4 -0x1.8574c40c0fb6fp-6 "
+        "0x1.4b884e4522c6ap-9 0x1.ef1bdd833465ap-10 -0x1.98db514ca13a8p-11 "
+        "-0x1.b91293fa29a4dp-14 0x1.065a3efff31a5p-13 0x1.4c2f26e10fe7bp-18 "
+        "-0x1.513cadd67fbd5p-16 -0x1.896cbe63583c9p-21 0x1.d22f1a4264f96p-19 "
+        "0x1.81b75ff293641p-22 -0x1.4c07f865b3b78p-21 -0x1.35b613ae1763fp-23 "
+        "0x1.bf5a68e7305f8p-24 0x1.7378eb773be0ap-25 -0x1.01f16bff32fdbp-26 "
+        "-0x1.27803a531eb91p-27 0x1.a69ff6d23d862p-30 0x1.85717393ef5p-31"),
+}

@@ -45,6 +45,7 @@ def relu(x: Value) -> Value:
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     "exp": exponentials.exp, "exp2": exponentials.exp2, "expm1": exponentials.expm1,
     "tanh": exponentials.tanh, "sigmoid": exponentials.sigmoid, "erf": exponentials.erf,
+    "erfc": exponentials.erfc,
     "log": logarithms.log, "log2": logarithms.log2, "log10": logarithms.log10,
     "log1p": logarithms.log1p, "softplus": logarithms.softplus,
     "log_sigmoid": logarithms.log_sigmoid, "power": powers.power,
