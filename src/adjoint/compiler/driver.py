@@ -109,7 +109,8 @@ class Driver:
     def demand(self, code: str) -> None:
         """Return the code unless it is 0."""
         self.count += 1
-        bad, good, zero = f"bad{self.count}", f"good{self.count}", self.put(f"icmp eq i64 {code}, 0")
+        bad, good = f"bad{self.count}", f"good{self.count}"
+        zero = self.put(f"icmp eq i64 {code}, 0")
         self.lines += [f"  br i1 {zero}, label %{good}, label %{bad}", f"{bad}:"]
         self.lines.append(f"  ret i64 {code}")
         self.mark(good)

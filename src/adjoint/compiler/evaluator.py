@@ -1,10 +1,10 @@
-"""One evaluator: the value of a statement at an index, wherever the statement is stored or not.
+"""One evaluator: the value of a statement at an index, whether the statement is stored or not.
 
 An index has one entry for each axis of the statement, ``(offset, ((variable, step), ...))``, affine
-in the variables of the Writer. A view substitutes; an element-by-element statement asks its operands
-at the same index; what is stored is loaded at ``sum(stride * index)``. So choosing what is stored
-is all that fusion has to do. One variable may run over lanes: a value that depends on it is a
-vector, any other a plain number, computed outside the loops that it does not depend on.
+in the variables of the Writer. A view substitutes; an element-by-element statement asks its
+operands at the same index; what is stored is loaded at ``sum(stride * index)``. So choosing what is
+stored is all that fusion has to do. One variable may run over lanes: a value that depends on it is
+a vector, any other a plain number, computed outside the loops that it does not depend on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .functions_ir import loop_dtype, written
+from .functions_ir import column, loop_dtype
 from .registers import BOOL, INT64, Lanes
 from .text import Variable, Writer, constant, memory_type, positions, register_type, suffix
 from .views import substituted
@@ -182,12 +182,11 @@ class Evaluator:
         s = self.program.statements[n]
         values: list[tuple[Value, Any]] = []
         for i in s.inputs:
-            values.append(((yield i, place), self.known(i).dtype))
+            x = yield i, place
+            values.append((x, self.known(i).dtype))
         texts, depth, wide = self.joined(values)
         function, dtype = s.parameters[0], values[0][1]
-        write = written(function, dtype)
-        assert write is not None  # else the statement runs by call
-        inner = loop_dtype(function, dtype)
+        inner, write = loop_dtype(function, dtype), column(function, dtype)[function]
         at = self.lanes(dtype, depth, wide)
         return Value(write(at.of(inner), *[at.cast(t, inner) for t in texts]), depth, wide)
 
@@ -203,7 +202,8 @@ class Evaluator:
         s = self.program.statements[n]
         values: list[tuple[Value, Any]] = []
         for i in s.inputs:
-            values.append(((yield i, place), self.known(i).dtype))
+            x = yield i, place
+            values.append((x, self.known(i).dtype))
         texts, depth, wide = self.joined(values)
         return Value(self.lanes(s.known.dtype, depth, wide).select(*texts), depth, wide)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .registers import BOOL
 from .maths import MATHS
+from .registers import BOOL
 from .text import is_native
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def always(answer: bool, at: Lanes, x: str) -> str:
 
 
 def square(at: Lanes, x: str) -> str:
-    """x x."""
+    """The square."""
     return at.multiply(x, x)
 
 
@@ -226,7 +226,7 @@ def whole_floor_divide(at: Lanes, x: str, z: str) -> str:
 
 
 def whole_remainder(at: Lanes, x: str, z: str) -> str:
-    """x - z floor(x / z)."""
+    """What floor division leaves: x - z floor(x / z)."""
     return floor_quotient(at, x, z, "modulus")
 
 
@@ -296,4 +296,9 @@ def written(function: str, dtype: Any) -> Callable[..., str] | None:
         return None
     if dtype.kind == "u" and function in DECAYING:  # whose definition negates before it casts
         return None
-    return COLUMNS[inner.kind].get(function)
+    return column(function, dtype).get(function)
+
+
+def column(function: str, dtype: Any) -> Column:
+    """The functions of the kind of numbers that a function's loop runs on."""
+    return COLUMNS[loop_dtype(function, dtype).kind]

@@ -141,16 +141,15 @@ class Kernel(Evaluator):
     def strips(self, variable: str, size: int, inner: Body,
                carries: Sequence[tuple[str, str]]) -> list[str]:
         """The axis that runs over lanes: whole vectors, then the rest under a mask."""
-        types, carried = [t for t, _ in carries], [first for _, first in carries]
+        carried = [first for _, first in carries]
         main = size - size % self.width
         if main:
             carried = self.turns(variable, (0, main, self.width), inner, carries)
-        if size > main:
+        if size > main:  # nothing is carried past the vectors but these values
             self.active = size - main
             with self.writer.fixed(variable, main, lanes=True):
                 carried = list(inner(carried))
             self.active = 0
-        assert len(types) == len(carried)
         return carried
 
     def fill(self, number: Any) -> None:

@@ -50,19 +50,19 @@ class Lanes:
     # ---- arithmetic; of truth values, + is or and * is and, as in NumPy
 
     def add(self, a: str, b: str) -> str:
-        """a + b."""
+        """The sum."""
         return self.binary("fadd" if self.floating else "or" if self.boolean else "add", a, b)
 
     def subtract(self, a: str, b: str) -> str:
-        """a - b."""
+        """The difference."""
         return self.binary("fsub" if self.floating else "sub", a, b)
 
     def multiply(self, a: str, b: str) -> str:
-        """a b."""
+        """The product."""
         return self.binary("fmul" if self.floating else "and" if self.boolean else "mul", a, b)
 
     def divide(self, a: str, b: str) -> str:
-        """a / b of floats; of integers the quotient towards 0, for b that is not 0 or -1."""
+        """The quotient; of integers towards 0, for a divisor that is not 0 or -1."""
         return self.binary("fdiv" if self.floating else "sdiv" if self.signed else "udiv", a, b)
 
     def rest(self, a: str, b: str) -> str:
@@ -70,13 +70,13 @@ class Lanes:
         return self.binary("srem" if self.signed else "urem", a, b)
 
     def accumulate(self, a: str, b: str, c: str) -> str:
-        """a b + c, rounded once where the processor can."""
+        """The sum a b + c, rounded once where the processor can."""
         if self.floating:
             return self.intrinsic("fmuladd", a, b, c)
         return self.add(self.multiply(a, b), c)
 
     def negative(self, a: str) -> str:
-        """-a."""
+        """The opposite."""
         if self.floating:
             return self.put(f"fneg {self.type} {a}")
         return self.subtract(self.constant(0), a)

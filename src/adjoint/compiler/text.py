@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
 # The type of one element in a register; truth values are bytes in memory.
 TYPES = {
@@ -186,7 +186,7 @@ class Writer:
 
     @contextmanager
     def loop(self, variable: str, span: tuple[int, int, int],
-             carries: Sequence[tuple[str, str]] = (), lanes: bool = False) -> Iterator[Turn]:
+             carries: Sequence[tuple[str, str]] = (), lanes: bool = False) -> Generator[Turn]:
         """A loop over start, end, step, which runs at least once.
 
         ``carries`` are types and first values; after the loop ``carried`` are the last ones.
@@ -214,7 +214,7 @@ class Writer:
         turn.carried = list(turn.following)
 
     @contextmanager
-    def fixed(self, variable: str, value: int, lanes: bool = False) -> Iterator[None]:
+    def fixed(self, variable: str, value: int, lanes: bool = False) -> Generator[None]:
         """A variable with one value: a loop of one turn."""
         outer, label = self.blocks[-1], self.name("once")
         inner = Block(label)  # of its own: what moves out of it may end in another label
