@@ -69,7 +69,8 @@ __all__ = [  # what stands here by import; the functions of the rows are added b
     "line_of", "linearize", "linspace", "no_grad", "ones", "ones_like", "set_grad_enabled",
     "sites", "strict", "tape", "tensor", "value_and_grad", "vjp", "vmap", "zeros", "zeros_like"]
 _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn",
-         "diagnose": "health", "doctor": "health", "explain": "show", "kinks": "health", "manual_seed": "nn"}
+         "diagnose": "health", "doctor": "health", "explain": "show", "kinks": "health",
+         "manual_seed": "nn"}
 _MODULES = ("checking", "cli", "compiler", "data", "health", "linalg", "nn", "optim",
             "show", "teach")
 _HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item",
