@@ -426,6 +426,12 @@ def bench(arguments):
     return hand_over([ready(PEERS), os.path.join("benchmarks", "eager.py"), *arguments], ROOT)
 
 
+def exhaustive(arguments):
+    """The compiled functions over every float32, against NumPy (half an hour)."""
+    need("tools/exhaustive.py")
+    return hand_over([ready(MAIN), "-m", "tools.exhaustive", *arguments], ROOT)
+
+
 def train(arguments):
     """Train a network: `adjoint train`."""
     return hand_over([ready(MAIN), "-m", "adjoint", "train", *arguments])
@@ -451,12 +457,13 @@ def clean(_arguments):
     return 0
 
 
-COMMANDS = {f.__name__: f for f in (demo, test, check, parity, bench, train, python, docs, clean)}
+COMMANDS = {f.__name__: f for f in (demo, test, check, parity, bench, exhaustive, train, python,
+                                    docs, clean)}
 
 
 def usage():
     """Return the list of commands."""
-    lines = [f"  {name:8}{command.__doc__}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:12}{command.__doc__}" for name, command in COMMANDS.items()]
     return "Usage: python3 go.py COMMAND [arguments]\n\n" + "\n".join(lines)
 
 
