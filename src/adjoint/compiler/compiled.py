@@ -49,7 +49,7 @@ class Compiled:
         self.target = host() if target is None else target
         self.layout = Layout(program, everything=everything)
         settings = Settings(self.target.vector_bytes, checked, everything, kernel)
-        module = Module()
+        module = Module(self.target.fused)
         self.segments: list[tuple[str, int]] = []  # the name of a native function, or a statement
         for native, group in groupby(self.order(), key=lambda n: n not in self.layout.called):
             statements = list(group)

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.ops.declare import dtype_of
+
 from .maths import MATHS
 from .registers import BOOL
 from .text import is_native
+from .vector_maths import FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     Column = dict[str, Callable[..., str]]
 
+FORMULAS = {*FUNCTIONS} - {"maximum", "minimum", "relu"}  # which are one instruction or two
 # What the C library calls them. This is the one place that the compiled programs reach it from.
 LIBRARY = {
     "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log", "log2": "log2",
@@ -39,7 +43,9 @@ COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_e
 
 
 def curve(name: str, at: Lanes, *xs: str) -> str:
-    """A transcendental function."""
+    """A transcendental function: our own formula, or the C library's function."""
+    if name in FORMULAS:
+        return at.formula(name, *xs)
     return at.library(LIBRARY[name], *xs)
 
 
@@ -177,28 +183,6 @@ def log_sum(exponential: str, scale: float, at: Lanes, x: str, z: str) -> str:
     return at.select(at.compare("equal", x, z), doubled, y)
 
 
-def decay(at: Lanes, x: str) -> str:
-    """e^-|x|, which cannot overflow."""
-    return curve("exp", at, at.negative(at.intrinsic("fabs", x)))
-
-
-def sigmoid(at: Lanes, x: str) -> str:
-    """1 / (1 + e^-x)."""
-    small, one = decay(at, x), at.constant(1)
-    above = at.select(at.compare("less", x, at.constant(0)), small, one)
-    return at.divide(above, at.add(one, small))
-
-
-def log_sigmoid(at: Lanes, x: str) -> str:
-    """min(x, 0) - log(1 + e^-|x|)."""
-    return at.subtract(at.minimum(x, at.constant(0)), curve("log1p", at, decay(at, x)))
-
-
-def softplus(at: Lanes, x: str) -> str:
-    """max(x, 0) + log(1 + e^-|x|)."""
-    return at.add(relu(at, x), curve("log1p", at, decay(at, x)))
-
-
 # ---- of integers, whose division by 0 gives 0, and by -1 wraps
 
 def floor_quotient(at: Lanes, x: str, z: str, part: str) -> str:
@@ -265,7 +249,7 @@ FLOAT: Column = {
     "remainder": modulus, "floor_divide": float_floor_divide,
     "logaddexp": partial(log_sum, "exp", 1.0),
     "logaddexp2": partial(log_sum, "exp2", 1.0 / math.log(2.0)),
-    "sigmoid": sigmoid, "log_sigmoid": log_sigmoid, "softplus": softplus}
+    **{name: partial(curve, name) for name in DECAYING}}
 INTEGER: Column = {
     **NUMBER, **BITS, "abs": whole_abs, "floor_divide": whole_floor_divide,
     "remainder": whole_remainder, "fmod": whole_fmod}
@@ -278,10 +262,11 @@ def loop_dtype(function: str, dtype: Any) -> Any:
     """The dtype that NumPy's loop of a function runs on; None if it has none."""
     if function in {"real", "imag", "relu"}:
         return dtype
-    # The library's own functions take what an exponential takes.
-    scalar = MATHS[function if isinstance(MATHS[function].numpy, np.ufunc) else "exp"]
+    scalar = MATHS[function]
     try:
-        found = scalar.numpy.resolve_dtypes((*[dtype] * scalar.arity, None))  # type: ignore[attr-defined]
+        if not isinstance(scalar.numpy, np.ufunc):  # the library's own: of floats
+            return dtype_of(scalar.numpy, dtype)
+        found = scalar.numpy.resolve_dtypes((*[dtype] * scalar.arity, None))
     except TypeError:
         return None
     return found[0] if len({*found[:-1]}) == 1 else None

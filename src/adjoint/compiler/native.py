@@ -22,6 +22,7 @@ class Target(NamedTuple):
     cpu: str
     features: str
     vector_bytes: int
+    fused: bool  # whether a b + c is rounded once
 
     def attributes(self) -> str:
         """What every function says of its processor."""
@@ -31,8 +32,8 @@ class Target(NamedTuple):
 
 
 # The levels of x86-64 that any such processor of its time has.
-BASELINE = Target("x86-64", "", 16)
-AVX2 = Target("x86-64-v3", "", 32)
+BASELINE = Target("x86-64", "", 16, fused=False)
+AVX2 = Target("x86-64-v3", "", 32, fused=True)
 
 
 @cache
@@ -52,7 +53,9 @@ def host() -> Target:
     """This machine, with all that it has."""
     features = llvm().get_host_cpu_features()
     size = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-    return Target(llvm().get_host_cpu_name(), features.flatten(), size)
+    # Every processor that is not an x86-64 and has 64-bit vectors at all has it.
+    fused = features.get("fma", not llvm().get_process_triple().startswith("x86_64"))
+    return Target(llvm().get_host_cpu_name(), features.flatten(), size, bool(fused))
 
 
 @cache

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .text import constant, register_type, suffix
+from .vector_maths import define
 
 if TYPE_CHECKING:
     from .text import Writer
 
 BOOL, INT32, INT64 = np.dtype(np.bool_), np.dtype(np.int32), np.dtype(np.int64)
+C_FUNCTIONS = {"sin", "cos", "tan", "sinf", "cosf", "tanf"}  # of arguments beyond 2^20
 ORDERED = {"less": "olt", "less_equal": "ole", "greater": "ogt", "greater_equal": "oge",
            "equal": "oeq", "not_equal": "une"}  # a comparison with NaN is false, but for !=
 WHOLE = {"less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge",
@@ -139,6 +141,19 @@ class Lanes:
         outlined = f"{symbol}.{self.width}"
         module.define(outlined, self.laned(outlined, symbol, one, len(arguments)))
         return self.called(outlined, arguments)
+
+    def formula(self, name: str, *arguments: str) -> str:
+        """A function of `vector_maths`, as a function of its own that all calls share."""
+        module = self.writer.module
+        kind = suffix(register_type(self.dtype))
+        found = define(name, kind, max(self.width, 1), module.fused, "#0")
+        for text in found.declarations:
+            module.declared(text)
+            module.externals.update(C_FUNCTIONS & {text.partition("@")[2].partition("(")[0]})
+        for helper, text in found.helpers.items():
+            module.define(helper, text)
+        module.define(found.name, found.text)
+        return self.called(found.name, arguments)
 
     def called(self, name: str, arguments: tuple[str, ...]) -> str:
         """A call of a function of values of this type."""

@@ -81,7 +81,8 @@ def positions(lanes: int, step: int = 1) -> str:
 class Module:
     """Declarations and functions, each once; kernels of equal text are one."""
 
-    def __init__(self) -> None:
+    def __init__(self, fused: bool = False) -> None:
+        self.fused = fused  # whether the processor rounds a b + c once
         self.parts: dict[str, str] = {}
         self.externals: set[str] = set()  # functions of the C library
         self.kernels: dict[str, str] = {}
@@ -89,6 +90,10 @@ class Module:
     def declare(self, name: str, result: str, *arguments: str) -> None:
         """``declare result @name(arguments)``."""
         self.parts.setdefault(name, f"declare {result} @{name}({', '.join(arguments)})")
+
+    def declared(self, text: str) -> None:
+        """A declaration that somebody else wrote."""
+        self.parts.setdefault(text.partition("@")[2].partition("(")[0], text)
 
     def define(self, name: str, text: str) -> None:
         """A whole function."""
