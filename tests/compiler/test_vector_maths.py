@@ -22,7 +22,8 @@ CIRCULAR = {"sin", "cos", "tan"}
 # 2^32 / STEP arguments: odd, so that all digits take part.
 STEP = 40_009
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1e-30,
-           -1e-30, 1e30, -1e30, 1e-45, -1e-45, 2.5, -2.5, 16777215.0, -16777215.0]
+           -1e-30, 1e30, -1e30, 1e-45, -1e-45, 2.5, -2.5, 16777215.0, -16777215.0,
+           4503599627370497.0, 9007199254740994.0]  # the last odd numbers, and one even beyond
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

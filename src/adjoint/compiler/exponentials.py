@@ -24,8 +24,6 @@ from .lanes import (
 
 # Beyond these, e^x is 0 or infinite in the format; the scale below still represents e^LEAST.
 LEAST, GREATEST = {"f32": -104.0, "f64": -746.0}, {"f32": 89.0, "f64": 710.0}
-# Below these, a rounding of e^x is nearly subnormal.
-PAIRED = {"f32": -80.0, "f64": -690.0}
 # tanh is 1 from here on, and e^-2x far below the rounding of 1.
 SATURATED = {"f32": 10.0, "f64": 20.0}
 # erf is 1 from here on.
@@ -128,15 +126,10 @@ def exp2(x: Value) -> Value:
 
 
 def exp_below(x: Value) -> Pair:
-    """``e^x`` for ``x <= 0`` as a pair, the second term at most a rounding of the first.
-
-    Where the second would be subnormal it is 0: its own rounding would add to the first's.
-    """
-    x = at_least(x, LEAST[x.kind])
-    r = reduced(x)
+    """``e^x`` for ``x <= 0`` as a pair, the second term at most a rounding of the first."""
+    r = reduced(at_least(x, LEAST[x.kind]))
     one, left = ordered_sum(x.like(1.0), r.high)
     y, error = ordered_sum(one, left + r.rest)
-    error = (x < PAIRED[x.kind]).choose(error.like(0.0), error)
     return scaled(y, r.shifted), scaled(error, r.shifted)
 
 
