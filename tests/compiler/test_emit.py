@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import adjoint as ad
+from adjoint.compiler import native
 from adjoint.compiler.compiled import Compiled
 from adjoint.compiler.kernels import Kernel
 from adjoint.compiler.layout import Layout, ways
@@ -19,7 +20,7 @@ from adjoint.compiler.text import TYPES, is_native
 from adjoint.core.node import aval, aval_of
 from adjoint.core.primitive import REGISTRY
 from adjoint.core.symbol import trace
-from adjoint.errors import DTypeError, IndexingError, RuleError
+from adjoint.errors import DTypeError, IndexingError, MissingPackageError, RuleError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tools/ is no installed package
 
@@ -337,7 +338,7 @@ def traced_body(f, *avals):
 def test_loops(count, build):
     x, rows = np.array([1.0, 2.0, 0.5]), np.arange(3.0 * count).reshape(count, 3)
     def body(a, c, row):  # carries change places; one result is stacked; an array is a constant
-        return c + np.array([0.0, 1.0, 2.0]), a * row, np.sin(a) + c
+        return c, a * row + np.array([0.0, 1.0, 2.0]), np.sin(a) + c
     graph = traced_body(body, *[aval((3,), x.dtype)] * 3)
     def write(b, x, rows):
         loop = b.loop(graph, count, [x, b.elementwise("exp", x)], [rows])
@@ -495,6 +496,17 @@ def test_random_programs_and_their_gradients(seed, build):
             assert got.dtype == np.asarray(want).dtype
             tight = 1e-2 if got.dtype.itemsize < 8 else 1e-7
             np.testing.assert_allclose(got, want, rtol=tight, atol=1e-8)
+
+
+def test_without_llvmlite_the_error_says_how_to_get_it(monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+    monkeypatch.setattr(native, "import_module", missing)
+    native.llvm.cache_clear()
+    with pytest.raises(MissingPackageError, match="pip install llvmlite"):
+        native.llvm()
+    monkeypatch.undo()
+    assert native.llvm()
 
 
 def test_the_table_of_what_runs_how():

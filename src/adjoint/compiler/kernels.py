@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 COMBINE = {"add": "add", "multiply": "multiply", "maximum": "maximum", "minimum": "minimum",
            "logical_and": "multiply", "logical_or": "add"}
 SEARCH = {"argmax": ("greater", "maximum"), "argmin": ("less", "minimum")}
-UNROLLED, CURVED_UNROLLED = 4, 1  # native vectors that one value spans
+UNROLLED, CURVED_UNROLLED, MOST = 4, 1, 64  # native vectors that one value spans; lanes
 
 
 def identity(op: str, dtype: Any) -> Any:
@@ -107,7 +107,7 @@ class Kernel(Evaluator):
     def over_lanes(self, variable: str, size: int) -> None:
         """Let a variable run over lanes, if its axis is longer than 1."""
         span = CURVED_UNROLLED if self.curved else UNROLLED
-        width = max(2, self.vector_bytes // self.widest * span)
+        width = min(max(2, self.vector_bytes // self.widest * span), MOST)
         while width > 2 and width // 2 >= size:
             width //= 2
         self.vector, self.width = (variable, width) if size > 1 else ("", 0)
