@@ -264,3 +264,11 @@ def test_float_power_is_of_floats():
     assert y.dtype == np.float64
     y.sum().backward()
     assert x.grad.tolist() == [12.0]
+
+
+@pytest.mark.parametrize("f", [ad.sigmoid, ad.log_sigmoid, ad.softplus])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, np.bool_])
+def test_unsigned_integers_do_not_wrap_in_logistic_functions(f, dtype):
+    x = np.array([0, 1], dtype)
+    np.testing.assert_allclose(f(x), f(x.astype(float)), rtol=2e-3)
+    assert f(x).dtype == np.exp(x).dtype

@@ -11,7 +11,7 @@ from adjoint.core.primitive import Label
 from adjoint.errors import DTypeError
 
 from .cases import elementwise_cases
-from .declare import elementwise
+from .declare import dtype_of, elementwise
 from .select import isinf, logical_and, where
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
@@ -100,6 +100,8 @@ def _real(name: str, x: Any) -> Any:
     if dtype is not None and dtype.kind == "c":
         raise DTypeError(f"{name} is for real numbers, not {dtype}; write it with ad.exp, or "
                          "take ad.real(x) first")
+    if dtype is not None and dtype.kind in "bu":  # -x of these wraps: in the dtype of their exp
+        return x.astype(dtype_of(np.exp, dtype))
     return x
 
 
