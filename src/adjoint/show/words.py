@@ -173,7 +173,10 @@ def losses(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason
 
 def lost(e: Explanation, c: Contribution) -> Reason | None:
     """What one contribution loses, if it loses much."""
-    adjoint, amount = np.asarray(e.adjoint(c.user)), np.asarray(c.amount)
+    adjoint, amount = e.adjoint(c.user), c.amount
+    if not np.ndim(amount) and not np.ndim(adjoint) and 0 < SMALL * abs(adjoint) <= abs(amount):
+        return None  # a number that loses little: nearly all of a long program
+    adjoint, amount = np.asarray(adjoint), np.asarray(amount)
     if not c.user.row.elementwise:
         return zero_operand(c) if (amount == 0).any() and adjoint.all() else None
     if adjoint.shape != amount.shape:
@@ -284,7 +287,7 @@ def carried(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reaso
     for c in e.flows.reverse.contributions:
         if c.target in way:
             users = parts.setdefault(c.target, {})
-            users[c.user] = users.get(c.user, 0.0) + float(np.linalg.norm(np.ravel(c.amount)))
+            users[c.user] = users.get(c.user, 0.0) + norm(c.amount)
     path, share = [step], 1.0
     while path[-1] in parts:
         users = parts[path[-1]]
@@ -344,8 +347,15 @@ def extreme(e: Explanation, way: dict[Step, None], *, shrinks: bool) -> Step | N
     return (min if shrinks else max)(found)[2]
 
 
+def norm(x: Any) -> float:
+    """The Euclidean norm of all elements."""
+    return float(abs(x)) if not np.ndim(x) else float(np.linalg.norm(np.ravel(x)))
+
+
 def typical(x: Any) -> float:
     """The root of the mean square."""
+    if not np.ndim(x):  # a long program of numbers asks this of every step
+        return float(abs(x))
     with np.errstate(all="ignore"):
         return float(np.sqrt(np.mean(np.square(np.abs(x))))) if np.size(x) else 0.0
 
