@@ -9,6 +9,7 @@ statement, so that starting Python is not counted. `over NumPy` is what the libr
 import argparse
 import importlib.util
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -22,8 +23,9 @@ PROGRAM = ("import sys, time; t = time.perf_counter(); import {0}; "
 
 def once(module):
     """Seconds for one import in a new process, and the number of modules loaded by then."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     out = subprocess.run([sys.executable, "-c", PROGRAM.format(module)], capture_output=True,
-                         text=True, check=True)
+                         text=True, check=True, env=env)
     seconds, modules = out.stdout.split()
     return float(seconds), int(modules)
 
