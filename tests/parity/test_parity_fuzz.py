@@ -32,7 +32,7 @@ class Torch:
     """How torch says what a program needs."""
 
     def __init__(self):
-        self.torch = pytest.importorskip("torch")
+        self.torch = pytest.importorskip("torch", reason="parity is against torch")
         self.places = [self.torch, self.torch.special, self.torch.linalg,
                        self.torch.nn.functional]
 
@@ -96,7 +96,7 @@ class Jax(Torch):
     """How jax says it."""
 
     def __init__(self):
-        self.jax = pytest.importorskip("jax")
+        self.jax = pytest.importorskip("jax", reason="parity is against jax")
         self.jax.config.update("jax_enable_x64", True)
         self.np = self.jax.numpy
         self.places = [self.np, self.np.linalg, self.jax.nn, self.jax.scipy.special]

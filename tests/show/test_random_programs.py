@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import adjoint as ad
-from adjoint.errors import AdjointError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tools/ is no installed package
 
@@ -47,13 +46,10 @@ def shown(e):
 
 @pytest.mark.parametrize("seed", [*range(12)])
 def test_what_is_shown_is_what_the_engine_says(seed):
-    try:
-        e, f, leaves = explained(seed)
-        wanted = [k for k, x in enumerate(leaves) if x.dtype.kind in "fc"]
-        with np.errstate(all="ignore"):
-            gradients = ad.grad(f, tuple(wanted))(*leaves)
-    except AdjointError as refused:  # phases of eigenvectors, say: no gradient to show
-        pytest.skip(f"the program has no gradient: {refused.message[:60]}")
+    e, f, leaves = explained(seed)
+    wanted = [k for k, x in enumerate(leaves) if x.dtype.kind in "fc"]
+    with np.errstate(all="ignore"):
+        gradients = ad.grad(f, tuple(wanted))(*leaves)
     for step, gradient in zip(e.record.inputs, gradients, strict=True):
         adjoint = np.conj(e.adjoint(step))
         tight = 1e-9 if np.asarray(gradient).dtype.itemsize in {8, 16} else 1e-2

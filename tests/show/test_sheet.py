@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import unicodedata
 
+import markdown_it
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -360,7 +361,6 @@ def test_markdown_is_a_pipe_table():
 
 def rendered(text):
     """The cells of Markdown's tables as an independent reader renders them."""
-    markdown_it = pytest.importorskip("markdown_it")
     page = markdown_it.MarkdownIt("gfm-like", {"linkify": False}).render(text)
     return page, re.findall(r"<td[^>]*>(.*?)</td>", page, re.DOTALL)
 

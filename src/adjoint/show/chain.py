@@ -16,7 +16,7 @@ from adjoint.errors import ArgumentError
 
 from .cells import ALREADY, NEW, Cell, Column, Piece
 from .factors import ALREADY as MARK
-from .factors import meanings, pulled_back
+from .factors import meanings, pullback_term
 from .folding import times
 from .influence import Influence, Variable, influence_of
 from .numbers import shown
@@ -215,7 +215,7 @@ class Chain:
         """The product in signs; between arrays what is multiplied in which order."""
         e, sign, latex = line.edge, self.sign(line.edge.head), self.sign(line.edge.head, latex=True)
         before = Piece(sign, latex, ALREADY)
-        back = pulled_back(e) if not self.graph.numbers and not self.lead else None
+        back = pullback_term(e) if not self.graph.numbers and not self.lead else None
         if back is None or len(back.text) > WIDEST:
             new = Piece(e.symbol, e.symbol_latex, NEW)
             pair = (new, before) if self.graph.numbers else (before, new)

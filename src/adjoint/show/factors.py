@@ -1,6 +1,6 @@
 """The factors of the chain rule as formulas, with the names of elements and of steps left out.
 
-`factor_formula` is the partial derivative on an edge of an `Influence`, `pulled_back` what goes
+`factor_formula` is the partial derivative on an edge of an `Influence`, `pullback_term` what goes
 back along it, with a mark where the part that was computed before stands.
 """
 
@@ -122,7 +122,7 @@ def product(texts: Sequence[str], *, latex: bool = False) -> str:
     return (r" \cdot " if latex else " \u00b7 ").join(done)
 
 
-def pulled_back(edge: Edge) -> Term | None:
+def pullback_term(edge: Edge) -> Term | None:
     """What goes back along an edge between arrays; `ALREADY` stands for the cotangent of its head.
 
     None where there is no short formula: ways that are added, and rows whose Label says nothing.
