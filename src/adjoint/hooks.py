@@ -97,7 +97,7 @@ def of(n: Any) -> list[Any]:
 
 def step_aside(n: Node) -> None:
     """Make ``n`` the identity on a copy of itself that stands just before it."""
-    before = new(Node)
+    before = Node()
     for slot in Node.__slots__:
         setattr(before, slot, getattr(n, slot))
     n.__class__ = Node  # which has parameters of its own, other than `ops.flat.Step`

@@ -74,7 +74,8 @@ class Tensor(Tracked):
                              "x itself, or ad.tensor(x.detach()) for a copy outside the graph")
             data = data.concrete()
         value = as_value(data, dtype)
-        self.value, self.aval, self.level, self.node = value, aval_of(value), 0, None
+        self.value, self.aval = value, aval_of(value)
+        self.level, self.node = 0, None
         if requires_grad:
             self.requires_grad = True
 
@@ -534,7 +535,8 @@ def as_value(data: Any, dtype: Any) -> Any:
 def untracked(value: Any, level: int = 0) -> Tensor:
     """A Tensor that holds ``value`` itself, outside every graph."""
     y = new(Tensor)
-    y.value, y.aval, y.level, y.node = value, aval_of(value), level, None
+    y.value, y.aval = value, aval_of(value)
+    y.level, y.node = level, None
     return y
 
 

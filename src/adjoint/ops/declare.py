@@ -25,7 +25,7 @@ from . import loops
 from .cases import Cases, Domain, elementwise_cases
 from .flat import binary, unary, unary_with
 from .multilinear import multilinear
-from .protocol import BINARY
+from .protocol import BINARY, UNARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -290,6 +290,7 @@ def public(row: Primitive, arity: int, numpy: Sequence[Any], doc: str) -> Functi
     if arity == 1 and row.vjp is not None:
         f = unary_with(row) if not row.elementwise else (
             unary_part(row) if gives_parts(row.impl) else unary(row))
+        install_operator(row.name, f)
     elif arity == 2 and row.vjp is not None:
         f = binary_function(row)
     else:
@@ -335,6 +336,13 @@ def binary_function(row: Primitive) -> Function:
             x = np.asarray(x)[()]
         return evaluate(row, (x, z), NO_PARAMS)
     return f
+
+
+def install_operator(name: str, method: Function) -> None:
+    """Give Tracked the flat way for the operator of one operand that this row stands behind."""
+    for operator, row_name in UNARY.items():
+        if row_name == name:
+            setattr(Tracked, f"__{operator}__", method)
 
 
 def install_operators(name: str, method: Function, swapped: Function) -> None:
