@@ -1,0 +1,31 @@
+"""The kernel of a ``dot`` statement: tiles of the result in registers, and what is made of them.
+
+Interface (for who plans and drives kernels)
+
+``suits(program, n) -> bool``
+    Whether statement ``n`` is a dot that is written here (float32 or float64); others keep plain
+    loops.
+``workspace(program, n, stored, vector_bytes, fused) -> int``
+    The bytes of scratch memory that one run of the kernel needs, on top of what is stored; often 0.
+``write(kernel, n, roots, span=None)``
+    Write the loops of statement ``n`` into ``kernel``, an Evaluator whose ``stored`` has neither
+    ``n`` nor the roots. Each of ``roots`` is a statement of the shape of ``n`` (or ``n`` itself)
+    that is stored at each index; its value there is ``kernel.value(root, place)`` with the value of
+    ``n`` bound to registers, so bias, relu, tanh, masks and ``w - rate * product`` are no special
+    cases. What lies between ``n`` and a root reads ``n`` at the same index (elementwise, cast,
+    select); all else that it reads is stored, or inlined, with any index.
+    An operand of the dot is stored, or a view of what is stored, or any expression (then it is
+    packed first, so that it is computed once for a block).
+``PACK``
+    The scratch memory is ``kernel.buffer(PACK)``: a kernel that needs it has ``PACK`` among its
+    ``buffers``, and the driver finds its pointer as ``layout.homes[PACK]``, aligned to 64 bytes:
+    space for the largest ``workspace`` of the program. It is not shared by threads.
+``units(program, n, stored, vector_bytes, fused) -> int`` and ``span``
+    The result falls apart into so many parts that may be computed apart, in any order and by any
+    thread: with ``span = ("%first", "%last")``, the names of two i64 parameters, the kernel
+    computes the parts first <= u < last only. The bits of the result do not depend on the spans.
+"""
+
+from __future__ import annotations
+
+PACK = -1  # stands for the scratch memory among the buffers of a kernel
