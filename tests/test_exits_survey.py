@@ -57,6 +57,47 @@ def test_what_is_said_to_take_no_numbers_takes_none(space):
             assert not [a for a in tries if catalogue.works(Call(f"{space}.{name}", f, a))], name
 
 
+# ---- NumPy's polynomials, which ask isinstance(x, np.ndarray)
+
+ROOTS = np.linspace(-0.9, 1.1, 9).reshape(3, 3) ** 3 + 0.05
+POLYNOMIAL_ARGUMENTS = [
+    (V, V), (S, V), (S, ROOTS), (V[:1], V), (V[:1], ROOTS), (ROOTS, V), (V, ROOTS),
+    (V, ROOTS, {"tensor": False}), (V, W, ROOTS), (S, S, ROOTS), (V, W, W, catalogue.CUBE),
+    (S, S, S, catalogue.CUBE), (V, 2), (V, W, [1, 1]), (V, W, 2), (V,), (V, 1)]
+KINDS = ("polynomial", "chebyshev", "legendre", "hermite", "hermite_e", "laguerre")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_polynomials_take_no_tracked_array_for_a_number(kind):
+    module, called, right = getattr(np.polynomial, kind), 0, 0
+    for name in catalogue.names(module):
+        function = getattr(module, name)
+        calls = [catalogue.call_of(name, function, args) for args in POLYNOMIAL_ARGUMENTS]
+        row = survey.Row(kind, name, "", [], [])
+        survey.add_findings(row, [c for c in calls if catalogue.works(c)])
+        faults = [fault for fault in row.faults if "never called" not in fault]
+        assert not faults, "\n".join(faults)
+        called += len(row.findings) > 0
+        right += {"gradient", "error"} == {f.outcome for f in row.findings}
+    assert called >= 20
+    assert right >= 3  # the evaluation of one, and grids
+
+
+@pytest.mark.parametrize("kind, name", [
+    ("polynomial", "polyval"), ("polynomial", "polyvalfromroots"), ("chebyshev", "chebval"),
+    ("legendre", "legval"), ("hermite", "hermval"), ("hermite_e", "hermeval"),
+    ("laguerre", "lagval")])
+@pytest.mark.parametrize("x", [V, ROOTS, np.stack([ROOTS, ROOTS.T])], ids=["1-d", "2-d", "3-d"])
+def test_the_line_to_write_for_polynomials(kind, name, x):
+    f, letter = getattr(getattr(np.polynomial, kind), name), "r" if "roots" in name else "c"
+    with pytest.raises(ad.errors.UnsupportedError) as caught:
+        f(ad.tensor(x, requires_grad=True), ROOTS)
+    line = re.search(r"Write (.*\))", str(caught.value).splitlines()[0]).group(1)
+    rewritten = eval(f"lambda x, {letter}: {line}", {name: f})
+    np.testing.assert_array_equal(rewritten(ad.tensor(x), ROOTS).numpy(), f(x, ROOTS))
+    ad.check(lambda x: rewritten(x, ROOTS), x, raises=True)
+
+
 # ---- the lines to write
 
 def is_number(a):

@@ -43,6 +43,7 @@ from . import exits, hooks, methods
 from .exits import bottom, is_tracked
 from .modes import sweep
 from .ops import declare
+from .ops.protocol import check_caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,6 +232,8 @@ class Tensor(Tracked):
         return exits.refuse("index") if is_tracked(self) else self.item().__index__()
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if args[0].__class__ is ndarray:
+            check_caller()
         if method == "__call__" and not kwargs and ufunc in NUMPY:
             return NUMPY[ufunc](*args)
         key, function = (ufunc, ufunc) if method == "__call__" else (
@@ -240,6 +243,7 @@ class Tensor(Tracked):
         return exits.through(key, function, args, kwargs, Tensor)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        check_caller()
         return exits.through(function, function, args, kwargs, Tensor)
 
     # ---- gradients

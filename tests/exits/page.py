@@ -46,8 +46,9 @@ Five things to know:
 - `np.linalg.svd(x)` of a tracked matrix that is not square gives the reduced form: the further
   columns of `full_matrices=True` are arbitrary, and asking for them is an error.
 - Python code that asks `isinstance(x, np.ndarray)` takes a tracked array for a number. In the
-  modules below nothing does so unnoticed; `np.polynomial.polynomial.polyvalfromroots(x, r)` does:
-  write `np.prod(x - r[:, None], axis=0)`.
+  modules below nothing does so unnoticed. `np.polynomial` does: `polyval(x, c)` and its like are
+  right for one row of coefficients, and an error where `c` has more axes (in the grids too) or `x`
+  is evaluated from roots, which says how to give `c` its axes.
 """
 
 

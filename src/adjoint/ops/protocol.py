@@ -6,10 +6,11 @@ NumPy function).
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from adjoint.core.box import Box
-from adjoint.core.node import MODES, switch
+from adjoint.core.node import MODES, ndarray, switch
 from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.errors import AdjointError, ArgumentError, UnsupportedError
 
@@ -24,13 +25,37 @@ def apply_ufunc(self: Box, ufunc: Any, method: str, *args: Any, **kwargs: Any) -
     key = ufunc if method == "__call__" else (ufunc, method)
     if key is ufunc and key not in NUMPY and ufunc.__name__ in NUMPY:  # SciPy's, by name
         key = ufunc.__name__
+    if args[0].__class__ is ndarray:
+        check_caller()
     if key in NUMPY and not kwargs:
         return NUMPY[key](*args)
     return through_numpy(key, args, kwargs)
 
 
+def check_caller() -> None:
+    """Raise UnsupportedError where NumPy's own Python code takes a tracked array for a number.
+
+    Its polynomials give the coefficients (or roots) new axes, one for each of ``x``, only if
+    ``isinstance(x, np.ndarray)``; without them they would be broadcast against ``x``. Who asks has
+    an ndarray as the first operand, or a function as `np.prod`: no other call need be looked at.
+    """
+    caller = sys._getframe(2)
+    if caller.f_globals.get("__package__") != "numpy.polynomial":
+        return
+    given = caller.f_locals
+    x, letter = given.get("x"), "r" if "r" in given else "c"
+    if isinstance(x, Box) and x.ndim and given.get("tensor") and given[letter].ndim > (
+            letter == "c"):
+        name = caller.f_code.co_name
+        raise UnsupportedError(
+            f"np.polynomial's {name}(x, {letter}) takes a tracked array x for a number, and would "
+            f"broadcast {letter} of shape {given[letter].shape} against it. Write {name}(x, "
+            f"{letter}.reshape({letter}.shape + (1,) * x.ndim), tensor=False)")
+
+
 def apply_function(self: Box, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """``np.sum(x)``: what NumPy's other functions do with a Box."""
+    check_caller()
     return through_numpy(function, args, kwargs)
 
 
