@@ -123,7 +123,8 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], w
 def witnessed(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], _: Witness
               ) -> Any:
     """Call ``f``; frames from here outwards are not the program's."""
-    with np.errstate(all="ignore"):  # what is not finite is marked where it is shown
+    quiet: Any = {k: "ignore" for k, v in np.geterr().items() if v == "warn"}
+    with np.errstate(**quiet):  # what is not finite is marked where it is shown
         return f(*args, **kwargs)
 
 

@@ -19,7 +19,7 @@ from .factors import ALREADY as MARK
 from .factors import meanings, pullback_term
 from .folding import times
 from .influence import Influence, Variable, influence_of
-from .numbers import shown
+from .numbers import check_count, shown
 from .sheet import Sheet
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ class Chain:
 
     def sheet(self, limit: int | None = MANY) -> Sheet:
         """The lines as a table, the new factor and what was computed already marked."""
+        check_count("limit", limit, MANY)
         lines, notes = self.lines, list[str]()
         if limit is not None and len(lines) > limit:
             half = max(1, limit // 2)

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from adjoint.errors import DTypeError
+
 from .capture import capture
 from .chain import Chain, chain_of
 from .costs import modes_of
 from .derivation import Derivation, derivation
-from .flows import Flows
+from .flows import Flows, seed_of
 from .graph import Picture, graph
 from .influence import Influence, influence_of
+from .numbers import unboxed
 from .paths import LISTED, Paths, paths_of
 from .sheet_view import Look
 from .trace_forward import forward_of
@@ -377,7 +382,9 @@ def explain(f: Callable[..., Any], *args: Any, names: str = "source", cotangent:
     ...). If the result has axes, adjoints are Jacobians, or, with ``cotangent`` (an array of its
     shape), vector-Jacobian products. ``f`` may also be a training step that calls backward(): its
     loss is explained. Raises ArgumentError without an input or with several results, GraphError if
-    the result does not depend on the inputs.
+    the result does not depend on the inputs, ShapeError or DTypeError for a cotangent that does not
+    fit the result. The caller's `np.errstate` holds while ``f`` runs, but nothing is warned of:
+    what is not finite is marked where it is shown.
 
     >>> def f(x1, x2):
     ...     a = np.log(x1)
@@ -389,4 +396,16 @@ def explain(f: Callable[..., Any], *args: Any, names: str = "source", cotangent:
     (5.5, 1.716)
     """
     record = capture(f, args, kwargs, names)
-    return Explanation(record, Flows(record, cotangent))
+    return Explanation(record, Flows(record, seeded(record.output, cotangent)))
+
+
+def seeded(output: Step, cotangent: Any) -> Any:
+    """The cotangent as an array; raises for one that the result cannot have."""
+    if cotangent is None:
+        return None
+    given = np.asarray(unboxed(cotangent))
+    kinds = "biufc" if output.dtype.kind == "c" else "biuf"
+    if given.dtype.kind not in kinds:
+        raise DTypeError(f"explain(cotangent): it holds {given.dtype}, the result "
+                         f"{output.name} {output.dtype}; give numbers like those of the result")
+    return seed_of(output, given)

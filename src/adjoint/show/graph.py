@@ -76,9 +76,13 @@ def graph(e: Explanation, hide: str | Sequence[str] = (), until: str | Step | No
     for name in hidden:
         if name not in HIDES:
             raise ArgumentError(f"graph(hide={name!r}): what can be hidden is {', '.join(HIDES)}")
+    depth: Any = collapse
+    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
+        raise ArgumentError(f"graph(collapse={depth!r}): write the depth of the layers that are "
+                            "drawn as one vertex each, collapse=1 for the outermost, or 0 for none")
     drawn = Drawing(e, hidden, digits, None if until is None else e.step(until),
                     None if back is None else e.step(back), most)
-    key = drawn.keys(int(collapse))
+    key = drawn.keys(depth)
     return Picture(Diagram(drawn.vertices(key), drawn.edges(key), title=e.record.title,
                            legend=legend, direction=direction))
 

@@ -22,6 +22,7 @@ from .factors import derivative, factor_formula, meanings
 from .flows import ENTRIES, fitted, pulled_back
 from .folding import fold
 from .graph import Picture, influence_picture
+from .numbers import check_count
 from .record import INPUT, OPERATION, Step
 from .sheet import Sheet
 from .structure import dependence
@@ -207,6 +208,7 @@ class Influence:
 
     def sheet(self, limit: int | None = MANY) -> Sheet:
         """The edges as a table: from, to, the factor as a formula and as a number."""
+        check_count("limit", limit, MANY)
         edges = self.edges
         seen = edges if limit is None else edges[:limit]
         rows = [[Cell(e.tail.name, latex=e.tail.latex), Cell(e.head.name, latex=e.head.latex),

@@ -35,6 +35,14 @@ def check_digits(digits: int | None) -> None:
                             "digits=6, or digits=None for three decimals")
 
 
+def check_count(name: str, given: Any, usual: int) -> None:
+    """Raises ArgumentError if ``given`` is not how many of something are shown at most."""
+    if given is not None and (
+            isinstance(given, bool) or not isinstance(given, int) or given < 1):
+        raise ArgumentError(f"{name}={given!r}: write how many {name} to show at most, such as "
+                            f"{name}={usual}, or {name}=None for all")
+
+
 def unboxed(value: Any) -> Any:
     """The array or number in a Tensor, Dual or Batch; anything else as it is."""
     while isinstance(value, Box) and hasattr(value, "value"):

@@ -111,11 +111,6 @@ class Sheet:
         'v1'
         """
         chosen = replace(self.look, **look)
-        numbers.check_digits(chosen.digits)
-        rows: Any = chosen.rows
-        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int) or rows < 1):
-            raise ArgumentError(f"rows={rows!r}: write how many rows to show at most, such as "
-                                "rows=60, or rows=None for all")
         return view(self.title, self.columns, self.rows, self.notes, self.footer, chosen,
                     parallel=self.parallel)
 

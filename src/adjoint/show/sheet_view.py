@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.errors import ArgumentError
+
 from . import numbers
 from .cells import BAD, ROLES, Cell, Column, Piece, Row, clean
 from .typesetting import latex_formula, latex_text
@@ -27,6 +29,14 @@ class Look:
     digits: int | None = None
     whole: bool = False
     rows: int | None = 60
+
+    def __post_init__(self) -> None:
+        """Raises ArgumentError for a setting that no table can be printed with."""
+        numbers.check_digits(self.digits)
+        numbers.check_count("rows", self.rows, 60)
+        if self.whole not in (True, False):
+            raise ArgumentError(f"whole={self.whole!r}: arrays are printed in full with "
+                                "whole=True, in short with whole=False")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from adjoint.errors import ArgumentError
 
-from . import numbers, terms
+from . import terms
 from .cells import Cell, Column, Piece
 from .record import OPERATION
 from .sheet_view import Look
@@ -128,7 +128,6 @@ def chosen(e: Explanation, wrt: Any) -> list[Step]:
 def forward_of(e: Explanation, wrt: Any, tangent: Any, source: str | None, look: Look
                ) -> TraceSheet:
     """The forward-mode trace of an Explanation; see `Explanation.forward`."""
-    numbers.check_digits(look.digits)
     steps = chosen(e, wrt)
     if tangent is not None and len(steps) > 1:
         raise ArgumentError("forward(tangent): a direction belongs to one input; name it: "

@@ -5,13 +5,13 @@ The rows come from `trace_rows.py`; here they become Sheets with columns, title 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjoint.errors import ArgumentError
 
-from . import numbers
 from .cells import Column
 from .sheet_view import Look
 from .trace_rows import FORWARD, REVERSE, Tracer
@@ -41,15 +41,15 @@ def table_of(e: Explanation, part: str | None, order: str | None, source: str | 
              digits: int | None, whole: bool | None, rows: int | None, partials: bool
              ) -> TraceSheet:
     """The trace table of an Explanation; see `Explanation.table`."""
-    numbers.check_digits(digits)
+    asked = Look(digits, False if whole is None else whole, rows)  # raises for what cannot be
     for what, given, known in (("part", part, PARTS), ("order", order, ORDERS),
                                ("source", source, SOURCES)):
         check(what, given, known)
     tracer = Tracer(e, digits, source, partials=partials)
     if part == "forward":
-        return forward_table(tracer, Look(digits, bool(whole), rows))
+        return forward_table(tracer, asked)
     tracer.lead = e.flows.reverse.lead
-    look = Look(digits, small_jacobians(e) if whole is None else whole, rows)
+    look = asked if whole is not None else replace(asked, whole=small_jacobians(e))
     if part == "reverse":
         return sheet(tracer, "adjoints, from the result back to the inputs",
                      tracer.reverse_columns(), tracer.reverse_rows(), look)

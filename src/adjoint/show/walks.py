@@ -116,8 +116,10 @@ def walk(e: Explanation, order: str = "index", limit: int = LISTED) -> Walk:
         raise ArgumentError(f"steps(order={order!r}): it is 'dfs' (each path), 'topological' "
                             "(sorted by a search), 'index' (newest first) or 'list' (the list of "
                             "all operations, backwards)")
-    if limit < 1:
-        raise ArgumentError(f"steps(limit={limit}): at least one visit is listed")
+    given: Any = limit
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ArgumentError(f"steps(limit={given!r}): write how many visits are listed at most, "
+                            "such as limit=100")
     return searched(e, limit) if order == "dfs" else swept(e, order, limit)
 
 
