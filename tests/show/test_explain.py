@@ -218,6 +218,48 @@ def test_a_training_step_is_explained_through_its_loss():
     np.testing.assert_array_equal(e.value("net.0.weight"), before)
 
 
+def penalised(w, gradient):
+    """A training step with a gradient penalty, as Wasserstein critics have it."""
+    def critic(x):
+        return np.tanh((x * w).sum()) * 2.0
+
+    def step(x):
+        g = gradient(critic, x)
+        penalty = (g * g).sum()
+        loss = critic(x) + 0.1 * penalty
+        w.grad = None
+        loss.backward()
+    return step
+
+
+def by_backward(f, x):
+    x = ad.tensor(x, requires_grad=True)
+    f(x).backward(create_graph=True)
+    return x.grad
+
+
+@pytest.mark.parametrize("gradient", [
+    lambda f, x: ad.grad(f)(x), lambda f, x: ad.vjp(f, x)[1](1.0)[0],
+    lambda f, x: ad.value_and_grad(f)(x)[1], by_backward], ids=["grad", "vjp", "value", "backward"])
+def test_a_gradient_inside_the_loss_is_not_what_is_explained(gradient):
+    w = ad.tensor([0.3, -0.4, 0.5], requires_grad=True)
+    e = ad.explain(penalised(w, gradient), ad.tensor([1.0, 2.0, -1.0]))
+    assert e.record.output.name == "loss"
+    assert {"g", "penalty", "w"} <= set(e.names)
+    np.testing.assert_allclose(e.adjoint("w"), w.grad.numpy(), rtol=1e-14)
+    said = any("backward() began 2 times" in text for text in e.record.remarks)
+    assert said == (gradient is by_backward)
+
+
+def test_a_step_that_takes_its_gradients_by_functions_is_explained_by_them():
+    def step(w):
+        gradient = ad.grad(lambda w: (w * w).sum())(w)
+        with ad.no_grad():
+            w -= 0.1 * gradient
+    e = ad.explain(step, np.array([1.0, 2.0]))
+    assert e.value() == 5.0
+
+
 def test_shared_layers_are_told_apart_by_call():
     net = ad.nn.Linear(2, 2)
 

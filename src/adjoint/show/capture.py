@@ -18,7 +18,7 @@ import optree
 
 from adjoint.core import reverse
 from adjoint.core.box import Box, bind
-from adjoint.core.node import MODES, Mode, Node, aval_of
+from adjoint.core.node import MODES, Leaf, Mode, Node, aval_of
 from adjoint.core.primitive import CONSTANT as CONSTANT_ROW
 from adjoint.core.primitive import REGISTRY, Label
 from adjoint.core.reverse import order
@@ -48,18 +48,25 @@ SMALL = 4  # elements of a constant that is written out
 CUTS = 1_000  # that are noted
 WAYS = ("source", "v")
 Ended = tuple[Any, list[Node], Any]  # a row, what it was given, and where
+BACKWARD, RECORDED, INNER = range(3)  # sweeps: the last two are there to be differentiated again
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one call left behind: its result, its witness, the seeds of its sweeps, its leaves."""
+    """What one call left behind: its result, its witness, where sweeps began, its leaves."""
 
     result: Any
     witness: Witness
-    seeds: list[Node]
+    sweeps: list[tuple[int, Node]]
     leaves: dict[Node, str]
     skipped: dict[int, str]  # id of an argument's array that no gradient is asked of
     cuts: list[Ended]
+
+    @property
+    def seeds(self) -> list[Node]:
+        """Where those sweeps began that a training step is about: of the first kind there is."""
+        kind = min((k for k, _ in self.sweeps), default=BACKWARD)
+        return [n for k, n in self.sweeps if k == kind]
 
 
 def capture(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], names: str
@@ -110,14 +117,14 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], w
     inner = {k: trees.tree_map_with_path(lambda path, x, k=k: enter((k, *path), x), tree,
                                          namespace=NAMESPACE) for k, tree in given.items()}
     keyword = {k: inner.pop(k) for k in kwargs}
-    seeds, cuts = list[Node](), list[Ended]()
+    sweeps, cuts = list[tuple[int, Node]](), list[Ended]()
     with Mode(lambda m: m._replace(tapes=(*m.tapes, witness), site=None,
-                                   watch=Retaining(m.watch, seeds, cuts))):
+                                   watch=Retaining(m.watch, sweeps, cuts))):
         taught = not leaves or any(isinstance(x, Node) for x in trees.tree_leaves(given))
         told = f.told(witness.tell) if isinstance(f, Formula) else f
         out = (traced if taught else witnessed)(told, list(inner.values()), keyword, witness)
     witness.finish()
-    return Run(out, witness, seeds, leaves, skipped, cuts)
+    return Run(out, witness, sweeps, leaves, skipped, cuts)
 
 
 def witnessed(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], _: Witness
@@ -152,13 +159,13 @@ def inside() -> Any:
 class Retaining:
     """A watch under which no sweep frees its graph, and which notes where sweeps began."""
 
-    def __init__(self, before: Any, seeds: list[Node], cuts: list[Ended]) -> None:
-        self.before, self.seeds, self.cuts = before, seeds, cuts
+    def __init__(self, before: Any, sweeps: list[tuple[int, Node]], cuts: list[Ended]) -> None:
+        self.before, self.sweeps, self.cuts = before, sweeps, cuts
         self.lookers = () if before is None else before.lookers
 
     def replaced(self, watch: Any) -> Retaining:
         """A block inside looks as well: this one stays around it."""
-        return Retaining(watch, self.seeds, self.cuts)
+        return Retaining(watch, self.sweeps, self.cuts)
 
     def __call__(self, row: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply ``row``, with the watch that was there before."""
@@ -186,10 +193,18 @@ class Retaining:
 
     def sweep(self, seeds: Mapping[Any, Any], retain: bool, record: Any) -> dict[Any, Any]:
         """Sweep, and keep the graph."""
-        self.seeds += seeds
+        self.sweeps += [(INNER if is_inner(n) else BACKWARD if record is None else RECORDED, n)
+                        for n in seeds]
         if self.before is not None:
             return self.before.sweep(seeds, True, record)
         return reverse.sweep(seeds, True, record)
+
+
+def is_inner(n: Node | None) -> bool:
+    """Whether `ad.grad` or its like recorded a Node: such leaves belong to no tensor."""
+    while n is not None and n.inputs:
+        n = next((i for i in n.inputs if i.prim is not CONSTANT_ROW), None)
+    return isinstance(n, Leaf) and n.owner is None
 
 
 # ---- arguments
@@ -295,9 +310,10 @@ def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, 
             for n in inputs if n in made]
     cuts += detached(constants, steps)
     record = Record(steps, constants, made[output], rules, title_of(f), cuts)
-    if len(ran.seeds) > 1 and output in ran.seeds:
+    began = [n for kind, n in ran.sweeps if kind != INNER]
+    if len(began) > 1 and output in began:
         record.remarks.append(
-            f"backward() began {len(ran.seeds)} times: this is the sweep from "
+            f"backward() began {len(began)} times: this is the sweep from "
             f"{record.output.name}; what the others add to the gradients is not shown.")
     return record
 
