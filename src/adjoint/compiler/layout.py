@@ -15,13 +15,11 @@ import numpy as np
 
 from .functions_ir import loop_dtype, written
 from .maths import MATHS
-from .program import lowered
+from .program import Program, lowered
 from .text import TYPES, is_native
 
 if TYPE_CHECKING:
     from adjoint.core.symbol import Graph
-
-    from .program import Program
 
 LINE = 64  # bytes to which a buffer is aligned
 # Their values have no formula at one index, or need the operand in memory.
@@ -63,9 +61,9 @@ def why_called(program: Program, n: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def body_of(body: Graph) -> Program:
-    """The body of a loop, lowered once."""
-    return lowered(body)
+def body_of(body: Graph | Program) -> Program:
+    """The body of a loop as a Program: a Graph is lowered once."""
+    return body if isinstance(body, Program) else lowered(body)
 
 
 def why_loop(program: Program, n: int) -> str:
