@@ -190,7 +190,7 @@ class Writer:
         block.label = following
 
     @contextmanager
-    def loop(self, variable: str, span: tuple[int, int, int],
+    def loop(self, variable: str, span: tuple[int | str, int | str, int],
              carries: Sequence[tuple[str, str]] = (), lanes: bool = False) -> Generator[Turn]:
         """A loop over start, end, step, which runs at least once.
 

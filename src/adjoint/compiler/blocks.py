@@ -1,0 +1,210 @@
+"""How a product is cut: the tile that stays in registers, and what is packed. No code is made here.
+
+``planned`` reads what is known of a ``dot`` statement and gives a `Plan`; start there. A tile is
+``rows`` by ``vectors`` registers of sums. Where all operands fit the caches, each tile runs over
+all of k (the plain scheme); else k is cut too, and both operands are packed block by block.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .evaluator import strides_of
+from .views import substituted
+
+if TYPE_CHECKING:
+    from .program import Program
+
+UNROLLED = 4  # turns of k in one turn of the loop
+DEEP = 256    # of k, in a block
+WIDE = 512    # columns of float32 in a block
+LARGE = 3 << 18  # bytes of an operand from which k is cut
+FAR = 2048    # bytes between rows, from which a panel that is read often is packed
+NEAR = 3 << 13  # bytes of a panel that stay in the innermost cache
+LINE = 64
+
+
+class Shape(NamedTuple):
+    """The sizes of the product; ``swapped`` says that its rows are the statement's columns."""
+
+    batch: tuple[int, ...]
+    rows: int
+    columns: int
+    swapped: bool
+
+
+class Seen(NamedTuple):
+    """An operand as memory: the statement that is stored, the first element, a stride per axis."""
+
+    buffer: int
+    start: int
+    strides: tuple[int, ...]
+
+
+class Side(NamedTuple):
+    """One operand of one pair: where it is, whether it is packed, and which axis lanes run over.
+
+    ``along`` is True where lanes run over k. ``region`` is where it is packed, in elements.
+    """
+
+    statement: int
+    packed: bool
+    along: bool
+    region: int
+
+
+class Plan(NamedTuple):
+    """The decisions for one product."""
+
+    shape: Shape
+    lanes: int
+    rows: int
+    vectors: int
+    blocked: bool
+    depths: tuple[int, ...]               # of k, for each pair
+    pairs: tuple[tuple[Side, Side], ...]  # left, right
+    region: int                           # of partial sums, in elements
+    elements: int                         # of scratch memory
+    deep: int                             # of k, in a block
+    strips: int                           # of columns, in a block
+
+    @property
+    def width(self) -> int:
+        """The columns of a tile."""
+        return self.vectors * self.lanes
+
+
+def seen(program: Program, stored: set[int], x: int) -> Seen | None:
+    """An operand as memory, through any views; None for an expression."""
+    rank = len(program.statements[x].known.shape)
+    index: Any = tuple([(0, ((d, 1),)) for d in range(rank)])
+    while x not in stored:
+        s = program.statements[x]
+        if s.name != "view":
+            return None
+        index = tuple([substituted(entry, index) for entry in s.parameters[0]])
+        (x,) = s.inputs
+    start, strides = 0, [0] * rank
+    for (offset, terms), stride in zip(index, strides_of(program.statements[x].known.shape),
+                                       strict=True):
+        start += offset * stride
+        for d, step in terms:
+            strides[d] += step * stride
+    return Seen(x, start, tuple(strides))
+
+
+def lies_along(program: Program, stored: set[int], x: int, axis: int) -> bool:
+    """Whether neighbours in memory are neighbours along an axis, by most of what is read."""
+    rank = len(program.statements[x].known.shape)
+    waiting: list[tuple[int, Any]] = [(x, tuple([(0, ((d, 1),)) for d in range(rank)]))]
+    votes, visited = 0, set[int]()
+    while waiting:
+        n, index = waiting.pop()
+        if n in visited:
+            continue
+        visited.add(n)
+        s = program.statements[n]
+        if n in stored:
+            steps = [0] * rank
+            for (_, terms), stride in zip(index, strides_of(s.known.shape), strict=True):
+                for d, step in terms:
+                    steps[d] += step * stride
+            other = rank - 1 if axis == rank - 2 else rank - 2
+            votes += (steps[axis] == 1) - (steps[other] == 1)
+        elif s.name == "view":
+            waiting.append((s.inputs[0],
+                            tuple([substituted(entry, index) for entry in s.parameters[0]])))
+        elif s.name != "pick":
+            waiting += [(i, index) for i in s.inputs]
+    return votes > 0
+
+
+def registers(vector_bytes: int, fused: bool) -> int:
+    """The vector registers of the processor: AVX-512 and aarch64 have 32, x86 else 16."""
+    return 32 if vector_bytes == 64 or (vector_bytes == 16 and fused) else 16
+
+
+def tile(rows: int, columns: int, lanes: int, count: int, fused: bool,
+         far: bool) -> tuple[int, int]:
+    """The rows and vectors of the tile that covers a product in the least time.
+
+    One register is left for each vector of the right operand, one for the element of the left one,
+    and one for the product where it is not fused with the sum. ``far``: a panel of the right
+    operand is larger than the innermost cache, so a vector of it costs more.
+    """
+    best = (float("inf"), 1, 1)
+    for vectors in range(1, 9):
+        most = (count - vectors - (1 if fused else 2)) // vectors
+        if most < 1 or (vectors > 1 and (vectors - 1) * lanes >= columns):
+            continue
+        for height in range(1, min(most, rows, 16) + 1):
+            best = min(best, (time(rows, columns, lanes, height, vectors, far), height, vectors))
+    return best[1:]
+
+
+def time(rows: int, columns: int, lanes: int, height: int, vectors: int, far: bool) -> float:
+    """Half cycles for one turn of k over all tiles, and a little for each kind of tile."""
+    total, kinds, cost = 0.0, 0, 3 if far else 1
+    for high, panels in ((height, rows // height), (rows % height, 1)):
+        for wide, strips in ((vectors, columns // (vectors * lanes)),
+                             (-(-(columns % (vectors * lanes)) // lanes), 1)):
+            if high and wide and panels and strips:
+                kinds += 1
+                total += panels * strips * (max(high * wide, 8) + (high + cost * wide) / 4)
+    return total * (1 + 0.02 * kinds)
+
+
+def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused: bool) -> Plan:
+    """The decisions for statement ``n``; ``stored`` are the statements that are in memory."""
+    s = program.statements[n]
+    *batch, rows, columns = s.known.shape
+    lanes = vector_bytes // s.known.dtype.itemsize
+    swapped = columns == 1 and rows > 1
+    shape = Shape(tuple(batch), *((columns, rows) if swapped else (rows, columns)), swapped)
+    # A pair without k adds nothing.
+    inputs = [(x, z) for x, z in zip(s.inputs[::2], s.inputs[1::2], strict=True)
+              if program.statements[x].known.shape[-1]]
+    depths = tuple([program.statements[x].known.shape[-1] for x, _ in inputs])
+    count = registers(vector_bytes, fused)
+    size = s.known.dtype.itemsize
+    far = max(depths, default=0) * min(shape.columns, 4 * lanes) * size > NEAR
+    height, vectors = tile(shape.rows, shape.columns, lanes, count, fused, far)
+    blocked = (max(depths, default=0) * max(shape.rows, shape.columns) * size >= LARGE
+               and min(shape.rows, shape.columns) >= 4 * height and max(depths, default=0) >= 64)
+    return regions(program, stored, Plan(
+        shape, lanes, height, vectors, blocked, depths, (), 0, 0, DEEP, 1), inputs, size)
+
+
+def regions(program: Program, stored: set[int], plan: Plan,
+            inputs: list[tuple[int, int]], size: int) -> Plan:
+    """The plan with its scratch memory laid out."""
+    pairs: list[tuple[Side, Side]] = []
+    line, end = LINE // size, 0
+    for (x, z), depth in zip(inputs, plan.depths, strict=True):
+        sides: list[Side] = []
+        for k, side in enumerate((z, x) if plan.shape.swapped else (x, z)):
+            rank = len(program.statements[side].known.shape)
+            axis = rank - 1 if (k == 0) != plan.shape.swapped else rank - 2  # of k
+            along = lies_along(program, stored, side, axis)
+            packed = is_packed(plan, seen(program, stored, side), k, axis, size)
+            sides.append(Side(side, packed, along, end))
+            if packed:
+                deep = -(-depth // plan.lanes) * plan.lanes
+                end += -(-deep * (plan.width if k else -(-plan.shape.rows // plan.lanes)
+                                  * plan.lanes) // line) * line
+        pairs.append((sides[0], sides[1]))
+    return plan._replace(pairs=tuple(pairs), elements=end)
+
+
+def is_packed(plan: Plan, found: Seen | None, k: int, axis: int, size: int) -> bool:
+    """Whether a side is copied first: an expression, lanes that lie apart, or rows far apart."""
+    if found is None:
+        return True
+    if k == 0:
+        return False
+    step = found.strides[axis]
+    other = found.strides[-1 if axis == len(found.strides) - 2 else -2]
+    if other != 1 and plan.shape.columns > 1:
+        return True
+    return step * size >= FAR and plan.shape.rows >= 4 * plan.rows and prod(plan.depths) >= 64

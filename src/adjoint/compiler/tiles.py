@@ -1,0 +1,248 @@
+"""What a product is made of: memory at affine places, sums in registers, and what follows them.
+
+`Tiles` writes into a kernel (an Evaluator) that it is given. An `Access` is a place in memory that
+is affine in the variables of open loops; ``summed`` is the innermost loop of a product, and
+``finish`` hands its sums to the statements that are stored.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from .blocks import UNROLLED
+from .evaluator import CHECKS, Address, Value
+from .registers import Lanes
+from .text import Block, constant, memory_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from .blocks import Plan
+    from .evaluator import Entry, Evaluator, Place
+
+    Bound = int | str
+
+PACK = -1  # stands for the scratch memory among the buffers of a kernel
+
+
+class Access(NamedTuple):
+    """The element ``start + sum(terms[v] v)`` of a buffer of so many elements."""
+
+    buffer: int
+    extent: int
+    start: int
+    terms: dict[str, int]
+
+    def steps(self, **shifts: int) -> int:
+        """The distance to where variables are larger."""
+        return sum([shift * self.terms.get(name, 0) for name, shift in shifts.items()])
+
+
+class Tiles:
+    """The parts of the kernel of a product."""
+
+    def __init__(self, kernel: Evaluator, n: int, roots: Sequence[int], plan: Plan) -> None:
+        self.kernel, self.n, self.roots, self.plan = kernel, n, roots, plan
+        self.writer = kernel.writer
+        self.known = kernel.known(n)
+        self.dtype, self.lanes = self.known.dtype, plan.lanes
+        self.one, self.type = memory_type(self.dtype), memory_type(self.dtype, self.lanes)
+        self.batch: list[Entry] = []
+
+    # ---- loops
+
+    @contextmanager
+    def when(self, condition: str) -> Generator[None]:
+        """What runs only under a condition."""
+        outer, label, out = (self.writer.blocks[-1], self.writer.name("when"),
+                             self.writer.name("past"))
+        inner = Block(label)
+        self.writer.blocks.append(inner)
+        yield
+        self.writer.blocks.pop()
+        outer.lines += [f"  br i1 {condition}, label %{label}, label %{out}", f"{label}:",
+                        *inner.lines, f"  br label %{out}", f"{out}:"]
+        outer.label = out
+
+    def turns(self, variable: str, span: tuple[Bound, Bound, int],
+              body: Callable[[], object]) -> None:
+        """A loop, or no loop where it has one turn."""
+        start, end, step = span
+        if isinstance(start, int) and isinstance(end, int) and end - start <= step:
+            with self.writer.fixed(variable, start):
+                body()
+            return
+        with self.writer.loop(variable, span):
+            body()
+
+    def pieces(self, variable: str, size: int, step: int, body: Callable[[int], object],
+               span: tuple[str, str] | None = None) -> None:
+        """Whole pieces of an axis, then the rest; with a span only the pieces that it names."""
+        main = size - size % step
+        if span is None:
+            if main:
+                self.turns(variable, (0, main, step), lambda: body(step))
+            if size > main:
+                self.turns(variable, (main, size, step), lambda: body(size - main))
+            return
+        first, last = span
+        if main:
+            start = self.put(f"mul nuw nsw i64 {first}, {step}")
+            end = self.smaller(self.put(f"mul nuw nsw i64 {last}, {step}"), main)
+            with self.when(self.put(f"icmp ult i64 {start}, {end}")):
+                self.turns(variable, (start, end, step), lambda: body(step))
+        if size > main:
+            with self.when(self.put(f"icmp ugt i64 {last}, {main // step}")):
+                self.turns(variable, (main, size, step), lambda: body(size - main))
+
+    def put(self, text: str) -> str:
+        """A new value, here."""
+        return self.writer.put(self.writer.depth, text)
+
+    def smaller(self, a: Bound, b: Bound) -> str:
+        """The smaller of two counts."""
+        self.writer.module.declare("llvm.umin.i64", "i64", "i64", "i64")
+        return self.put(f"call i64 @llvm.umin.i64(i64 {a}, i64 {b})")
+
+    # ---- memory
+
+    def access(self, x: int, place: Place) -> Access:
+        """A statement at a place, through views of what is stored."""
+        k = self.kernel
+        while x not in k.stored:
+            s = k.program.statements[x]
+            place = k.seen(s.parameters[0], place)
+            (x,) = s.inputs
+        start, terms = 0, dict[str, int]()
+        shape = k.known(x).shape
+        for (offset, parts), stride in zip(place, k.strides(shape), strict=True):
+            start += offset * stride
+            for name, step in parts:
+                terms[name] = terms.get(name, 0) + step * stride
+        return Access(x, prod(shape), start, {v: s for v, s in terms.items() if s})
+
+    def pointer(self, at: Access, shift: int, last: int) -> str:
+        """A pointer to an element; in a checked build only if it and ``last`` more are inside.
+
+        The constant part comes last, so that it becomes part of an instruction's address.
+        """
+        w, start = self.writer, at.start + shift
+        offset, depth = self.kernel.offset(at.terms, 0)
+        if self.kernel.checked:
+            self.check(at, offset, depth, start, last)
+        base = self.kernel.buffer(at.buffer)
+        if offset != "0":
+            base = w.once(depth, f"getelementptr {self.one}, ptr {base}, i64 {offset}")
+        return w.once(depth, f"getelementptr {self.one}, ptr {base}, i64 {start}")
+
+    def check(self, at: Access, offset: str, depth: int, start: int, last: int) -> None:
+        """Leave the function unless the elements are inside the buffer."""
+        code = self.kernel.code(self.n if at.buffer == PACK else at.buffer, CHECKS)
+        for end in {start, start + last}:
+            place = self.writer.once(depth, f"add i64 {offset}, {end}")
+            inside = self.writer.once(depth, f"icmp ult i64 {place}, {at.extent}")
+            self.writer.demand(depth, inside, code)
+
+    def load(self, at: Access, shift: int = 0, active: int = 0) -> str:
+        """A vector; of ``active`` lanes, and zeros, where that is not 0."""
+        pointer = self.pointer(at, shift, (active or self.lanes) - 1)
+        if not active:
+            return self.put(f"load {self.type}, ptr {pointer}, align {self.dtype.itemsize}")
+        with self.masked(active) as k:
+            return k.masked_load(self.type, pointer, self.here(), self.dtype.itemsize)
+
+    def load_one(self, at: Access, shift: int = 0) -> str:
+        """An element, in every lane."""
+        pointer = self.pointer(at, shift, 0)
+        one = self.put(f"load {self.one}, ptr {pointer}, align {self.dtype.itemsize}")
+        return self.at().splat(one)
+
+    def store(self, text: str, at: Access, shift: int = 0) -> None:
+        """Write a whole vector."""
+        pointer = self.pointer(at, shift, self.lanes - 1)
+        self.writer.do(self.writer.depth,
+                       f"store {self.type} {text}, ptr {pointer}, align {self.dtype.itemsize}")
+
+    def here(self) -> Address:
+        """An address of which only the loop that it is used in counts."""
+        return Address("", self.writer.depth, 1, "")
+
+    def at(self) -> Lanes:
+        """Arithmetic on vectors, here."""
+        return Lanes(self.writer, self.writer.depth, self.lanes, self.dtype)
+
+    @property
+    def zero(self) -> str:
+        """A vector of zeros."""
+        return constant(0, self.dtype, self.lanes)
+
+    @contextmanager
+    def masked(self, active: int, vector: str = "") -> Generator[Evaluator]:
+        """The kernel, evaluating so many lanes (0: all) of a variable."""
+        k = self.kernel
+        before = k.vector, k.width, k.active
+        k.vector, k.width = vector or k.vector, self.lanes
+        k.active = 0 if active == self.lanes else active
+        yield k
+        k.vector, k.width, k.active = before
+
+    # ---- sums
+
+    def summed(self, left: Access, right: Access, span: tuple[Bound, Bound, int],
+               tile: tuple[int, Sequence[int]], sums: Sequence[str]) -> list[str]:
+        """``sums`` of rows and vectors, and the products over k of the two sides.
+
+        ``tile`` is the number of rows, and of lanes that count in each vector (0: all).
+        """
+        start, end, step = span
+        if start == end:
+            return list(sums)
+        types = [self.type] * len(sums)
+        if isinstance(start, int) and isinstance(end, int) and end - start == step:
+            with self.writer.fixed("k", start):
+                return self.products(left, right, step, tile, sums)
+        with self.writer.loop("k", span, list(zip(types, sums, strict=True))) as turn:
+            turn.following = self.products(left, right, step, tile, turn.carried)
+        return turn.carried
+
+    def products(self, left: Access, right: Access, turns: int,
+                 tile: tuple[int, Sequence[int]], sums: Sequence[str]) -> list[str]:
+        """Some turns of k: each element of a column of the left side times a row of the right."""
+        rows, active = tile
+        sums, at = list(sums), self.at()
+        for u in range(turns):
+            row = [self.load(right, right.steps(k=u) + q * self.lanes, a)
+                   for q, a in enumerate(active)]
+            for r in range(rows):
+                x = self.load_one(left, left.steps(k=u, row=r))
+                for q, z in enumerate(row):
+                    j = r * len(row) + q
+                    sums[j] = at.accumulate(x, z, sums[j])
+        return sums
+
+    def over_depth(self, depth: int, left: Access, right: Access,
+                   tile: tuple[int, Sequence[int]], sums: Sequence[str]) -> list[str]:
+        """All of k: whole turns, then the rest."""
+        main = depth - depth % UNROLLED
+        sums = self.summed(left, right, (0, main, UNROLLED), tile, sums)
+        return self.summed(left, right, (main, depth, depth - main), tile, sums)
+
+    # ---- results
+
+    def place(self, row: Entry, column: Entry) -> Place:
+        """An index of the statement."""
+        if self.plan.shape.swapped:
+            row, column = column, row
+        return (*self.batch, row, column)
+
+    def finish(self, place: Place, text: str, active: int) -> None:
+        """Store the roots at a place, where the product is known."""
+        with self.masked(active, "column") as k:
+            depth = self.writer.depth
+            self.writer.blocks[-1].memo[self.n, place] = Value(text, depth, True)
+            # A root may be written over what another one reads at this place.
+            values = [k.value(root, place) for root in self.roots]
+            for root, value in zip(self.roots, values, strict=True):
+                k.store(root, place, value)
