@@ -109,6 +109,11 @@ class KinkWarning(RuntimeWarning):
     """What `ad.kinks("warn")` says instead."""
 
 
+class CompileWarning(RuntimeWarning):
+    """`ad.jit` runs a function another way than as machine code from its cache, and says so once.
+    """
+
+
 class FormatError(AdjointError, ValueError):
     """A file that is damaged, or not in the format that was expected."""
 

@@ -26,6 +26,7 @@ from adjoint.core.node import (
     new,
     node,
     private,
+    switch,
 )
 from adjoint.core.primitive import NUMPY, PUBLIC
 from adjoint.core.reverse import Tracked
@@ -77,6 +78,8 @@ class Tensor(Tracked):
         value = as_value(data, dtype)
         self.value, self.aval = value, aval_of(value)
         self.level, self.node = 0, None
+        if switch.armed:
+            born(self)
         if requires_grad:
             self.requires_grad = True
 
@@ -541,7 +544,16 @@ def untracked(value: Any, level: int = 0) -> Tensor:
     y = new(Tensor)
     y.value, y.aval = value, aval_of(value)
     y.level, y.node = level, None
+    if switch.armed:
+        born(y)
     return y
+
+
+def born(t: Tensor) -> None:
+    """Tell a tracing that it made this tensor: what is in it is a constant of the program."""
+    note = getattr(MODES.get().trace, "bear", None)
+    if note is not None and not isinstance(t.value, Box):
+        note(t)
 
 
 def fits_into(x: Tensor, z: Any) -> bool:

@@ -284,8 +284,10 @@ class ProgramBuilder:
                  *[aval((count, *o.shape), o.dtype) for o in outs[len(carries):]])
         return self.made("loop", (*carries, *inputs), (body, count, len(carries)), known)
 
-    def item(self, x: Ref, index: int) -> Ref:
-        """One result of a statement with several."""
+    def item(self, x: Ref | tuple[Ref, ...], index: int) -> Ref:
+        """One result of a statement with several; a row may give them apart, as a tuple."""
+        if isinstance(x, tuple):
+            return x[index]
         return self.made("item", (x,), (index,), x.known[index])
 
     def call(self, function: Callable[..., Any], xs: Sequence[Ref], known: Any) -> Ref:

@@ -106,7 +106,7 @@ class Symbol(Box):
         site = MODES.get().site
         n.site = site() if site is not None else None
         self.graph.nodes.append(n)
-        return symbol(self.graph, n)
+        return symbol(self.graph, n, self.__class__)
 
     def concrete(self) -> Any:
         """Always an error: there is no value."""
@@ -116,9 +116,9 @@ class Symbol(Box):
             "or ad.cond for a choice of branches.")
 
 
-def symbol(graph: Graph, n: Node) -> Symbol:
+def symbol(graph: Graph, n: Node, cls: type[Any] = Symbol) -> Any:
     """A Symbol, without its constructor."""
-    s = new(Symbol)
+    s = new(cls)
     s.graph, s.node, s.aval, s.level, s.value = graph, n, n.aval, -1, None
     return s
 

@@ -30,6 +30,7 @@ from .operators import runner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from adjoint.core.node import Aval
     from adjoint.core.primitive import Primitive
 
 
@@ -49,6 +50,13 @@ def paused_below() -> int:
     modes = MODES.get()
     usual = modes.site is None and not modes.tapes and not modes.whole and modes.trace is None
     return modes.paused if usual else -1
+
+
+def scaled(x: Aval, z: Aval) -> Aval | None:
+    """The Aval of a number and an array of its dtype together: the array's. Else None."""
+    if x.dtype is not z.dtype or (x.shape and z.shape):
+        return None
+    return x if x.shape else z
 
 
 def unary(row: Primitive) -> Callable[[Any], Any]:
@@ -135,11 +143,8 @@ def binary(row: Primitive, swapped: bool = False) -> Callable[[Any, Any], Any]:
         if switch.armed:
             paused = paused_below()
         if kind is cls and z.level == level:
-            right, second, other = z.value, z.node, z.aval
-            same = elementwise and (other is aval or (
-                other.dtype is aval.dtype and not (other.shape and aval.shape)))
-            if same and other.shape:  # a number and an array
-                aval = other
+            right, second = z.value, z.node
+            same = elementwise and (z.aval is aval or scaled(aval, z.aval))
         elif kind is float or kind is int:
             same = elementwise
         else:
@@ -159,7 +164,7 @@ def binary(row: Primitive, swapped: bool = False) -> Callable[[Any, Any], Any]:
         except ValueError:
             check_shapes(row, (left, right), NO_PARAMS)
             raise
-        y.aval = aval = aval if same else (
+        y.aval = aval = aval if same is True else same or (
             known.get((result.shape, result.dtype)) or aval_of(result))
         y.level = level
         if level < paused or (first is None and second is None):

@@ -6,7 +6,6 @@ place.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,9 +113,9 @@ class Adam(Optimizer):
         if decay and not self.decoupled:
             g = g + decay * p.value
         if not state:
-            state.update(step=0, exp_avg=g * 0.0, exp_avg_sq=g * 0.0)
+            state.update(step=0.0, exp_avg=g * 0.0, exp_avg_sq=g * 0.0)
         m, v = state["exp_avg"], state["exp_avg_sq"]
-        t = state["step"] + 1
+        t = state["step"] + 1.0  # a float, so that a compiled step has it as an input
         m += (1.0 - first) * (g - m)
         v *= second
         square = g * g
@@ -124,7 +123,7 @@ class Adam(Optimizer):
         v += square
         state["step"], state["exp_avg"], state["exp_avg_sq"] = t, m, v  # 0-d values are new ones
         # Both corrections are numbers: they are multiplied together, and with eps, not with arrays.
-        correction = math.sqrt(1.0 - second ** t)
+        correction = (1.0 - second ** t) ** 0.5
         y = np.sqrt(v)
         y += group["eps"] * correction
         y = np.divide(m, y, out=y) if y.ndim else m / y

@@ -1,0 +1,46 @@
+"""How a Program runs: as machine code, or by NumPy where that cannot be.
+
+``ADJOINT_JIT=off`` in the environment, or a machine without llvmlite, lets NumPy run it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.errors import CompileWarning
+
+from .compiled import Compiled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .program import Program
+
+
+def runner(program: Program) -> Callable[..., list[Any]]:
+    """What runs a Program: a function of its inputs that gives its outputs."""
+    run = Compiled(program, everything=False) if native() else program
+    return lambda *values: [y if isinstance(y, tuple) or np.ndim(y) else y[()]
+                            for y in run(*values)]
+
+
+def native() -> bool:
+    """Whether programs become machine code here."""
+    return os.environ.get("ADJOINT_JIT", "on").lower() not in {"off", "0", "no"} and available()
+
+
+@cache
+def available() -> bool:
+    """Whether llvmlite is installed; if not, that is said once."""
+    if find_spec("llvmlite") is None:
+        warnings.warn("ad.jit: llvmlite is not installed, so NumPy runs what was traced, with the "
+                      "same results but slower. Install it with: pip install llvmlite",
+                      CompileWarning, stacklevel=2)
+        return False
+    return True

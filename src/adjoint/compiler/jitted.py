@@ -1,0 +1,187 @@
+"""`ad.jit`: a function that is traced once for each kind of arguments, and then runs compiled."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.box import Box
+from adjoint.core.node import MODES, aval_of, leaf
+from adjoint.errors import ArgumentError, GraphError
+from adjoint.nn.settings import parameter_dtype
+from adjoint.tensors import Tensor, untracked
+from adjoint.transforms.trees import check_function, flatten, kind_of_all, unflatten
+
+from .plans import Plan
+from .tracing import Capture, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+NUMBERS = (bool, int, float, complex)
+
+
+class Jitted:
+    """A compiled function; made by `jit`."""
+
+    def __init__(self, f: Callable[..., Any], static: frozenset[int | str],
+                 donated: frozenset[int]) -> None:
+        functools.update_wrapper(self, f)
+        self.__jitted__ = f
+        self.static, self.donated = static, donated
+        self.plans: dict[Any, list[Plan]] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        modes = MODES.get()
+        if modes.watch is not None or modes.tapes:  # a doctor or an explanation looks at each step
+            return self.__jitted__(*args, **kwargs)
+        given, structure, fixed = self.split(args, kwargs)
+        key = (structure, fixed, tuple(map(kind_of, given)), modes.paused > 0, modes.strict,
+               parameter_dtype())
+        for plan in self.plans.get(key, ()):
+            if plan.fits():
+                break
+        else:
+            plan = self.traced(args, kwargs)
+            self.plans.setdefault(key, []).append(plan)
+        return plan.call(given, kind_of_all(given))
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """A method of a class is bound like any function."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<ad.jit of {getattr(self, '__qualname__', self.__jitted__)}>"
+
+    def split(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], Any, Any]:
+        """The leaves of the arguments that are data, their structure, and the static ones."""
+        static = [(k, v) for k, v in enumerate(args) if k in self.static]
+        named = [(k, kwargs[k]) for k in sorted(kwargs) if k in self.static]
+        data = tuple([None if k in self.static else v for k, v in enumerate(args)])
+        rest = {k: v for k, v in kwargs.items() if k not in self.static}
+        leaves, structure = flatten((data, rest))
+        fixed = tuple([(k, type(v), v) for k, v in [*static, *named]])
+        try:
+            hash(fixed)
+        except TypeError:
+            raise ArgumentError("ad.jit: a static argument is a key, so it must be hashable; got "
+                                f"{[type(v).__name__ for _, _, v in fixed]}. A list can be given "
+                                "as a tuple; arrays are data") from None
+        return leaves, structure, fixed
+
+    def traced(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Plan:
+        """A new version of the function."""
+        nodes: list[Any] = []
+        inside: list[Any] = []
+
+        def arguments(capture: Capture) -> tuple[Any, Any]:
+            leaves, structure, fixed = self.split(args, kwargs)
+            inside.extend(argument(capture, x, nodes) for x in leaves)
+            data, rest = unflatten(structure, inside)
+            values = {k: v for k, _, v in fixed}
+            full = [values.get(k, v) for k, v in enumerate(data)]
+            return full, rest | {k: v for k, v in values.items() if isinstance(k, str)}
+        tracing = trace(self.__jitted__, arguments)
+        for x, n in zip(inside, nodes, strict=True):
+            if isinstance(x, Tensor) and x.grad is not None:
+                raise GraphError("ad.jit: backward() inside the compiled function reaches an "
+                                 f"argument of shape {x.shape} that requires a gradient. Return "
+                                 "ad.grad(...)(x), or close over the tensor")
+            if getattr(x.value if isinstance(x, Tensor) else x, "node", n) is not n:
+                raise GraphError("ad.jit: the function changes its argument of shape "
+                                 f"{x.shape} in place, which would be lost; return the new value")
+        return Plan(tracing, nodes)
+
+
+def argument(capture: Capture, x: Any, nodes: list[Any]) -> Any:
+    """The Symbol of one leaf of the arguments; a Tensor for a Tensor."""
+    s: Any = capture.input(aval_of(x))
+    nodes.append(s.node)
+    if not (isinstance(x, Tensor) and x.level == 0):
+        return s
+    t = untracked(s)
+    if x.node is not None:
+        t.node = leaf(s, None)
+    return t
+
+
+def kind_of(x: Any) -> Any:
+    """What a compiled function is specific to in a leaf: the class, what is known, if tracked.
+
+    Raises ArgumentError for what is no number and no array.
+    """
+    if x.__class__ is np.ndarray or isinstance(x, (np.generic, *NUMBERS)):
+        if aval_of(x).dtype.kind in "fciub":
+            return x.__class__, aval_of(x)
+    elif isinstance(x, Box):
+        return x.__class__, x.aval, getattr(x, "node", None) is None
+    raise ArgumentError(
+        f"ad.jit: an argument is {x!r} ({type(x).__name__}), which is no number and no array. Name "
+        "the argument in static_argnums or static_argnames, and the function is compiled once for "
+        "each of its values")
+
+
+def positions(name: str, given: Any, kind: type) -> list[Any]:
+    """One position or name, or several, as a list."""
+    several = list(given) if isinstance(given, (tuple, list, set, frozenset)) else [given]
+    if not all(isinstance(k, kind) and not isinstance(k, bool) for k in several):
+        raise ArgumentError(f"ad.jit: {name} is a {kind.__name__} or several, not {given!r}")
+    return several
+
+
+def jit(f: Callable[..., Any] | None = None, *, static_argnums: int | Iterable[int] = (),
+        static_argnames: str | Iterable[str] = (), donate_argnums: int | Iterable[int] = ()) -> Any:
+    """``f`` as machine code: traced once for each kind of arguments, then run natively.
+
+        jit(f)(x) = f(x)
+
+    Arguments and results are pytrees. A version belongs to the structure, shapes and dtypes of the
+    arguments, and to the values of static ones. What f reaches besides (tensors, arrays and floats
+    in closures, globals, attributes of modules and optimisers) is read anew at each call; other
+    values that it reaches are compared, and a change traces again. What it assigns to tensors
+    (``backward()``, ``opt.step()``) is assigned at each call. It composes with grad, vmap, jvp and
+    jit in any order. Use it as a decorator or a function.
+
+    Raises EscapeError where Python branches on a value, ArgumentError for an argument that is no
+    array and not static.
+
+    >>> ad.jit(lambda x: np.sin(x) * 2.0)(0.0)
+    0.0
+    >>> ad.jit(ad.grad(lambda x: x ** 3))(2.0)
+    12.0
+    """
+    numbers = positions("static_argnums", static_argnums, int)
+    names = positions("static_argnames", static_argnames, str)
+    donated = positions("donate_argnums", donate_argnums, int)
+    if f is None:
+        return functools.partial(jit, static_argnums=numbers, static_argnames=names,
+                                 donate_argnums=donated)
+    check_function(f, "ad.jit(f)")
+    return Jitted(f, frozenset([*numbered(f, numbers), *names, *named(f, numbers)]),
+                  frozenset(numbered(f, donated)))
+
+
+def parameters(f: Any) -> list[str]:
+    """The names of the positional parameters."""
+    try:
+        found = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):  # of a builtin, which does not tell
+        return []
+    return [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def numbered(f: Any, numbers: Sequence[int]) -> list[int]:
+    """Positions, negative ones counted from the end."""
+    count = len(parameters(f))
+    return [n + count if n < 0 else n for n in numbers]
+
+
+def named(f: Any, numbers: Sequence[int]) -> list[str]:
+    """The names of the parameters at these positions: a static one may be given by name."""
+    names = parameters(f)
+    return [names[n] for n in numbered(f, numbers) if n < len(names)]
+
+

@@ -1,0 +1,352 @@
+"""A Plan: one traced version of a function, when it holds, and how a call of it goes.
+
+What each call repeats - are the guards true, where are the inputs, where do the outputs go - is
+written once as Python source (`Source text`), because walking a description would cost more than
+many a compiled function.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.box import Box
+from adjoint.core.node import Node, aval_of
+from adjoint.core.symbol import Symbol
+from adjoint.errors import GraphError, MutationError
+from adjoint.tensors import Tensor, untracked
+from adjoint.transforms.trees import flatten, unflatten
+
+from .jit_row import JitGraph, called, parts
+from .reachable import Attribute, Passing
+from .tracing import Frozen, check_after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .reachable import Place
+    from .tracing import Change, Source, Tracing
+
+
+class Plan:
+    """One version of a function: ``fits()`` says whether it holds, ``call`` runs it.
+
+    ``kind`` gives a raw result the kind of the arguments (`trees.kind_of_all`).
+    """
+
+    def __init__(self, tracing: Tracing, arguments: Sequence[Node]) -> None:
+        self.tracing, self.capture = tracing, tracing.capture
+        for c in tracing.changes:
+            check_after(c, tracing.found)
+        self.outputs: list[Node] = []
+        self.results, self.structure = self.placed(tracing.result)
+        self.stores = [(c, *self.placed(c.after)) for c in tracing.changes]
+        check_effects(tracing)
+        # A function that changes nothing is an operation: what it gives is recorded outside.
+        self.recorded = not tracing.changes and any(
+            isinstance(x, Frozen) and x.tracked for x in flatten(tracing.result)[0])
+        self.graph = JitGraph()
+        self.graph.outputs = self.outputs
+        self.graph.nodes = pruned(self.capture.graph.nodes, self.outputs)
+        used = {i for n in self.graph.nodes for i in n.inputs} | {*self.outputs}
+        self.sources = [(n, s) for n, s in self.capture.sources.items() if n in used]
+        self.arguments = [k for k, n in enumerate(arguments) if n in used]
+        self.graph.inputs = [arguments[k] for k in self.arguments] + [n for n, _ in self.sources]
+        text = Text(rebound(tracing))
+        self.fits: Callable[[], bool] = text.check(tracing, self.sources)
+        self.fetch: Callable[[], tuple[Any, ...]] = text.fetch(self.sources, self.recorded)
+        self.finishers = [finisher(c, leaves, s) for c, leaves, s in self.stores]
+        del self.tracing, self.capture
+
+    # ---- what comes out
+
+    def placed(self, tree: Any) -> tuple[list[Any], Any]:
+        """The leaves of a tree, each as a function of the outputs, and its structure."""
+        leaves, structure = flatten(tree)
+        return [self.leaf(x) for x in leaves], structure
+
+    def leaf(self, x: Any) -> Leaf:
+        """What a leaf becomes at each call."""
+        tensor = isinstance(x, Frozen)
+        value = x.value if isinstance(x, Frozen) else x
+        if isinstance(value, Symbol):
+            return Leaf(self.output(value.node), None, tensor, tensor and x.tracked)
+        if isinstance(value, Box):
+            raise GraphError("ad.jit: a value of an outer transformation is a result as it came "
+                             "in; return something that is computed from it")
+        return Leaf(-1, value, tensor, tracked=False)
+
+    def output(self, n: Node) -> int:
+        """The number of an output."""
+        if n not in self.outputs:
+            self.outputs.append(n)
+        return self.outputs.index(n)
+
+    # ---- a call
+
+    def call(self, given: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
+        """Run it on the leaves of the arguments."""
+        values = [given[k] for k in self.arguments]
+        if not self.recorded:
+            values = [untracked_value(x) for x in values]
+        values += self.fetch()
+        if any([isinstance(x, Box) for x in values]):
+            outs = parts(self.graph, called(self.graph, values))
+        else:
+            outs = self.graph.runner(*values) if self.outputs else []
+        for finish in self.finishers:
+            finish(outs)
+        return unflatten(self.structure, [x.result(outs, kind) for x in self.results])
+
+
+def untracked_value(x: Any) -> Any:
+    """The array of a Tensor: a step that changes things is not itself recorded."""
+    return x.value if isinstance(x, Tensor) and x.level == 0 else x
+
+
+class Leaf:
+    """One leaf of a result: an output or a constant, as a tensor or in the kind of the arguments.
+    """
+
+    __slots__ = ("constant", "index", "tensor", "tracked")
+
+    def __init__(self, index: int, constant: Any, tensor: bool, tracked: bool) -> None:
+        self.index, self.tensor, self.tracked = index, tensor, tracked
+        self.constant = constant
+
+    def result(self, outs: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
+        """The leaf of a result."""
+        if self.index < 0 and not self.tensor:
+            return self.constant
+        value = self.value(outs)
+        if self.tensor:
+            return value if isinstance(value, Tensor) and self.tracked else untracked(
+                value.value if isinstance(value, Tensor) else value)
+        return kind(value.value if isinstance(value, Tensor) and value.level == 0 else value)
+
+    def value(self, outs: Sequence[Any]) -> Any:
+        """The array, on memory of its own."""
+        if self.index >= 0:
+            return outs[self.index]
+        return self.constant.copy() if isinstance(self.constant, np.ndarray) else self.constant
+
+    def stored(self, outs: Sequence[Any], before: Any) -> Any:
+        """What is written to a place of the user's: a number where a number stood."""
+        value = self.value(outs)
+        if self.tensor:
+            return untracked(value)
+        return float(value) if type(before) is float else value
+
+
+def pruned(nodes: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:
+    """The Nodes that the outputs need, or that have effects."""
+    live, kept = {*outputs}, list[Node]()
+    for n in reversed(nodes):
+        if n in live or n.prim.effects in {"write", "callback"}:
+            kept.append(n)
+            live.update(n.inputs)
+    return kept[::-1]
+
+
+def check_effects(tracing: Tracing) -> None:
+    """Errors for what a compiled step cannot do."""
+    if any(c.what == "grad" for c in tracing.changes) and (foreign := [
+            t for t in tracing.capture.foreign if any(
+                s.owner is t for s in tracing.capture.sources.values())]):
+        raise GraphError("ad.jit: backward() inside the compiled function would have to go on into "
+                         f"a graph recorded outside, behind a tensor of shape {foreign[0].shape}. "
+                         "Pass that tensor in as an argument after .detach(), or compute it inside")
+    arrays = [h.value for h in tracing.capture.held.values() if isinstance(h.value, np.ndarray)]
+    views = [a for a in arrays if a.base is not None]
+    changes = any(c.what == "value" for c in tracing.changes)
+    for a in views if changes else ():
+        if any(b is not a and np.may_share_memory(a, b) for b in arrays):
+            raise MutationError(f"ad.jit: two tensors that the function reaches share memory (one "
+                                f"has shape {a.shape}), and it assigns to tensors; make one of "
+                                "them a copy: x.clone()")
+
+
+def rebound(tracing: Tracing) -> dict[int, Place]:
+    """Tensors that stand at a place to which the function assigns another: inputs by that place.
+
+    A tensor that stands at another place too stays an input by itself.
+    """
+    assigned = {(id(c.owner), c.key) for c in tracing.changes if c.what == "item"}
+    places: dict[int, list[Place]] = {}
+    for place, value in tracing.found.same:
+        if isinstance(value, Tensor):
+            places.setdefault(id(value), []).append(place)
+    return {t: p[0] for t, p in places.items()
+            if len(p) == 1 and not p[0].inner and (id(p[0].holder), p[0].key) in assigned}
+
+
+# ---- what is assigned
+
+def finisher(c: Change, leaves: Sequence[Leaf], structure: Any) -> Callable[[Sequence[Any]], None]:
+    """The function that writes one change, given the outputs."""
+    owner, key = c.owner, c.key
+    if c.what == "value":
+        (leaf,) = leaves
+        return lambda outs: owner.replace(leaf.value(outs))
+    if c.what == "grad":
+        return grad_finisher(owner, leaves)
+    if c.what == "removed":
+        return lambda outs: owner.pop(key, None)
+    before = None if c.what == "list" else standing(owner, key)
+
+    def whole(outs: Sequence[Any]) -> Any:
+        return unflatten(structure, [x.stored(outs, before) for x in leaves])
+    if c.what == "list":
+        return lambda outs: owner.__setitem__(slice(None), whole(outs))
+    if isinstance(key, Attribute):
+        return lambda outs: setattr(owner, key.name, whole(outs))
+    return lambda outs: owner.__setitem__(key, whole(outs))
+
+
+def standing(owner: Any, key: Any) -> Any:
+    """What stands at a place before the first call."""
+    if isinstance(key, Attribute):
+        return getattr(owner, key.name, None)
+    return owner.get(key) if isinstance(owner, dict) else owner[key]
+
+
+def grad_finisher(owner: Any, leaves: Sequence[Leaf]) -> Callable[[Sequence[Any]], None]:
+    """Write a gradient; no leaf stands for None."""
+    if not leaves:
+        return lambda outs: setattr(owner, "_gradient", None)
+    (leaf,) = leaves
+    return lambda outs: setattr(owner, "_gradient", untracked(leaf.value(outs)))
+
+
+# ---- Python source
+
+class Text:
+    """Source of two functions, and the objects that it names."""
+
+    def __init__(self, rebound: dict[int, Place]) -> None:
+        self.names: dict[str, Any] = {}
+        self.numbers: dict[int, str] = {}
+        self.rebound = rebound
+
+    def name(self, value: Any) -> str:
+        """The name of an object in the text."""
+        if id(value) not in self.numbers:
+            self.numbers[id(value)] = f"o{len(self.names)}"
+            self.names[self.numbers[id(value)]] = value
+        return self.numbers[id(value)]
+
+    def place(self, p: Place) -> str:
+        """The expression that reads a place."""
+        inner = "".join(f"[{i}]" for i in p.inner)
+        if isinstance(p.key, Attribute):
+            return f"{self.name(p.holder)}.{p.key.name}{inner}"
+        return f"{self.name(p.holder)}[{self.key(p.key)}]{inner}"
+
+    def key(self, key: Any) -> str:
+        """The expression of a key."""
+        return repr(key) if type(key) in (str, int) else self.name(key)
+
+    def source(self, s: Source, recorded: bool = False) -> str:
+        """The expression that reads an input."""
+        if s.what in {"array", "box"}:
+            return self.name(s.owner)
+        if s.what == "place":
+            return self.place(s.owner)
+        if s.what == "grad":
+            return f"{self.tensor(s.owner)}._gradient.value"
+        tracked = recorded and s.owner.node is not None
+        return self.tensor(s.owner) if tracked else f"{self.tensor(s.owner)}.value"
+
+    def tensor(self, t: Any) -> str:
+        """The expression of a tensor: the object, or what stands where it stood."""
+        place = self.rebound.get(id(t))
+        return self.name(t) if place is None else self.place(place)
+
+    def made(self, name: str, body: str) -> Any:
+        """The function of a text."""
+        exec(compile(f"def {name}():\n{body}", f"<adjoint {name}>", "exec"), self.names)  # noqa: S102
+        return self.names[name]
+
+    def fetch(self, sources: Sequence[tuple[Node, Source]], recorded: bool) -> Any:
+        """The function that gives the inputs."""
+        items = "".join(f"{self.source(s, recorded)}, " for _, s in sources)
+        return self.made("fetch", f"    return [{items}]")
+
+    def check(self, tracing: Tracing, sources: Sequence[tuple[Node, Source]]) -> Any:
+        """The function that says whether everything is as it was when the function was traced."""
+        tests = [*self.guards(tracing), *self.held(tracing)]
+        for n, s in sources:
+            if s.what == "place":
+                tests.append(self.fitting(self.place(s.owner), s.owner.get(), n))
+            elif s.what == "array":
+                tests.append(self.fitting(self.name(s.owner), s.owner, n))
+        lines = [f"        if not ({t}): return False" for t in dict.fromkeys(tests)]
+        return self.made("fits", "\n".join([
+            "    try:", *lines, "        return True",
+            "    except (KeyError, IndexError, AttributeError): return False"]))
+
+    def guards(self, tracing: Tracing) -> list[str]:
+        """Tests of what is no input."""
+        found, tests = tracing.found, list[str]()
+        for place, value in found.same:
+            if not is_temporary(place) and self.rebound.get(id(value)) != place:
+                tests.append(f"{self.place(place)} is {self.name(value)}")
+        for place, value in found.equal:
+            if not is_temporary(place):
+                tests.append(self.equal(self.place(place), value))
+        for place, n in found.lengths:
+            if not is_temporary(place):
+                tests.append(f"{self.place(place)}.__class__ is {self.name(type(place.get()))} and "
+                             f"len({self.place(place)}) == {n}")
+        tests += [f"len({self.name(c)}) == {len(c)}" for c in found.containers]
+        for p in tracing.capture.placed:
+            value = tracing.capture.relied.get(p.start)
+            if value is not None:
+                tests.append(self.equal(self.place(p.place), value))
+        first: dict[int, str] = {}
+        for place in found.arrays:  # places of one array stay so
+            text = self.place(place)
+            if id(place.get()) in first:
+                tests.append(f"{text} is {first[id(place.get())]}")
+            first.setdefault(id(place.get()), text)
+        return tests
+
+    def equal(self, text: str, value: Any) -> str:
+        """A test of equality, types included."""
+        if value is None or value is True or value is False or value is Ellipsis:
+            return f"{text} is {self.name(value)}"
+        return f"{text}.__class__ is {self.name(type(value))} and {text} == {self.name(value)}"
+
+    def held(self, tracing: Tracing) -> list[str]:
+        """Tests of the tensors: what is known of them, whether gradients are wanted and there."""
+        tests: list[str] = []
+        grads = tracing.capture.gradients
+        for t, value, n, grad, _, _ in tracing.capture.held.values():
+            if id(t) in grads or isinstance(value, Box):
+                continue
+            name, known = self.tensor(t), self.name(aval_of(value))
+            leaf = "is None" if n is None else "is not None"
+            if id(t) in self.rebound:
+                tests.append(f"{name}.__class__ is {self.name(type(t))}")
+            tests.append(f"{name}.aval is {known} and {name}.node {leaf}")
+            if n is not None:
+                if grad is None:
+                    t._gradient = None  # an unset slot would be an error, which is slow
+                there = "is None" if grad is None else (
+                    f"is not None and {name}._gradient.aval is {self.name(grad.aval)}")
+                tests.append(f"{name}._gradient {there}")
+        return tests
+
+    def fitting(self, text: str, value: Any, n: Node) -> str:
+        """A test that an array or number has the type, shape and dtype that it had."""
+        kind = f"{text}.__class__ is {self.name(type(value))}"
+        if not isinstance(value, np.ndarray):
+            return kind
+        return (f"{kind} and {text}.shape == {value.shape!r} and "
+                f"{text}.dtype is {self.name(value.dtype)}")
+
+
+def is_temporary(place: Place) -> bool:
+    """Whether a place was made for the walk: nobody can change what stands there."""
+    return isinstance(place.holder, Passing)

@@ -1,0 +1,405 @@
+"""Tracing a function whole: what it computes, and what it changes in the tensors that it reaches.
+
+While the function runs, every tensor, number and array that it can reach holds a Symbol instead of
+its value, so the library's ordinary code (``backward()``, an optimiser's step) writes down the
+Graph of what it does. What holds something else afterwards has been assigned to: that is an output.
+In the end everything gets back what it held. Start at `trace`.
+"""
+
+from __future__ import annotations
+
+import dis
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from adjoint.core.box import Box
+from adjoint.core.node import MODES, Leaf, Mode, Node, aval_of, constant, leaf
+from adjoint.core.symbol import Symbol, Trace, symbol
+from adjoint.errors import ArgumentError, EscapeError, GraphError
+from adjoint.modes import site
+from adjoint.tensors import Tensor
+from adjoint.transforms.trees import flatten, unflatten
+
+from .reachable import Attribute, reach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .reachable import Place, Reached
+
+LOCK = RLock()  # Symbols stand where other threads may look: one tracing at a time
+
+
+class Traced(Symbol):
+    """A Symbol that may turn out to be a number after all: one that Python code branches on."""
+
+    __slots__ = ()
+
+    def concrete(self) -> Any:
+        """The number, if it follows from Python numbers that were reached; else an error."""
+        capture = MODES.get().trace
+        if isinstance(capture, Capture) and capture.graph is self.graph:
+            return capture.settled(self.node)
+        return super().concrete()
+
+    def __float__(self) -> float:
+        return float(self.concrete())
+
+    def __int__(self) -> int:
+        return int(self.concrete())
+
+    def __index__(self) -> int:
+        return self.concrete().__index__()
+
+
+class Source(NamedTuple):
+    """Where an input of a compiled function comes from at each call.
+
+    ``what`` is "argument" (its number), "value" or "grad" of a tensor, "place", "array" (the object
+    itself) or "box" (a value of an outer transformation).
+    """
+
+    what: str
+    owner: Any
+
+
+class Held(NamedTuple):
+    """What a tensor held before tracing, and the Node that it began with."""
+
+    tensor: Tensor
+    value: Any
+    node: Any
+    grad: Any
+    kept: Any  # what its leaf kept for rules
+    start: Any
+
+
+class Put(NamedTuple):
+    """A place, what stood there, and the Symbol that stands there while tracing."""
+
+    place: Place
+    before: Any
+    symbol: Symbol
+    start: Node
+
+
+class Capture(Trace):
+    """One tracing, and everything that it has put Symbols into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: dict[Node, Source] = {}
+        self.held: dict[int, Held] = {}
+        self.gradients: set[int] = set()  # tensors that are the .grad of another
+        self.arrays: dict[int, tuple[Any, Symbol]] = {}
+        self.numbers: dict[Node, Any] = {}  # Python numbers that became inputs
+        self.relied: dict[Node, Any] = {}  # those that Python code has looked at
+        self.placed: list[Put] = []
+        self.born: dict[int, Any] = {}  # tensors made while tracing: constants
+        self.foreign: list[Tensor] = []  # results of operations recorded outside
+
+    # ---- Symbols in place of values
+
+    def input(self, known: Any) -> Symbol:
+        """A new input of the Graph."""
+        return symbol(self.graph, super().input(known).node, Traced)
+
+    def enter(self, known: Any, what: str, owner: Any) -> Symbol:
+        """A new input that comes from somewhere else than the arguments."""
+        s = self.input(known)
+        self.sources[s.node] = Source(what, owner)
+        return s
+
+    def close(self, x: Box) -> Symbol:
+        """The Symbol of a value of an outer transformation."""
+        s = super().close(x)
+        self.sources[s.node] = Source("box", x)
+        return s
+
+    def adopt(self, t: Tensor, of: Tensor | None = None) -> Tensor:
+        """Let a tensor hold a Symbol, and its gradient too; ``of`` is the one whose .grad it is."""
+        if id(t) in self.held:
+            return t
+        if id(t) in self.born:
+            t.value = symbol(self.graph, constant(t.value), Traced)
+            return t
+        n, grad, value, start = t.node, t.grad, t.value, None
+        if not isinstance(value, Box):
+            t.value = self.enter(t.aval, *(("value", t) if of is None else ("grad", of)))
+            start = t.value.node
+        self.held[id(t)] = Held(t, value, n, grad, None if n is None else n.value, start)
+        if n is not None and start is not None:
+            t.node = leaf(t.value, n.owner if isinstance(n, Leaf) else None)
+            if isinstance(n, Leaf):
+                t.node.hooks = n.hooks
+            else:
+                self.foreign.append(t)
+        if grad is not None:
+            self.gradients.add(id(grad))
+            self.adopt(grad, t)
+        return t
+
+    def bear(self, t: Tensor) -> None:
+        """Note a tensor that the function has made."""
+        self.born[id(t)] = t
+
+    def prepare(self, found: Reached) -> None:
+        """Put Symbols into everything that was reached."""
+        for t in found.tensors.values():
+            self.adopt(t)
+        for place in found.numbers:
+            value = place.get()
+            s = self.enter(aval_of(value), "place", place)
+            self.numbers[s.node] = value
+            self.put(place, value, s)
+        for place in found.arrays:
+            value = place.get()
+            self.put(place, value, self.array(value, "place", place))
+        for a in found.stuck.values():
+            self.array(a, "array", a)
+
+    def array(self, a: Any, what: str, owner: Any) -> Symbol:
+        """The Symbol of an array, the same one wherever it stands."""
+        if id(a) not in self.arrays:
+            self.arrays[id(a)] = a, self.enter(aval_of(a), what, owner)
+        return self.arrays[id(a)][1]
+
+    def put(self, place: Place, before: Any, s: Symbol) -> None:
+        """Put a Symbol of its own into a place: an operation in place changes it alone."""
+        mine = symbol(self.graph, s.node, Traced)
+        self.placed.append(Put(place, before, mine, s.node))
+        place.put(mine)
+
+    def restore(self) -> None:
+        """Give everything back what it held."""
+        for t, value, n, grad, kept, _ in self.held.values():
+            t.value, t.aval, t.node = value, aval_of(value), n
+            t._gradient = grad
+            if n is not None:
+                n.value = kept
+        for put in reversed(self.placed):
+            put.place.put(put.before)
+
+    # ---- what operations of the body meet
+
+    def barrier(self, args: Sequence[Any]) -> list[Any]:
+        """``args`` with what comes from outside replaced by inputs."""
+        return [self.met(a) for a in args]
+
+    def met(self, a: Any) -> Any:
+        """One argument of an operation."""
+        if isinstance(a, Box):
+            if self.owns(a):
+                return a
+            plain = isinstance(a, Tensor) and a.level == 0 and not isinstance(a.value, Box)
+            return self.adopt(a) if plain else self.close(a)
+        if a.__class__ is np.ndarray and id(a) in self.arrays:
+            return self.arrays[id(a)][1]
+        return a
+
+    def settled(self, n: Node) -> Any:
+        """The value of a Node that follows from numbers alone, which are guards from then on."""
+        known: dict[Node, Any] = {}
+        waiting = [n]
+        while waiting:
+            m = waiting[-1]
+            if m in known:
+                waiting.pop()
+            elif m in self.numbers:
+                known[m] = self.relied[m] = self.numbers[m]
+            elif not m.inputs:
+                if m.value is None:
+                    raise unsettled(n)
+                known[m] = m.value
+            elif missing := [i for i in m.inputs if i not in known]:
+                waiting += missing
+            else:
+                known[m] = m.prim.impl(*[known[i] for i in m.inputs], **m.params)
+        return known[n]
+
+
+def unsettled(n: Node) -> EscapeError:
+    """The error for Python code that looks at a value that does not exist yet."""
+    return EscapeError(
+        f"this value ({n.aval}) does not exist yet: the function is being traced by ad.jit, so "
+        "Python cannot branch on it, convert it or print it. Use ad.where(condition, x, y) to "
+        "choose by element, or ad.cond for a choice of branches; an argument that is a setting "
+        "rather than data is named in static_argnums.")
+
+
+# ---- what the function changed
+
+class Frozen:
+    """What a tensor held when tracing ended, and whether it was tracked. A leaf of pytrees."""
+
+    __slots__ = ("tracked", "value")
+
+    def __init__(self, value: Any, tracked: bool) -> None:
+        self.value, self.tracked = value, tracked
+
+
+class Change(NamedTuple):
+    """Something that the function assigned to, and what it holds afterwards.
+
+    ``what`` is "value" or "grad" of a tensor (``owner``), "item" of a place or a container
+    (``owner[key]``), "list" (all of it), or "removed".
+    """
+
+    what: str
+    owner: Any
+    key: Any
+    after: Any
+
+
+class Tracing(NamedTuple):
+    """What came of tracing a function; results and changes are trees of Symbols and `Frozen`."""
+
+    capture: Capture
+    found: Reached
+    result: Any
+    changes: list[Change]
+
+
+def trace(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]]) -> Tracing:
+    """Run ``f`` on Symbols; ``arguments`` makes them: positional ones, and a dict of named ones.
+
+    Raises what ``f`` raises, with every tensor and container as it was before.
+    """
+    with LOCK:
+        capture, found = Capture(), reach(f)
+        states = [g.bit_generator.state for g in found.generators]
+        original = [(c, copied(c)) for c in found.containers]
+        try:
+            capture.prepare(found)
+            shown = [(c, copied(c)) for c in found.containers]
+            args, kwargs = arguments(capture)
+            with Mode(lambda m: m._replace(trace=capture, site=m.site or site)):
+                result = frozen(f(*args, **kwargs))
+            changes = [c._replace(after=frozen(c.after)) for c in changed(capture, found, shown)]
+        finally:
+            for container, content in original:
+                revert(container, content)
+            capture.restore()
+    check_drawn(found, states)
+    return Tracing(capture, found, result, changes)
+
+
+def check_drawn(found: Reached, states: Sequence[Any]) -> None:
+    """An error if random numbers were drawn that would be the same at every call."""
+    if any(g.bit_generator.state != s for g, s in zip(found.generators, states, strict=True)):
+        for g, s in zip(found.generators, states, strict=True):
+            g.bit_generator.state = s
+        raise GraphError("ad.jit: the function drew from a numpy.random.Generator while it was "
+                         "traced, so every call would see the same numbers. Draw them outside and "
+                         "pass them as an argument")
+
+
+def copied(container: Any) -> Any:
+    """A shallow copy."""
+    return dict(container) if isinstance(container, dict) else list(container)
+
+
+def revert(container: Any, content: Any) -> None:
+    """Give a dict or a list back its content, if that has changed."""
+    if isinstance(container, list):
+        if len(container) != len(content) or any(
+                a is not b for a, b in zip(container, content, strict=True)):
+            container[:] = content
+    elif container.keys() != content.keys() or any(
+            container[k] is not v for k, v in content.items()):
+        for k in [*container]:
+            if k not in content:
+                del container[k]
+        container.update(content)
+
+
+def frozen(tree: Any) -> Any:
+    """A tree with its tensors replaced by what they hold now, which `restore` will undo."""
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [
+        Frozen(x.value, x.node is not None) if isinstance(x, Tensor) and x.level == 0 else
+        symbol(x.graph, x.node, Traced) if isinstance(x, Symbol) else x for x in leaves])
+
+
+def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]]) -> list[Change]:
+    """Everything that holds something else than when the function began."""
+    starts = {id(p.symbol): p.start for p in capture.placed}
+
+    def same(a: Any, b: Any) -> bool:
+        if a is not b:
+            return False
+        leaves = flatten(a)[0] if isinstance(a, tuple) else [a]
+        return all(starts.get(id(x), getattr(x, "node", None)) is getattr(x, "node", None)
+                   for x in leaves if isinstance(x, Symbol))
+    changes = changed_tensors(capture)
+    for container, content in shown:
+        if isinstance(container, list):
+            if len(container) != len(content) or not all(map(same, container, content)):
+                changes.append(Change("list", container, None, list(container)))
+            continue
+        changes += [Change("item", container, k, v) for k, v in container.items()
+                    if k not in content or not same(v, content[k])]
+        changes += [Change("removed", container, k, None) for k in content if k not in container]
+    inside = {id(c) for c in found.containers}
+    loose = [p for p in capture.placed if id(p.place.holder) not in inside and not p.place.inner]
+    changes += [Change("item", p.place.holder, p.place.key, p.place.get()) for p in loose
+                if not same(p.place.get(), p.symbol)]
+    for place, value in found.same:
+        if id(place.holder) not in inside and not place.inner and place.get() is not value:
+            changes.append(Change("item", place.holder, place.key, place.get()))
+    for place, value in found.equal:
+        if id(place.holder) not in inside and not place.inner and (
+                type(now := place.get()) is not type(value) or now != value):
+            changes.append(Change("item", place.holder, place.key, now))
+    return changes
+
+
+def changed_tensors(capture: Capture) -> list[Change]:
+    """The tensors that hold another value or another gradient than at the start."""
+    changes: list[Change] = []
+    for t, value, _, grad, _, start in [*capture.held.values()]:
+        after = t.grad
+        if after is not grad or (after is not None and not unmoved(
+                after, capture.held[id(after)].start)):
+            changes.append(Change("grad", t, None, after))
+        if id(t) in capture.gradients:
+            continue
+        if start is None:
+            if t.value is not value:
+                raise GraphError("ad.jit: the function assigns to a tensor of an outer "
+                                 f"transformation ({t.aval}); return the new value instead")
+        elif not unmoved(t, start):
+            changes.append(Change("value", t, None, Frozen(t.value, tracked=False)))
+    return changes
+
+
+def unmoved(t: Tensor, start: Node | None) -> bool:
+    """Whether a tensor still holds the Symbol that it was given."""
+    return isinstance(t.value, Symbol) and t.value.node is start
+
+
+def check_after(c: Change, found: Reached) -> None:
+    """An error for something that no compiled function can assign: it is not made of tensors."""
+    for x in flatten(c.after)[0]:
+        if not isinstance(x, (Frozen, Symbol, np.ndarray, np.floating)):
+            name = c.key.name if isinstance(c.key, Attribute) else c.key
+            where = assigned(name, found) if isinstance(name, str) else ""
+            raise ArgumentError(
+                f"ad.jit: the function assigns {x!r} ({type(x).__name__}) to {name!r}{where}. It "
+                "would happen once, when the function is traced, and never again. Assign tensors "
+                "or arrays (a counter is ad.tensor(0.0)), or do it outside of the compiled "
+                "function")
+
+
+def assigned(name: str, found: Reached) -> str:
+    """Where the code that was reached assigns to an attribute or variable of this name."""
+    for f in found.seen.values():
+        code = getattr(f, "__code__", None)
+        for i in dis.get_instructions(code) if code is not None else ():
+            if i.opname.startswith(("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF")) and (
+                    i.argval == name):
+                line = i.positions.lineno if i.positions else code.co_firstlineno
+                return f" ({code.co_filename}:{line})"
+    return ""
