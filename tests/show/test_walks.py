@@ -122,7 +122,7 @@ def test_mistakes_are_named():
     e = ad.explain(survey, 2.0, 5.0)
     with pytest.raises(ArgumentError, match="'dfs'"):
         e.steps("bfs")
-    with pytest.raises(ArgumentError, match="at least one"):
+    with pytest.raises(ArgumentError, match="limit=0"):
         e.steps(limit=0)
 
 

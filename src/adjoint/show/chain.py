@@ -18,6 +18,7 @@ from .cells import ALREADY, NEW, Cell, Column, Piece
 from .factors import ALREADY as MARK
 from .factors import meanings, pullback_term
 from .folding import times
+from .hooks import bypassed
 from .influence import Influence, Variable, influence_of
 from .numbers import check_count, shown
 from .sheet import Sheet
@@ -81,7 +82,7 @@ class Chain:
     """The derivatives of a result, line by line in backward order; made by `Explanation.chain`.
 
     ``lines`` are the `Line` records: first the variables in between, then the inputs. Indexing by
-    a name gives the whole derivative by that variable, its adjoint.
+    a name gives the whole derivative by that variable, its adjoint if no hook has changed it.
     """
 
     def __init__(self, graph: Influence, sources: Sequence[Step], seed: Any,
@@ -184,6 +185,8 @@ class Chain:
             notes.append(f"{len(self.lines) - len(lines):,} of {len(self.lines):,} lines in the "
                          "middle are left out; sheet(limit=None) has all")
         notes += meanings(self.graph.record, (line.formula for line in lines))
+        notes += bypassed(self.graph.flows, self.graph.members,
+                          "these are derivatives, the adjoints are others")
         if not lines:
             notes.append(f"{self.target.name} depends on none of them")
         numbers = self.graph.numbers

@@ -188,7 +188,7 @@ class Writer:
         if not source.differentiated:
             return Line(rf"\mathrm{{d}}\,{bracketed(source)}", "= 0", "constant rule")
         given = self.labelled(s, position, self.adjoint(s, bare=True), plain=True)
-        if given and s.shape + source.shape:  # a linear map, told by what it gives back
+        if given and (s.is_hook or s.shape + source.shape):  # told by what goes back
             return Line(self.adjoint(source, bare=True), rf"\leftarrow {given}", rule_name(s))
         places = [k for k, i in enumerate(s.inputs) if i is source]
         parts = [partial_latex(s, k) for k in places]
@@ -215,7 +215,8 @@ class Writer:
         if not c.first:
             right += rf",\quad {self.adjoint(c.target, bare=True)} = " + self.number(
                 self.laid(c.total))
-        return Line(self.adjoint(c.target, bare=True), right, f"through {c.user.name}")
+        remark = f"through {c.user.name}" + (", a hook: no derivative" if c.user.is_hook else "")
+        return Line(self.adjoint(c.target, bare=True), right, remark)
 
     # ---- factors
 

@@ -61,7 +61,7 @@ def direct_formula(edge: Edge, *, latex: bool) -> str:
     step, position = edge.head.step, edge.position
     if edge.number is None:
         return matrix_formula(edge, latex=latex)
-    if edge.head.index is None and edge.tail.index is None:
+    if step.is_hook or (edge.head.index is None and edge.tail.index is None):
         term = partial(step, position)
         return term.latex if latex else term.text
     templates = step.row.label.partials
@@ -81,7 +81,7 @@ def matrix_formula(edge: Edge, *, latex: bool) -> str:
     step, source = edge.head.step, edge.tail.step
     term = partial(step, edge.position)
     text = term.latex if latex else term.text
-    if step.row.elementwise and step.shape == source.shape and step.size > 1:
+    if (step.row.elementwise or step.is_hook) and step.shape == source.shape and step.size > 1:
         return {"1": "I", "-1": "-I"}.get(text) or (
             rf"\mathrm{{diag}}\left({text}\right)" if latex else f"diag({text})")
     if not step.row.elementwise and len(source.shape) > 1:  # no matrix: an array of three axes
@@ -141,11 +141,13 @@ def pullback_term(edge: Edge) -> Term | None:
 
 def pulled_through(step: Step, position: int, dy: Term) -> Term | None:
     """What one step sends back of a cotangent."""
-    if not is_pointwise(step, position):
+    if not step.is_hook and not is_pointwise(step, position):
         labels = step.row.label.pullbacks
         alone = position < len(labels) and labels[position] == "{dy}"
         return pullback(step, position, dy if alone or len(dy.text) == 1 else Term(
             f"({dy.text})", f"({dy.latex})"))
+    if step.is_hook:
+        return dy
     slope = partial(step, position)
     made = dy if slope.text == "1" else Term(f"-{dy.text}", f"-{dy.latex}") if (
         slope.text == "-1") else times(dy, slope, sign_for(step, slope))

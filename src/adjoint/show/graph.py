@@ -236,6 +236,8 @@ class Drawing:
 
     def partial(self, s: Step, position: int) -> str:
         """A local partial: formula and number of numbers, else the formula."""
+        if s.is_hook:
+            return "hook"
         text = brief(partial_text(s, position))
         if s.shape or s.inputs[position].shape:
             return text

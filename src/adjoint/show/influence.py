@@ -243,7 +243,12 @@ class Influence:
 
 
 def pulled(record: Record, step: Step, rows: Any) -> list[Any]:
-    """Flat cotangents of a step pulled back to its inputs: (rows, elements) each, None is zero."""
+    """Flat cotangents of a step pulled back to its inputs: (rows, elements) each, None is zero.
+
+    They pass by hooks, which are no part of the derivative.
+    """
+    if step.is_hook:
+        return [rows]
     count = len(rows)
     parts = pulled_back(record, step, rows.reshape(step.shape)[()], 0) if count == 1 else (
         pulled_back(record, step, rows.reshape(count, *step.shape), 1))
@@ -342,7 +347,7 @@ def connect(graph: Influence, variables: dict[Step, list[Variable]], *, elements
             continue
         if graph.numbers and step.size == 1 and not elements:
             one = np.ones(step.shape, step.dtype)[()]
-            parts = record.rules.pull(step, one)
+            parts = [one] if step.is_hook else record.rules.pull(step, one)
         else:
             parts = [None] * len(step.inputs)
         for k, source in enumerate(step.inputs):

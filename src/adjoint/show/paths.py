@@ -18,6 +18,7 @@ from adjoint.errors import ArgumentError, IndexingError
 
 from .cells import Cell, Column
 from .factors import meanings, product
+from .hooks import bypassed
 from .influence import Influence, Variable, influence_of
 from .numbers import shown
 from .path_sums import counted, largest, largest_arrays, summed, summed_arrays
@@ -120,7 +121,8 @@ class Paths:
     """The paths from a source to a target; made by `Explanation.paths`.
 
     ``count`` is how many there are (exact), ``total`` the sum of all their products (the adjoint,
-    if the target is the result), ``listed`` the largest of them, ``rest`` the sum of the others.
+    if the target is the result and no hook of the user's has changed what goes back), ``listed``
+    the largest of them, ``rest`` the sum of the others.
     Indexing and iterating give the `Path` records that are listed.
     """
 
@@ -202,6 +204,9 @@ class Paths:
         if not self.exact:
             found.append("between arrays these are large ones, not surely the largest: a matrix "
                          "may turn the order of two products around")
+        if self.target.step is self.graph.record.output:
+            found += bypassed(self.graph.flows, self.graph.members,
+                              f"{self.symbol} is the derivative, the adjoint another number")
         if np.any(self.seed_number() != 1):
             found.append(f"each product begins with the cotangent {shown(self.seed_number())}")
         return found + self.note_on_shares()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from adjoint.errors import ArgumentError
+from adjoint.hooks import HOOK
 
 from .places import located
 
@@ -109,6 +110,14 @@ class Step:
     def differentiated(self) -> bool:
         """Whether a derivative flows through it."""
         return self.kind in {INPUT, OPERATION}
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether it is a hook of the user's: the value as it is, and on the way back a function.
+
+        Its partial is 1, and what it answers is no product with that.
+        """
+        return self.row is HOOK
 
     @property
     def place(self) -> Place:

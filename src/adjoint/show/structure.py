@@ -32,7 +32,7 @@ CHANGES = (np.nan, FAR, -FAR)
 def dependence(record: Record, step: Step, position: int, jacobian: Any) -> Any:
     """Booleans (elements of step, elements of the argument): who reads whom."""
     source = step.inputs[position]
-    if step.row.elementwise:
+    if step.row.elementwise or step.is_hook:
         where = np.broadcast_to(np.arange(source.size).reshape(source.shape), step.shape)
         mask = np.zeros((step.size, source.size), bool)
         mask[np.arange(step.size), where.ravel()] = True

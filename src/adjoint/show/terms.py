@@ -15,7 +15,7 @@ import numpy as np
 from adjoint.core.node import Node
 
 from .numbers import shown
-from .typesetting import FUNCTIONS, latex_text
+from .typesetting import FUNCTIONS, latex_formula, latex_text
 from .writing import (
     BAR,
     DOT,
@@ -155,6 +155,8 @@ def is_spread(step: Step, position: int, template: str) -> bool:
 def tangent_terms(record: Record, step: Step) -> list[Term]:
     """The terms whose sum is the tangent of a step, one for each argument that can move."""
     moving = [k for k, s in enumerate(step.inputs) if s.differentiated]
+    if step.is_hook:  # tangents pass it by
+        return [tangent_name(step.inputs[0])]
     if set(step.row.label.partials) == {"1"} and not step.row.elementwise and (
             step.picked is None):
         found = replaced(step, moving)  # a linear map moves numbers: its tangent is itself
@@ -217,6 +219,16 @@ def numbers(pairs: Sequence[tuple[Any, Any]], before: Any, digits: int | None) -
     """``5 + 1 · 0.5``: a sum of products of numbers, behind what was there before."""
     parts = [number(a, digits) + TIMES + number(b, digits) for a, b in pairs]
     return " + ".join([shown(before, digits), *parts] if before is not None else parts)
+
+
+def hooked(dy: Any, answer: Any, digits: int | None) -> Term:
+    """``hook(2) = 20``: what the user's function was given, and its answer."""
+    text = f"hook({shown(dy, digits)})"
+    latex = rf"\mathrm{{hook}}({latex_formula(shown(dy, digits))})"
+    if np.array_equal(dy, answer, equal_nan=True):
+        return Term(text, latex)
+    found = shown(answer, digits)
+    return Term(f"{text} = {found}", f"{latex} = {latex_formula(found)}")
 
 
 def named(left: Term, value: Any, digits: int | None) -> Term:

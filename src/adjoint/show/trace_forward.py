@@ -9,6 +9,8 @@ from adjoint.errors import ArgumentError
 
 from . import terms
 from .cells import Cell, Column, Piece
+from .hooks import hook_notes
+from .numbers import shown
 from .record import OPERATION
 from .sheet_view import Look
 from .trace_rows import FORWARD, Tracer
@@ -97,6 +99,8 @@ class ForwardTracer(Tracer):
         plain = all(s.shape == () for s in (step, *step.inputs))
         if not plain or step.kind != OPERATION or step in self.seeds:
             return ""
+        if step.is_hook:
+            return shown(m.of(step.inputs[0]), self.digits)
         pairs = [(m.of(s), self.local(step, k)) for k, s in enumerate(step.inputs)
                  if s.differentiated]
         return terms.numbers(pairs, None, self.digits)
@@ -107,7 +111,7 @@ class ForwardTracer(Tracer):
         jacobians = [f"{s.name} has shape {s.shape}, so each tangent by it is a Jacobian, made in "
                      f"{s.size} passes: its last axes are those of {s.name}." for s in arrays]
         return [*self.lines.notes, *constant_notes(self.record), *jacobians,
-                *troubles(self.e, backward=False)]
+                *hook_notes(self.record), *troubles(self.e, backward=False)]
 
 
 def chosen(e: Explanation, wrt: Any) -> list[Step]:

@@ -107,6 +107,8 @@ class Tracer:
 
     def told(self, left: terms.Term, step: Step, position: int, value: Any) -> terms.Term:
         """A derivative and its value; of a Jacobian that is not small the shape."""
+        if step.is_hook:
+            return terms.Term("a hook", r"\mbox{a hook}")
         source = step.inputs[position]
         if value is None or (np.size(value) > SMALL and not terms.is_pointwise(step, position)):
             shape = step.shape + source.shape
@@ -151,6 +153,8 @@ class Tracer:
         """The chain rule in numbers; of arrays only what is added."""
         if c.user.shape == c.target.shape == () and not self.lead:
             slope, dy = self.local(c.user, c.position), self.e.flows.adjoint(c.user)
+            if c.user.is_hook:
+                return Cell(c.amount, *terms.hooked(dy, c.amount, self.digits))
             return Cell(c.amount, terms.numbers([(dy, slope)], entry.before, self.digits))
         if c.first:
             return Cell(c.amount, "")

@@ -89,6 +89,10 @@ class Walk:
         rest = self.count - len(self.visits)
         notes = [f"{self.count:,} visits of {self.steps:,} steps"
                  + (f"; {rest:,} more are not listed" if rest else "")]
+        hooks = [s.name for s in self.explanation.record.steps if s.is_hook]
+        if hooks and self.order == "dfs":
+            notes.append(f"the hook on {hooks[0]} is asked once for each path: the gradient is "
+                         "that of the other orders only if what it answers is a sum of parts")
         return Sheet(f"{self.explanation.record.title}: walking back, order {self.order!r}",
                      columns, rows, notes)
 

@@ -7,6 +7,7 @@ downstream of it is not has met a partial of zero, and the step that has it is n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from adjoint.core.node import Node
 from adjoint.core.primitive import CONSTANT as CONSTANT_ROW
 
+from .hooks import changed
 from .numbers import shown
 from .record import CONSTANT, INPUT, SKIPPED
 from .writing import formula, partial_text
@@ -38,8 +40,8 @@ class Reason:
     """One thing found: its kind, the step that it is about, and the sentence.
 
     ``kind`` is one of "gradient", "skipped", "unused", "cut", "dead", "masked", "zero factor",
-    "saturated", "cancels", "path", "vanishes", "explodes", "not finite". ``count`` of ``size``
-    elements are concerned.
+    "saturated", "cancels", "path", "vanishes", "explodes", "hook", "not finite". ``count`` of
+    ``size`` elements are concerned.
     """
 
     kind: str
@@ -81,10 +83,12 @@ def why(e: Explanation, step: Step) -> Why:
     way = between(e, step)
     if e.record.output not in way:
         return Why(e, step, list(unreached(e, step)))
-    reasons = [gradient(e, step), *not_finite(e, step)]
+    answered = list(hooked(e, way))
+    reasons = [gradient(e, step, hooked=bool(answered)), *not_finite(e, step)]
     if len(way) > 1 and len(reasons) == 1:
         gone = list(cancels(e, step))
-        reasons += [*losses(e, step, way), *gone, *carried(e, step, way), *detached(e, step, way)]
+        reasons += [*answered, *losses(e, step, way), *gone, *carried(e, step, way),
+                    *detached(e, step, way)]
         reasons += [] if gone else depth(e, step, way)  # what cancels has not vanished on its way
     return Why(e, step, reasons)
 
@@ -128,13 +132,14 @@ def unreached(e: Explanation, step: Step) -> Iterator[Reason]:
 
 # ---- what the gradient is
 
-def gradient(e: Explanation, step: Step) -> Reason:
-    """The gradient in one line."""
+def gradient(e: Explanation, step: Step, *, hooked: bool = False) -> Reason:
+    """The gradient in one line; what a hook has changed is no derivative."""
     found, size = np.asarray(e.adjoint(step)), np.size(e.adjoint(step))
     zeros = int(np.sum(found == 0))
     result = e.record.output.name if e.flows.cotangent is None else (
         f"(u\u00b7{e.record.output.name})")  # u is the cotangent that was given
-    text = f"d{result}/d{step.name} = {shown(found[()])}"
+    sign = f"The adjoint of {step.name}" if hooked else f"d{result}/d{step.name}"
+    text = f"{sign} = {shown(found[()])}"
     if size > 1 and zeros:
         text += f"; {zeros:,} of its {size:,} elements {'is' if zeros == 1 else 'are'} 0"
     return Reason("gradient", step, text + ".", zeros, size)
@@ -158,6 +163,14 @@ def not_finite(e: Explanation, step: Step) -> Iterator[Reason]:
                          f"{formula(c.user)} ({c.user.place}) is not there. ad.diagnose(f, ...) "
                          "says what to write instead.")
             return
+
+
+def hooked(e: Explanation, way: dict[Step, None]) -> Iterator[Reason]:
+    """Hooks that have answered another cotangent than they were given."""
+    for c in islice(changed(e.flows, way), SAID):
+        yield Reason("hook", c.user, f"A hook on {c.user.name} turns {shown(e.adjoint(c.user))} "
+                     f"into {shown(c.amount)} on the way back: what arrives is not the derivative, "
+                     "which e.forward() has.")
 
 
 def losses(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason]:

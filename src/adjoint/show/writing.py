@@ -136,6 +136,8 @@ def bracketed(step: Step) -> str:
 
 def partial_latex(step: Step, position: int) -> str:
     """The partial derivative of a step by one of its inputs, in LaTeX."""
+    if step.is_hook:
+        return "1"
     texts = step.row.label.partials
     if position < len(texts) and texts[position] and step.picked is None:
         found = filled_latex(texts[position], step)
@@ -151,6 +153,8 @@ def derivative_latex(step: Step, source: Step) -> str:
 
 def partial_text(step: Step, position: int) -> str:
     """The partial derivative of a step by one of its inputs, as plain text."""
+    if step.is_hook:
+        return "1"
     texts = step.row.label.partials
     if position < len(texts) and texts[position] and step.picked is None:
         found = filled(texts[position], step, [operand(i) for i in step.inputs], step.name)
