@@ -7,7 +7,6 @@ all of k (the plain scheme); else k is cut too, and both operands are packed blo
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .evaluator import strides_of
@@ -68,6 +67,11 @@ class Plan(NamedTuple):
     elements: int                         # of scratch memory
     deep: int                             # of k, in a block
     strips: int                           # of columns, in a block
+
+    @property
+    def turns(self) -> int:
+        """The turns of k in one turn of the loop over a block."""
+        return min(UNROLLED, self.lanes)
 
     @property
     def width(self) -> int:
@@ -170,14 +174,35 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     size = s.known.dtype.itemsize
     far = max(depths, default=0) * min(shape.columns, 4 * lanes) * size > NEAR
     height, vectors = tile(shape.rows, shape.columns, lanes, count, fused, far)
-    blocked = (max(depths, default=0) * max(shape.rows, shape.columns) * size >= LARGE
-               and min(shape.rows, shape.columns) >= 4 * height and max(depths, default=0) >= 64)
-    return regions(program, stored, Plan(
-        shape, lanes, height, vectors, blocked, depths, (), 0, 0, DEEP, 1), inputs, size)
+    plan = Plan(shape, lanes, height, vectors, False, depths, (), 0, 0, 0, 0)
+    if is_large(plan, size):
+        plan = cut(plan, size)
+    return regions(program, stored, plan, inputs, size)
 
 
-def regions(program: Program, stored: set[int], plan: Plan,
-            inputs: list[tuple[int, int]], size: int) -> Plan:
+def is_large(plan: Plan, size: int) -> bool:
+    """Whether an operand is too large to be read again and again."""
+    depth = max(plan.depths, default=0)
+    rows, columns = plan.shape.rows, plan.shape.columns
+    return (depth * max(rows, columns) * size >= LARGE and depth >= 64
+            and min(rows, columns) >= 4 * plan.rows)
+
+
+def cut(plan: Plan, size: int) -> Plan:
+    """The plan in blocks of equal sizes."""
+    depth, strips = max(plan.depths), -(-plan.shape.columns // plan.width)
+    deep = up(-(-depth // -(-depth // DEEP)), max(plan.lanes, UNROLLED))
+    most = max(WIDE * 4 // size // plan.width, 1)
+    return plan._replace(blocked=True, deep=deep, strips=-(-strips // -(-strips // most)))
+
+
+def up(n: int, step: int) -> int:
+    """The multiple of a step that is not smaller."""
+    return -(-n // step) * step
+
+
+def regions(program: Program, stored: set[int], plan: Plan, inputs: list[tuple[int, int]],
+            size: int) -> Plan:
     """The plan with its scratch memory laid out."""
     pairs: list[tuple[Side, Side]] = []
     line, end = LINE // size, 0
@@ -187,14 +212,22 @@ def regions(program: Program, stored: set[int], plan: Plan,
             rank = len(program.statements[side].known.shape)
             axis = rank - 1 if (k == 0) != plan.shape.swapped else rank - 2  # of k
             along = lies_along(program, stored, side, axis)
-            packed = is_packed(plan, seen(program, stored, side), k, axis, size)
+            packed = plan.blocked or is_packed(plan, seen(program, stored, side), k, axis, size)
             sides.append(Side(side, packed, along, end))
             if packed:
-                deep = -(-depth // plan.lanes) * plan.lanes
-                end += -(-deep * (plan.width if k else -(-plan.shape.rows // plan.lanes)
-                                  * plan.lanes) // line) * line
+                end += up(panel(plan, depth, k), line)
         pairs.append((sides[0], sides[1]))
-    return plan._replace(pairs=tuple(pairs), elements=end)
+        if plan.blocked:
+            end = 0 if len(pairs) < len(inputs) else end  # pairs take turns
+    waiting = up(plan.shape.rows, plan.rows) * plan.strips * plan.width
+    return plan._replace(pairs=tuple(pairs), region=end, elements=end + waiting)
+
+
+def panel(plan: Plan, depth: int, k: int) -> int:
+    """The elements that a packed side takes."""
+    if plan.blocked:
+        return plan.deep * (plan.strips * plan.width if k else up(plan.rows, plan.lanes))
+    return up(depth, plan.lanes) * (plan.width if k else up(plan.shape.rows, plan.lanes))
 
 
 def is_packed(plan: Plan, found: Seen | None, k: int, axis: int, size: int) -> bool:
@@ -207,4 +240,4 @@ def is_packed(plan: Plan, found: Seen | None, k: int, axis: int, size: int) -> b
     other = found.strides[-1 if axis == len(found.strides) - 2 else -2]
     if other != 1 and plan.shape.columns > 1:
         return True
-    return step * size >= FAR and plan.shape.rows >= 4 * plan.rows and prod(plan.depths) >= 64
+    return step * size >= FAR and plan.shape.rows >= 4 * plan.rows and max(plan.depths) >= 64

@@ -31,9 +31,9 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from .blocks import Plan, Side, planned
-from .packing import Packing
-from .tiles import PACK, Access
+from .blocks import planned
+from .schemes import Large, Small, parts
+from .tiles import PACK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,14 +61,6 @@ def units(program: Program, n: int, stored: set[int], vector_bytes: int, fused: 
     return parts(planned(program, n, stored, vector_bytes, fused))[1]
 
 
-def parts(plan: Plan) -> tuple[str, int]:
-    """The axis whose pieces are the parts of the result, and their number."""
-    found = [("column", -(-plan.shape.columns // plan.width)),
-             ("row", -(-plan.shape.rows // plan.rows))]
-    found += [(f"batch{d}", size) for d, size in enumerate(plan.shape.batch)]
-    return max(found, key=lambda axis: axis[1])
-
-
 def write(kernel: Evaluator, n: int, roots: Sequence[int], vector_bytes: int,
           span: tuple[str, str] | None = None) -> None:
     """Write the loops of statement ``n`` and of the roots that are stored with it."""
@@ -76,61 +68,7 @@ def write(kernel: Evaluator, n: int, roots: Sequence[int], vector_bytes: int,
     plan = planned(kernel.program, n, kernel.stored, vector_bytes, fused)
     kernel.vector, kernel.width, kernel.active = "column", plan.lanes, 0
     if prod(kernel.known(n).shape):
-        Product(kernel, n, roots, plan, span).write()
+        (Large if plan.blocked else Small)(kernel, n, roots, plan, span).write()
     kernel.vector = ""
 
 
-class Product(Packing):
-    """The loops of one product."""
-
-    def __init__(self, kernel: Evaluator, n: int, roots: Sequence[int], plan: Plan,
-                 span: tuple[str, str] | None) -> None:
-        super().__init__(kernel, n, roots, plan)
-        self.span, self.axis = span, parts(plan)[0]
-
-    def spanned(self, variable: str) -> tuple[str, str] | None:
-        """The span, where it is one of this axis."""
-        return self.span if variable == self.axis else None
-
-    def write(self, axis: int = 0) -> None:
-        """All matrices of the batch, from an axis on."""
-        if axis == len(self.plan.shape.batch):
-            self.matrix()
-            return
-        self.batch.append((0, ((f"batch{axis}", 1),)))
-        self.pieces(f"batch{axis}", self.plan.shape.batch[axis], 1,
-                    lambda _: self.write(axis + 1), self.spanned(f"batch{axis}"))
-        self.batch.pop()
-
-    def matrix(self) -> None:
-        """One product: strips of columns, and in them panels of rows."""
-        lefts = [self.pack_left(left, depth) if left.packed else self.direct(left, True)
-                 for (left, _), depth in zip(self.plan.pairs, self.plan.depths, strict=True)]
-        self.pieces("column", self.plan.shape.columns, self.plan.width,
-                    lambda width: self.strip(lefts, width), self.spanned("column"))
-
-    def direct(self, side: Side, left: bool) -> Access:
-        """A side where it is stored."""
-        return self.access(side.statement, self.side(
-            left, (0, (("row" if left else "column", 1),)), (0, (("k", 1),))))
-
-    def strip(self, lefts: Sequence[Access], width: int) -> None:
-        """Some columns, all rows."""
-        rights = [self.pack_right(right, depth, width) if right.packed else
-                  self.direct(right, False)
-                  for (_, right), depth in zip(self.plan.pairs, self.plan.depths, strict=True)]
-        self.pieces("row", self.plan.shape.rows, self.plan.rows,
-                    lambda rows: self.tile(lefts, rights, rows, width), self.spanned("row"))
-
-    def tile(self, lefts: Sequence[Access], rights: Sequence[Access], rows: int,
-             width: int) -> None:
-        """Some rows and columns: all products, summed in registers, and what is made of them."""
-        active = [min(self.lanes, width - q) for q in range(0, width, self.lanes)]
-        sums = [self.zero] * (rows * len(active))
-        for x, z, depth in zip(lefts, rights, self.plan.depths, strict=True):
-            counted = [0 if z.buffer == PACK or a == self.lanes else a for a in active]
-            sums = self.over_depth(depth, x, z, (rows, counted), sums)
-        for r in range(rows):
-            for q, a in enumerate(active):
-                place = self.place((r, (("row", 1),)), (q * self.lanes, (("column", 1),)))
-                self.finish(place, sums[r * len(active) + q], a)

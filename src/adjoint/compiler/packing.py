@@ -1,8 +1,8 @@
 """Operands of a product, copied so that its innermost loop reads them one after another.
 
 `Packing` evaluates an operand with lanes along the axis that is contiguous in memory, whether it
-is stored, a view or an expression, and writes panels. Where the lanes would lie across a panel,
-a square of vectors is transposed in registers first.
+is stored, a view or an expression, and writes panels. Where they would lie across a panel, a
+square of vectors is transposed in registers first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .blocks import Side
     from .evaluator import Entry, Place
 
+    Bounds = tuple[int | str, int | str]
+
 
 class Packing(Tiles):
     """Tiles that can pack their operands first."""
@@ -24,35 +26,49 @@ class Packing(Tiles):
         first = left != self.plan.shape.swapped
         return (*self.batch, outer, k) if first else (*self.batch, k, outer)
 
-    def packed(self, side: Side, terms: dict[str, int]) -> Access:
-        """The panels of a side in scratch memory."""
-        return Access(PACK, self.plan.elements, side.region, terms)
+    def panel(self, region: int, terms: dict[str, int], strides: dict[str, int]) -> Access:
+        """A part of the scratch memory."""
+        return Access(PACK, self.plan.elements, region, terms, strides)
 
-    # ---- the right operand: [k][column], a panel at a time
+    def vector(self, side: Side, place: Place, active: int, variable: str) -> str:
+        """The operand in lanes, of which so many count; along k the others are 0."""
+        with self.masked(min(active, self.lanes), variable) as k:
+            text = k.wide(k.value(side.statement, place), self.dtype).text
+            if k.active and variable == "k":  # of an expression, they are not yet
+                text = self.at().select(k.mask(), text, self.zero)
+        return text
 
-    def pack_right(self, side: Side, depth: int, width: int) -> Access:
-        """Copy ``width`` columns from the variable ``column`` on; columns beyond are 0."""
-        wide = -(-width // self.lanes) * self.lanes
-        to = self.packed(side, {"k": wide})
+    # ---- the right operand: panels of [k][column]
+
+    def pack_right(self, side: Side, to: Access, depth: int, width: int,
+                   bounds: Bounds | None = None) -> None:
+        """Copy ``width`` columns from the variable ``column`` on, all of k or from-to."""
         if side.along:
             self.pieces("k", depth, self.lanes,
-                        lambda turns: self.across(side, to, turns, width))
-            return to
+                        lambda turns: self.across(side, to, turns, width), bounds)
+            return
 
-        def row(turns: int) -> None:
+        def row(_: int) -> None:
             for q in range(0, width, self.lanes):
                 place = self.side(False, (q, (("column", 1),)), (0, (("k", 1),)))
                 self.store(self.vector(side, place, width - q, "column"), to, q)
-        self.turns("k", (0, depth, 1), lambda: row(1))
-        return to
+        self.pieces("k", depth, 1, row, bounds)
+        self.padded(to, depth, -(-width // self.lanes), bounds)
 
-    def vector(self, side: Side, place: Place, active: int, variable: str) -> str:
-        """The operand in lanes, as many as count; the others are whatever they are."""
-        with self.masked(min(active, self.lanes), variable) as k:
-            return k.wide(k.value(side.statement, place), self.dtype).text
+    def padded(self, to: Access, depth: int, vectors: int, bounds: Bounds | None) -> None:
+        """Zeros for the turns of k beyond the last, where k is cut into blocks."""
+        missing = -depth % self.plan.turns
+        if bounds is not None and missing:
+            with (self.when(self.put(f"icmp uge i64 {bounds[1]}, {depth}")),
+                  self.writer.fixed("k", depth)):
+                for u in range(missing):
+                    for q in range(vectors):
+                        self.store(self.zero, to, to.steps(k=u) + q * self.lanes)
 
     def across(self, side: Side, to: Access, turns: int, width: int) -> None:
         """Some turns of k, for all columns of a panel: squares of lanes, transposed."""
+        whole = -(-turns // self.plan.turns) * self.plan.turns if self.plan.blocked else turns
+
         def square(columns: int) -> None:
             rows: list[str] = []
             for c in range(self.lanes):
@@ -60,7 +76,7 @@ class Packing(Tiles):
                 rows.append(self.vector(side, self.side(False, outer, (0, (("k", 1),))), turns, "k")
                             if c < columns else self.zero)
             target = to._replace(terms={**to.terms, "part": 1})
-            for u, text in enumerate(self.transposed(rows)[:turns]):
+            for u, text in enumerate(self.transposed(rows)[:whole]):
                 self.store(text, target, target.steps(k=u))
         self.pieces("part", width, self.lanes, square)
 
@@ -85,20 +101,21 @@ class Packing(Tiles):
         return self.put(f"shufflevector {self.type} {a}, {self.type} {b}, "
                         f"<{self.lanes} x i32> <{where}>")
 
-    # ---- the left operand, all of it: contiguous along k or along the rows, as it was
+    # ---- the left operand: contiguous along k or along the rows, as it was
 
-    def pack_left(self, side: Side, depth: int) -> Access:
-        """Copy the whole operand."""
-        rows = self.plan.shape.rows
-        along, across = ("k", depth), ("row", rows)
-        if not side.along:
-            along, across = across, along
-        stride = -(-along[1] // self.lanes) * self.lanes
-        to = self.packed(side, {along[0]: 1, across[0]: stride})
-        place = self.side(True, (0, (("row", 1),)), (0, (("k", 1),)))
+    def pack_left(self, side: Side, to: Access, depth: int, rows: int,
+                  bounds: Bounds | None = None) -> None:
+        """Copy ``rows`` rows from the variable ``row`` on, all of k or from-to."""
+        to = to._replace(terms={**to.terms, "r": to.strides["row"]})
+        place = self.side(True, (0, (("row", 1), ("r", 1))), (0, (("k", 1),)))
 
-        def piece(active: int) -> None:
-            self.store(self.vector(side, place, active, along[0]), to)
-        self.turns(across[0], (0, across[1], 1),
-                   lambda: self.pieces(along[0], along[1], self.lanes, piece))
-        return to
+        def piece(active: int, variable: str) -> None:
+            self.store(self.vector(side, place, active, variable), to)
+        if side.along:
+            self.turns("r", (0, rows, 1), lambda: self.pieces(
+                "k", depth, self.lanes, lambda active: piece(active, "k"), bounds))
+            return
+        self.pieces("k", depth, 1, lambda _: self.pieces(
+            "r", rows, self.lanes, lambda active: piece(active, "r")), bounds)
+        self.padded(to._replace(terms={v: s for v, s in to.terms.items() if v != "r"}), depth,
+                    -(-rows // self.lanes), bounds)

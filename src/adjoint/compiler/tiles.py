@@ -28,16 +28,20 @@ PACK = -1  # stands for the scratch memory among the buffers of a kernel
 
 
 class Access(NamedTuple):
-    """The element ``start + sum(terms[v] v)`` of a buffer of so many elements."""
+    """The element ``start + sum(terms[v] v)`` of a buffer of so many elements.
+
+    ``strides`` are the distances of its neighbours; a panel counts them from its own start.
+    """
 
     buffer: int
     extent: int
     start: int
     terms: dict[str, int]
+    strides: dict[str, int]
 
     def steps(self, **shifts: int) -> int:
-        """The distance to where variables are larger."""
-        return sum([shift * self.terms.get(name, 0) for name, shift in shifts.items()])
+        """The distance to a neighbour."""
+        return sum([shift * self.strides.get(name, 0) for name, shift in shifts.items()])
 
 
 class Tiles:
@@ -78,23 +82,22 @@ class Tiles:
             body()
 
     def pieces(self, variable: str, size: int, step: int, body: Callable[[int], object],
-               span: tuple[str, str] | None = None) -> None:
-        """Whole pieces of an axis, then the rest; with a span only the pieces that it names."""
+               bounds: tuple[Bound, Bound] | None = None) -> None:
+        """Whole pieces of an axis, then the rest; with bounds, which begin a piece, from-to."""
         main = size - size % step
-        if span is None:
+        if bounds is None:
             if main:
                 self.turns(variable, (0, main, step), lambda: body(step))
             if size > main:
                 self.turns(variable, (main, size, step), lambda: body(size - main))
             return
-        first, last = span
+        start, end = bounds
         if main:
-            start = self.put(f"mul nuw nsw i64 {first}, {step}")
-            end = self.smaller(self.put(f"mul nuw nsw i64 {last}, {step}"), main)
-            with self.when(self.put(f"icmp ult i64 {start}, {end}")):
-                self.turns(variable, (start, end, step), lambda: body(step))
+            whole = self.smaller(end, main)
+            with self.when(self.put(f"icmp ult i64 {start}, {whole}")):
+                self.turns(variable, (start, whole, step), lambda: body(step))
         if size > main:
-            with self.when(self.put(f"icmp ugt i64 {last}, {main // step}")):
+            with self.when(self.put(f"icmp ugt i64 {end}, {main}")):
                 self.turns(variable, (main, size, step), lambda: body(size - main))
 
     def put(self, text: str) -> str:
@@ -109,7 +112,7 @@ class Tiles:
     # ---- memory
 
     def access(self, x: int, place: Place) -> Access:
-        """A statement at a place, through views of what is stored."""
+        """A statement at a place, a view of what is stored."""
         k = self.kernel
         while x not in k.stored:
             s = k.program.statements[x]
@@ -121,7 +124,8 @@ class Tiles:
             start += offset * stride
             for name, step in parts:
                 terms[name] = terms.get(name, 0) + step * stride
-        return Access(x, prod(shape), start, {v: s for v, s in terms.items() if s})
+        terms = {v: s for v, s in terms.items() if s}
+        return Access(x, prod(shape), start, terms, terms)
 
     def pointer(self, at: Access, shift: int, last: int) -> str:
         """A pointer to an element; in a checked build only if it and ``last`` more are inside.

@@ -1,0 +1,200 @@
+"""The loops of a product around its tiles: `Small`, where the caches hold it, and `Large`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .packing import Packing
+from .tiles import PACK, Access
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .blocks import Plan, Side
+    from .evaluator import Evaluator
+
+
+def parts(plan: Plan) -> tuple[str, int]:
+    """The axis whose pieces are the parts of the result, and their number."""
+    found = [("column", -(-plan.shape.columns // plan.width)),
+             ("row", -(-plan.shape.rows // plan.rows))]
+    found += [(f"batch{d}", size) for d, size in enumerate(plan.shape.batch)]
+    return max(found, key=lambda axis: axis[1])
+
+
+class Scheme(Packing):
+    """The loops over a batch."""
+
+    def __init__(self, kernel: Evaluator, n: int, roots: Sequence[int], plan: Plan,
+                 span: tuple[str, str] | None) -> None:
+        super().__init__(kernel, n, roots, plan)
+        self.span, self.axis = span, parts(plan)[0]
+
+    def bounds(self, variable: str, step: int) -> tuple[str, str] | None:
+        """From where to where an axis runs, where the span is one of it."""
+        if self.span is None or variable != self.axis:
+            return None
+        first, last = [self.put(f"mul nuw nsw i64 {end}, {step}") for end in self.span]
+        return first, last
+
+    def write(self, axis: int = 0) -> None:
+        """All matrices of the batch, from an axis on."""
+        if axis == len(self.plan.shape.batch):
+            self.matrix()
+            return
+        self.batch.append((0, ((f"batch{axis}", 1),)))
+        self.pieces(f"batch{axis}", self.plan.shape.batch[axis], 1,
+                    lambda _: self.write(axis + 1), self.bounds(f"batch{axis}", 1))
+        self.batch.pop()
+
+    def matrix(self) -> None:
+        """One product."""
+        raise NotImplementedError
+
+
+class Small(Scheme):
+    """Strips of columns, in them panels of rows, and for each tile all of k."""
+
+    def matrix(self) -> None:
+        """One product."""
+        lefts = [self.left(side, depth) for (side, _), depth in
+                 zip(self.plan.pairs, self.plan.depths, strict=True)]
+        width = self.plan.width
+        self.pieces("column", self.plan.shape.columns, width,
+                    lambda width: self.strip(lefts, width), self.bounds("column", width))
+
+    def direct(self, side: Side, left: bool) -> Access:
+        """A side where it is stored."""
+        return self.access(side.statement, self.side(
+            left, (0, (("row" if left else "column", 1),)), (0, (("k", 1),))))
+
+    def left(self, side: Side, depth: int) -> Access:
+        """The left side: packed as a whole, or where it is stored."""
+        if not side.packed:
+            return self.direct(side, True)
+        rows, lanes = self.plan.shape.rows, self.lanes
+        strides = ({"k": 1, "row": -(-depth // lanes) * lanes} if side.along else
+                   {"k": -(-rows // lanes) * lanes, "row": 1})
+        to = self.panel(side.region, strides, strides)
+        with self.writer.fixed("row", 0):
+            self.pack_left(side, to, depth, rows)
+        return to
+
+    def right(self, side: Side, depth: int, width: int) -> Access:
+        """The right side of a strip: packed, or where it is stored."""
+        if not side.packed:
+            return self.direct(side, False)
+        strides = {"k": -(-width // self.lanes) * self.lanes}
+        to = self.panel(side.region, strides, strides)
+        self.pack_right(side, to, depth, width)
+        return to
+
+    def strip(self, lefts: Sequence[Access], width: int) -> None:
+        """Some columns, all rows."""
+        rights = [self.right(side, depth, width) for (_, side), depth in
+                  zip(self.plan.pairs, self.plan.depths, strict=True)]
+        self.pieces("row", self.plan.shape.rows, self.plan.rows,
+                    lambda rows: self.tile(lefts, rights, rows, width),
+                    self.bounds("row", self.plan.rows))
+
+    def tile(self, lefts: Sequence[Access], rights: Sequence[Access], rows: int,
+             width: int) -> None:
+        """Some rows and columns: all products, summed in registers, and what is made of them."""
+        active = [min(self.lanes, width - q) for q in range(0, width, self.lanes)]
+        sums = [self.zero] * (rows * len(active))
+        for x, z, depth in zip(lefts, rights, self.plan.depths, strict=True):
+            counted = [0 if z.buffer == PACK or a == self.lanes else a for a in active]
+            sums = self.over_depth(depth, x, z, (rows, counted), sums)
+        for r in range(rows):
+            for q, a in enumerate(active):
+                place = self.place((r, (("row", 1),)), (q * self.lanes, (("column", 1),)))
+                self.finish(place, sums[r * len(active) + q], a)
+
+
+class Large(Scheme):
+    """Blocks of columns and of k, packed; the sums wait in memory for the next block of k.
+
+    All tiles are whole: what is packed beyond the last row and column is never read again.
+    """
+
+    def matrix(self) -> None:
+        """One product, a block of columns after another."""
+        p = self.plan
+        step, size = p.strips * p.width, -(-p.shape.columns // p.width) * p.width
+        start, end = self.bounds("column", p.width) or (0, size)
+
+        def block() -> None:
+            here = self.smaller(self.put(f"add i64 {self.counter('block')}, {step}"), end)
+            self.block((self.counter("block"), here))
+        if isinstance(end, str):
+            with self.when(self.put(f"icmp ult i64 {start}, {end}")):
+                self.turns("block", (start, end, step), block)
+        else:
+            self.turns("block", (start, end, step), block)
+
+    def counter(self, variable: str) -> str:
+        """The value of the variable of an open loop."""
+        return self.writer.variables[variable].text
+
+    def sums(self, **terms: int) -> Access:
+        """Where sums wait: tile by tile."""
+        p = self.plan
+        return self.panel(p.region, {"row": p.strips * p.width, "column": p.rows, "block": -p.rows,
+                                     **terms}, {"row": p.width})
+
+    def block(self, bounds: tuple[str, str]) -> None:
+        """Some columns: all of k, a block after another, then what is made of the sums."""
+        p = self.plan
+        for j, depth in enumerate(p.depths):
+            self.turns("deep", (0, depth, p.deep), lambda j=j: self.slab(j, bounds))
+        size = p.shape.rows
+        rows = self.bounds("row", p.rows)
+        if rows is None:
+            self.turns("row", (0, size, p.rows), lambda: self.results(bounds))
+            return
+        start, end = rows[0], self.smaller(rows[1], size)
+        with self.when(self.put(f"icmp ult i64 {start}, {end}")):
+            self.turns("row", (start, end, p.rows), lambda: self.results(bounds))
+
+    def slab(self, j: int, bounds: tuple[str, str]) -> None:
+        """Some columns and some turns of k of a pair."""
+        p, (left, right), depth = self.plan, self.plan.pairs[j], self.plan.depths[j]
+        deep = self.counter("deep")
+        turns = deep, self.put(f"add i64 {deep}, {p.deep}")
+        whole = -(-depth // p.turns) * p.turns
+        span = deep, self.smaller(turns[1], whole), p.turns
+        z = self.panel(right.region, {"column": p.deep, "block": -p.deep, "k": p.width,
+                                      "deep": -p.width}, {"k": p.width})
+        self.pieces("column", p.shape.columns, p.width,
+                    lambda width: self.pack_right(right, z, depth, width, turns), bounds)
+        strides = ({"k": 1, "row": p.deep} if left.along else
+                   {"k": -(-p.rows // self.lanes) * self.lanes, "row": 1})
+        x = self.panel(left.region, {"k": strides["k"], "deep": -strides["k"]}, strides)
+        first = self.put(f"icmp eq i64 {deep}, 0") if j == 0 else "false"
+
+        def panel(rows: int) -> None:
+            self.pack_left(left, x, depth, rows, turns)
+            self.turns("column", (*bounds, p.width), lambda: self.add(x, z, span, first))
+        self.pieces("row", p.shape.rows, p.rows, panel, self.bounds("row", p.rows))
+
+    def add(self, x: Access, z: Access, span: tuple[str, str, int], first: str) -> None:
+        """Some turns of k for a tile, added to its sums so far."""
+        p, at = self.plan, self.sums()
+        places = [at.steps(row=r) + q * self.lanes for r in range(p.rows) for q in range(p.vectors)]
+        sums = [self.put(f"select i1 {first}, {self.type} {self.zero}, "
+                         f"{self.type} {self.load(at, place)}") for place in places]
+        sums = self.summed(x, z, span, (p.rows, [0] * p.vectors), sums)
+        for place, text in zip(places, sums, strict=True):
+            self.store(text, at, place)
+
+    def results(self, bounds: tuple[str, str]) -> None:
+        """What is made of the sums of some rows."""
+        p, at = self.plan, self.sums(r=self.plan.width)
+        left = self.put(f"sub i64 {p.shape.rows}, {self.counter('row')}")
+
+        def strip(width: int) -> None:
+            for q in range(0, width, self.lanes):
+                place = self.place((0, (("row", 1), ("r", 1))), (q, (("column", 1),)))
+                self.finish(place, self.load(at, q), min(self.lanes, width - q))
+        self.turns("r", (0, self.smaller(left, p.rows), 1), lambda: self.pieces(
+            "column", p.shape.columns, p.width, strip, bounds))
