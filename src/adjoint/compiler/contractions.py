@@ -1,0 +1,159 @@
+"""Rules of reductions and products: axes along which nothing happens, and thin products."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adjoint.core.node import aval
+
+from .editor import rule
+from .moves import plus_zero
+
+if TYPE_CHECKING:
+    from adjoint.ops.loops import Index, Shape
+
+    from .editor import Editor
+    from .program import Statement
+
+IDEMPOTENT = {"maximum", "minimum", "logical_and", "logical_or"}
+ONCE = IDEMPOTENT | {"add", "multiply"}
+
+
+def without(shape: Shape, axes: Shape) -> Shape:
+    """A shape without some axes."""
+    return tuple([n for d, n in enumerate(shape) if d not in axes])
+
+
+def dropped(e: Editor, x: int, axes: Shape) -> int:
+    """``x`` without axes along which it does not change."""
+    shape = e.known(x).shape
+    kept = [d for d in range(len(shape)) if d not in axes]
+    where = {d: k for k, d in enumerate(kept)}
+    index = tuple([(0, ((where[d], 1),)) if d in where else (0, ()) for d in range(len(shape))])
+    return e.view(x, index, without(shape, axes))
+
+
+@rule("reduce", says="a reduction over no axis, or over axes of size 1, is its operand")
+def reduce_nothing(e: Editor, s: Statement) -> int | None:
+    """Axes that have one element; a sum is one from 0, so -0 becomes 0."""
+    op, axes = s.parameters
+    shape = e.known(s.inputs[0]).shape
+    single = tuple([d for d in axes if shape[d] == 1])
+    if op not in ONCE or (axes and not single):
+        return None
+    x = dropped(e, s.inputs[0], single)
+    rest = [d for d in axes if d not in single]
+    if rest:
+        return e.reduce(op, x, tuple([d - sum(k < d for k in single) for d in rest]))
+    return plus_zero(e, x) if op == "add" else x
+
+
+@rule("reduce", says="max over an axis along which x is broadcast = x; a sum of n equal = n x")
+def reduce_of_broadcast(e: Editor, s: Statement) -> int | None:
+    """Axes that a view only repeats. A sum of n equal numbers is n times one, within its bound."""
+    op, axes = s.parameters
+    (x,) = s.inputs
+    v, shape = e.statements[x], e.known(s.inputs[0]).shape
+    if v.name != "view" or op not in IDEMPOTENT | {"add"} or (
+            op == "add" and s.known.dtype.kind not in "iuf"):
+        return None
+    moved = {d for _, terms in v.parameters[0] for d, _ in terms}
+    still = tuple([d for d in axes if d not in moved])
+    if not still or not all(shape[d] for d in still):
+        return None
+    rest = tuple([d - sum(k < d for k in still) for d in axes if d not in still])
+    y = dropped(e, x, still)
+    y = e.reduce(op, y, rest) if rest else y
+    if op != "add":
+        return y
+    count = int(np.prod([shape[d] for d in still]))
+    return e.map("multiply", plus_zero(e, y), e.like(y, count))
+
+
+@rule("reduce", says="max(max(x, 1), 0) = max(x, (0, 1)); the same of sums")
+def reduce_of_reduce(e: Editor, s: Statement) -> int | None:
+    """Two reductions of one kind, if nobody else reads the inner one."""
+    op, axes = s.parameters
+    inner = e.statements[s.inputs[0]]
+    if inner.name != "reduce" or inner.parameters[0] != op or op not in ONCE or (
+            not e.alone(s.inputs[0])):
+        return None
+    gone = inner.parameters[1]
+    left = [d for d in range(len(e.known(inner.inputs[0]).shape)) if d not in gone]
+    return e.reduce(op, inner.inputs[0], tuple(sorted((*gone, *[left[d] for d in axes]))))
+
+
+# ---- products
+
+@rule("add", says="x @ w + h @ u is one product with two pairs")
+def sum_of_products(e: Editor, s: Statement) -> int | None:
+    """Two products that only their sum needs: one accumulator.
+
+    Not more than two: in a chain of sums the product would grow with each.
+    """
+    x, z = s.inputs
+    one, other = e.statements[x], e.statements[z]
+    if one.name != "dot" or other.name != "dot" or x == z or s.known.dtype.kind != "f" or (
+            len(one.inputs) != 2 or len(other.inputs) != 2) or not (e.alone(x) and e.alone(z)):
+        return None
+    return e.made("dot", one.inputs + other.inputs, (), s.known)
+
+
+@rule("dot", says="a product over one index is x[i] * z[j]")
+def outer_product(e: Editor, s: Statement) -> int | None:
+    """A product without a sum, but for the 0 that every sum starts from."""
+    if len(s.inputs) != 2 or e.known(s.inputs[0]).shape[-1] != 1 or s.known.dtype.kind != "f":
+        return None
+    x, z = s.inputs
+    shape = s.known.shape
+    n = len(shape)
+    batch: Index = tuple([(0, ((d, 1),)) for d in range(n - 2)])
+    first = e.view(x, (*batch, (0, ((n - 2, 1),)), (0, ())), shape)
+    second = e.view(z, (*batch, (0, ()), (0, ((n - 1, 1),))), shape)
+    return plus_zero(e, e.map("multiply", first, second))
+
+
+@rule("dot", says="a product with a vector is a sum of x[i, k] * z[k]")
+def product_with_vector(e: Editor, s: Statement) -> int | None:
+    """A product whose result has one row or one column: a sum, which fuses as rows do.
+
+    The sum runs in the order in which the matrix lies in memory.
+    """
+    if len(s.inputs) != 2 or s.known.dtype.kind != "f":
+        return None
+    x, z = s.inputs
+    n = len(s.known.shape)
+    if s.known.shape[-1] == 1:
+        matrix, vector, summed = x, turned(e, z), n - 1
+    elif s.known.shape[-2] == 1:
+        matrix, vector, summed = z, x, n - 2
+    else:
+        return None
+    if e.is_view(matrix) and lies_turned(e, matrix):
+        matrix, summed = turned(e, matrix), 2 * n - 3 - summed
+    shape = e.known(matrix).shape
+    if not all(shape):
+        return None
+    batch: Index = tuple([(0, ((d, 1),)) for d in range(n - 2)])
+    seen = e.view(vector, (*batch, (0, ()), (0, ((summed, 1),))), shape)
+    product = e.made("elementwise", (matrix, seen), ("multiply",), aval(shape, s.known.dtype))
+    found = e.reduce("add", product, (summed,))
+    at = n - 2 if s.known.shape[-1] == 1 else n - 1
+    return e.view(found, (*batch, (0, ((at, 1),))), s.known.shape)
+
+
+def turned(e: Editor, x: int) -> int:
+    """The last two axes changed round."""
+    shape = e.known(x).shape
+    n = len(shape)
+    index = (*[(0, ((d, 1),)) for d in range(n - 2)], (0, ((n - 1, 1),)), (0, ((n - 2, 1),)))
+    return e.view(x, index, (*shape[:-2], shape[-1], shape[-2]))
+
+
+def lies_turned(e: Editor, x: int) -> bool:
+    """Whether a view's last axis is not the one along which its operand lies in memory."""
+    s = e.statements[x]
+    last = s.parameters[0][-1][1]
+    return last == ((len(s.known.shape) - 2, 1),)

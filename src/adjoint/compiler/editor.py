@@ -1,0 +1,294 @@
+"""How a Program is rewritten: each statement made anew, and offered to the rules of its name.
+
+Start here to add a rule: a rule is a function of the `Editor` and a statement whose operands are
+rewritten already. It gives the number of a statement of equal value, or None where it does not
+apply. What it writes goes through `Editor.made`, hence through the rules again and the interner.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from adjoint.core.node import aval
+from adjoint.ops.declare import dtype_of
+
+from .maths import MATHS
+from .program import Program, ProgramBuilder, Ref, Statement
+from .views import composed, is_identity, normal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from adjoint.ops.loops import Index, Shape
+
+NOWHERE = {None}  # lines of a statement that was traced without them
+SMALL = 1024  # elements of a constant array that is worth folding
+COMMUTE = {"add", "multiply", "equal", "not_equal", "logical_and", "logical_or", "logical_xor",
+           "bitwise_and", "bitwise_or", "bitwise_xor"}
+
+
+class Rule(NamedTuple):
+    """One rewrite: what it says, and the function that does it.
+
+    ``stabilises``: the new program may be finite where the old one is not.
+    """
+
+    says: str
+    rewrite: Callable[[Editor, Statement], int | None]
+    stabilises: bool
+
+
+RULES: dict[str, list[Rule]] = {}  # by statement, or by the function of an elementwise statement
+
+
+def rule(*names: str, says: str, stabilises: bool = False) -> Any:
+    """Enter a function as a rule of the statements or scalar functions called ``names``."""
+    def enter(rewrite: Callable[[Editor, Statement], int | None]) -> Any:
+        for name in names:
+            RULES.setdefault(name, []).append(Rule(says, rewrite, stabilises))
+        return rewrite
+    return enter
+
+
+@contextmanager
+def uncollected() -> Generator[None]:
+    """No garbage collection: a stage makes many tuples and no garbage, which costs half its time.
+
+    >>> from adjoint.compiler.editor import uncollected
+    >>> with uncollected():
+    ...     parts = [(k,) for k in range(3)]
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@lru_cache(maxsize=1024)
+def result_dtype(function: str, *dtypes: Any) -> Any:
+    """The dtype of a scalar function's result."""
+    return dtype_of(MATHS[function].numpy, *dtypes)
+
+
+def same_bits(x: Any, z: Any) -> bool:
+    """Whether two scalars are one: NaN is NaN, and 0 is not -0."""
+    x, z = np.asarray(x), np.asarray(z)
+    if x.dtype != z.dtype:
+        return False
+    return x.tobytes() == z.tobytes() or bool(np.isnan(x) and np.isnan(z))
+
+
+class Editor:
+    """A new Program, and the questions that rules ask of its statements."""
+
+    def __init__(self, *, stabilise: bool = True) -> None:
+        self.builder = ProgramBuilder()
+        self.program: Program = self.builder.program
+        self.statements = self.program.statements
+        self.numbers: dict[int, Any] = {}  # statements that are one number throughout
+        self.uses: dict[int, int] = {}  # how often the old program read what became this
+        self.stabilise = stabilise
+        self.memo: dict[Any, Any] = {}  # of facts
+
+    # ---- writing
+
+    def made(self, name: str, inputs: tuple[int, ...], parameters: tuple[Any, ...],
+             known: Any) -> int:
+        """The number of a statement of this value: what a rule makes of it, or itself."""
+        s = Statement(name, inputs, parameters, known)
+        elementwise = name == "elementwise"
+        for r in RULES.get(parameters[0] if elementwise else name, ()):
+            if (self.stabilise or not r.stabilises) and (n := r.rewrite(self, s)) is not None:
+                return n
+        for r in RULES.get("elementwise", ()) if elementwise or name in {"cast", "select"} else ():
+            if (n := r.rewrite(self, s)) is not None:
+                return n
+        if elementwise and parameters[0] in COMMUTE:
+            other = self.program.numbers.get((name, inputs[::-1], parameters))
+            if other is not None:
+                return other
+        return self.program.add(s, key_of(s))
+
+    def map(self, function: str, *xs: int) -> int:
+        """An elementwise statement."""
+        first = self.statements[xs[0]].known
+        dtype = result_dtype(function, *[self.statements[x].known.dtype for x in xs])
+        return self.made("elementwise", xs, (function,), aval(first.shape, dtype))
+
+    def cast(self, x: int, dtype: Any) -> int:
+        """The same numbers in another dtype."""
+        return self.made("cast", (x,), (dtype,), aval(self.statements[x].known.shape, dtype))
+
+    def select(self, condition: int, x: int, z: int) -> int:
+        """``x`` where the condition holds, else ``z``."""
+        known = self.statements[x].known
+        return self.made("select", (condition, x, z), (), aval(known.shape, known.dtype))
+
+    def view(self, x: int, index: Index, shape: Shape) -> int:
+        """A view, composed with the view that ``x`` may be."""
+        s = self.statements[x]
+        if is_identity(index, s.known.shape, shape):
+            return x
+        if s.name == "view":
+            return self.view(s.inputs[0], composed(s.parameters[0], index), shape)
+        index = normal(index, shape)
+        n = self.made("view", (x,), (index, shape), aval(shape, s.known.dtype))
+        if x in self.numbers:
+            self.numbers[n] = self.numbers[x]
+        return n
+
+    def reduce(self, op: str, x: int, axes: Shape) -> int:
+        """``op`` over the axes, which disappear."""
+        known = self.statements[x].known
+        shape = tuple([n for d, n in enumerate(known.shape) if d not in axes])
+        return self.made("reduce", (x,), (op, axes), aval(shape, known.dtype))
+
+    def const(self, value: Any) -> int:
+        """A constant; a number is known as one."""
+        n = self.builder.const(value).number
+        if not np.shape(value):
+            self.numbers[n] = np.asarray(value)[()]
+        return n
+
+    def splat(self, value: Any, shape: Shape) -> int:
+        """One number throughout a shape."""
+        return self.view(self.const(value), (), shape)
+
+    def iota(self, shape: Shape, axis: int, dtype: Any) -> int:
+        """The index along an axis; along one of size 1 it is 0."""
+        if shape[axis] == 1:
+            return self.splat(np.dtype(dtype).type(0), shape)
+        dtype = np.dtype(dtype)
+        return self.made("iota", (), (shape, axis, dtype), aval(shape, dtype))
+
+    def like(self, x: int, value: Any) -> int:
+        """A number in the shape and dtype of ``x``."""
+        known = self.statements[x].known
+        return self.splat(known.dtype.type(value), known.shape)
+
+    # ---- asking
+
+    def known(self, n: int) -> Any:
+        """The Aval."""
+        return self.statements[n].known
+
+    def number(self, n: int) -> Any:
+        """The number that a statement is throughout, or None."""
+        return self.numbers.get(n)
+
+    def is_number(self, n: int, value: Any) -> bool:
+        """Whether it is this number throughout; 0 is not -0."""
+        found = self.numbers.get(n)
+        return found is not None and bool(found == value) and bool(
+            np.signbit(found) == np.signbit(value) if found.dtype.kind == "f" else True)
+
+    def function(self, n: int) -> str:
+        """The scalar function of an elementwise statement; empty for others."""
+        s = self.statements[n]
+        return s.parameters[0] if s.name == "elementwise" else ""
+
+    def array(self, n: int) -> Any:
+        """The value of a small constant, or of a number in a small shape; else None."""
+        s = self.statements[n]
+        if s.known.__class__ is tuple or s.known.size > SMALL:
+            return None
+        if n in self.numbers:
+            return np.broadcast_to(self.numbers[n], s.known.shape)
+        return np.asarray(self.program.constants[s.parameters[0]]) if s.name == "const" else None
+
+    def alone(self, n: int) -> bool:
+        """Whether nobody else reads what this was before."""
+        return self.uses.get(n, 0) <= 1
+
+    def is_view(self, n: int) -> bool:
+        """Whether it is a view of something that is no number."""
+        return self.statements[n].name == "view" and n not in self.numbers
+
+    def ref(self, n: int) -> Ref:
+        """For statements of the builder that have no rules."""
+        return Ref(self.program, n)
+
+
+def rebuilt(program: Program, editor: Editor, make: Callable[[Statement, tuple[int, ...]], int],
+            ) -> Program:
+    """A Program rewritten from its first live statement to its last; lines are carried over."""
+    new: dict[int, int] = {}
+    out, live = editor.program, program.live()
+    count: dict[int, int] = dict.fromkeys(program.outputs, 1)
+    for n in live:
+        for i in program.statements[n].inputs:
+            count[i] = count.get(i, 0) + 1
+    for n in program.inputs:
+        new[n] = editor.builder.input(program.statements[n].known).number
+    for n in live:
+        if n not in new:
+            first = len(out.statements)
+            s = program.statements[n]
+            new[n] = m = make(s, tuple([new[i] for i in s.inputs]))
+            editor.uses[m] = editor.uses.get(m, 0) + count.get(n, 0)
+            retold(program, n, out, (m, *range(first, len(out.statements))))
+    out.outputs = [as_known(editor, new[n], program.statements[n].known) for n in program.outputs]
+    return compacted(out, program)
+
+
+def retold(program: Program, n: int, out: Program, made: Sequence[int]) -> None:
+    """Give the lines of a statement to what took its place."""
+    lines = program.sites.get(n)
+    if lines and lines != NOWHERE:
+        for m in made:
+            out.sites.setdefault(m, set()).update(lines)
+
+
+def as_known(editor: Editor, n: int, known: Any) -> int:
+    """``n`` with the Aval of the output that it replaces: a Python number is not an array."""
+    if editor.statements[n].known == known:
+        return n
+    return editor.program.add(Statement("cast", (n,), (known.dtype,), known))
+
+
+def compacted(program: Program, origin: Program) -> Program:
+    """The live statements alone, renumbered; the promises that ``origin`` made of its outputs."""
+    b = ProgramBuilder()
+    new: dict[int, int] = {}
+    for n in program.live():
+        s = program.statements[n]
+        if s.name == "input":
+            new[n] = b.input(s.known).number
+        elif s.name == "const":
+            new[n] = b.const(program.constants[s.parameters[0]]).number
+        else:
+            new[n] = copied(b.program, program, n, tuple([new[i] for i in s.inputs]))
+        retold(program, n, b.program, (new[n],))
+    b.program.outputs = [new[n] for n in program.outputs]
+    keep_promises(origin, b.program)
+    return b.program
+
+
+def copied(out: Program, program: Program, n: int, inputs: tuple[int, ...]) -> int:
+    """The same statement in another Program."""
+    name, _, parameters, known = program.statements[n]
+    s = Statement(name, inputs, parameters, known)
+    return out.add(s, key_of(s))
+
+
+def key_of(s: Statement) -> Any:
+    """What equal statements share: the Aval follows from the rest, where no function is called."""
+    if s.name == "pad":
+        index, shape, fill = s.parameters
+        return ("pad", s.inputs[0], index, shape, np.asarray(fill, s.known.dtype).tobytes())
+    return s if s.name == "call" else s[:3]
+
+
+def keep_promises(origin: Program, out: Program) -> None:
+    """What is said of outputs by position stays true: a rewrite keeps their order."""
+    into = getattr(origin, "into", None)
+    if into:
+        out.__dict__["into"] = dict(into)

@@ -1,0 +1,75 @@
+"""The stage after lowering: a Program of equal value with less to do.
+
+One pass, in order: each statement is offered to the rules of its name (`editor.py` says how, and
+`rules` prints them all), equal statements become one, what nobody reads goes. Every rule gives the
+same values, NaN, infinities and -0 included, within the bounds of sums; those that may be finite
+where the program is not are flagged ``stabilises``.
+
+>>> from adjoint.compiler.program import ProgramBuilder
+>>> from adjoint.compiler.simplify import simplified
+>>> from adjoint.core.node import aval_of
+>>> b = ProgramBuilder()
+>>> x = b.input(aval_of(np.ones(3)))
+>>> eight = b.view(b.const(np.float64(8)), (), (3,))
+>>> b.program.outputs = [b.elementwise("divide", x, eight).number]
+>>> simplified(b.program)
+%0 = input(0): float64[3]
+%1 = const(0): float64[]
+%2 = view(%1, (), (3,)): float64[3]
+%3 = elementwise(%0, %2, multiply): float64[3]
+return %3
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import algebra, branches, contractions, moves
+from .algebra import const_array
+from .editor import RULES, Editor, rebuilt, uncollected
+from .layout import body_of
+from .program import Program
+
+if TYPE_CHECKING:
+    from .program import Statement
+
+FAMILIES = (algebra, branches, moves, contractions)  # whose rules are in the table
+
+
+def simplified(program: Program, *, stabilise: bool = True) -> Program:
+    """A Program of equal value with fewer, cheaper statements, none of them dead.
+
+    Without ``stabilise`` only rules that keep every special value are used.
+    """
+    e = Editor(stabilise=stabilise)
+    bodies: dict[int, Program] = {}
+
+    def make(s: Statement, inputs: tuple[int, ...]) -> int:
+        if s.name == "const":
+            return constant(e, program.constants[s.parameters[0]])
+        if s.name == "view":
+            return e.view(inputs[0], *s.parameters)
+        parameters = s.parameters
+        if s.name == "loop":
+            body = body_of(parameters[0])
+            if id(body) not in bodies:
+                bodies[id(body)] = simplified(body, stabilise=stabilise)
+            parameters = (bodies[id(body)], *parameters[1:])
+        return e.made(s.name, inputs, parameters, s.known)
+    with uncollected():
+        return rebuilt(program, e, make)
+
+
+def constant(e: Editor, value: object) -> int:
+    """A constant, recognised as a number throughout or a ramp where it is one."""
+    array = np.asarray(value)
+    return const_array(e, array) if array.ndim else e.const(value)
+
+
+def rules() -> str:
+    """The table of rules, one line for each; a star marks those that stabilise."""
+    lines = {(" *" if r.stabilises else "  ") + r.says: None
+             for found in RULES.values() for r in found}
+    return "\n".join(lines)
