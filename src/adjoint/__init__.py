@@ -69,7 +69,8 @@ __all__ = [  # what stands here by import; the functions of the rows are added b
     "line_of", "linearize", "linspace", "no_grad", "ones", "ones_like", "set_grad_enabled",
     "sites", "strict", "tape", "tensor", "value_and_grad", "vjp", "vmap", "zeros", "zeros_like"]
 _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn",
-         "diagnose": "health", "doctor": "health", "explain": "show", "kinks": "health",
+         "diagnose": "health", "doctor": "health", "explain": "show", "jit": "compiler.jitted",
+         "kinks": "health",
          "manual_seed": "nn"}
 _MODULES = ("checking", "cli", "compiler", "data", "health", "linalg", "nn", "optim",
             "show", "teach")
@@ -94,9 +95,6 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
-    if name == "jit":
-        raise AttributeError("ad.jit is not there yet; functions run eagerly, and give the same "
-                             "numbers without it")
     raise AttributeError(f"module 'adjoint' has no attribute {name!r}")
 
 

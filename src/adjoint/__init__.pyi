@@ -338,5 +338,6 @@ default_dtype: Any
 diagnose: Any
 doctor: Any
 explain: Any
+jit: Any
 kinks: Any
 manual_seed: Any

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from adjoint.core import reverse
 from adjoint.core.box import new_level
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from types import CodeType
 
 HERE = str(Path(__file__).parent)
+# Of the parameters that layers make (`ad.default_dtype`).
+DEFAULT_DTYPE: ContextVar[np.dtype[Any]] = ContextVar(
+    "adjoint.default_dtype", default=np.dtype(np.float32))  # noqa: B039 - a dtype is immutable
 
 
 class GradMode(Mode):

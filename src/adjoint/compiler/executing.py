@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def runner(program: Program) -> Callable[..., list[Any]]:
     """What runs a Program: a function of its inputs that gives its outputs."""
-    run = Compiled(program, everything=False) if native() else program
+    run = Compiled(program) if native() else program
     return lambda *values: [y if isinstance(y, tuple) or np.ndim(y) else y[()]
                             for y in run(*values)]
 

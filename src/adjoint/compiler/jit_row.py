@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 
 class JitGraph(Graph):
-    """A Graph with its Program, what runs it, and the Graphs of its derivatives, made when needed.
-    """
+    """A Graph with its Program, what runs it, and its derivatives' Graphs: each made once."""
 
     __slots__ = ("cached", "derived")
 

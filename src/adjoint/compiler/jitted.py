@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from adjoint.core.box import Box
 from adjoint.core.node import MODES, aval_of, leaf
 from adjoint.errors import ArgumentError, GraphError
-from adjoint.nn.settings import parameter_dtype
+from adjoint.modes import DEFAULT_DTYPE
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import check_function, flatten, kind_of_all, unflatten
 
@@ -30,17 +32,18 @@ class Jitted:
     def __init__(self, f: Callable[..., Any], static: frozenset[int | str],
                  donated: frozenset[int]) -> None:
         functools.update_wrapper(self, f)
-        self.__jitted__ = f
+        self.__jitted__, self.name = f, getattr(f, "__name__", type(f).__name__)
         self.static, self.donated = static, donated
         self.plans: dict[Any, list[Plan]] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives, computed by the version that fits; a new one if none does."""
         modes = MODES.get()
         if modes.watch is not None or modes.tapes:  # a doctor or an explanation looks at each step
             return self.__jitted__(*args, **kwargs)
         given, structure, fixed = self.split(args, kwargs)
         key = (structure, fixed, tuple(map(kind_of, given)), modes.paused > 0, modes.strict,
-               parameter_dtype())
+               DEFAULT_DTYPE.get())
         for plan in self.plans.get(key, ()):
             if plan.fits():
                 break
@@ -50,8 +53,15 @@ class Jitted:
         return plan.call(given, kind_of_all(given))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """A method of a class is bound like any function."""
-        return self if instance is None else functools.partial(self, instance)
+        """The method of an object: each has versions of its own, which live as long as it does."""
+        if instance is None:
+            return self
+        kept, name = getattr(instance, "__dict__", {}), f"_jitted_{self.name}"
+        if name not in kept:
+            bound = types.MethodType(self.__jitted__, instance)
+            shift = {k - 1 if isinstance(k, int) else k for k in self.static}
+            kept[name] = Jitted(bound, frozenset(shift), frozenset())
+        return kept[name]
 
     def __repr__(self) -> str:
         return f"<ad.jit of {getattr(self, '__qualname__', self.__jitted__)}>"
@@ -104,7 +114,7 @@ def argument(capture: Capture, x: Any, nodes: list[Any]) -> Any:
         return s
     t = untracked(s)
     if x.node is not None:
-        t.node = leaf(s, None)
+        t.node = leaf(s, weakref.ref(t))
     return t
 
 
@@ -117,7 +127,7 @@ def kind_of(x: Any) -> Any:
         if aval_of(x).dtype.kind in "fciub":
             return x.__class__, aval_of(x)
     elif isinstance(x, Box):
-        return x.__class__, x.aval, getattr(x, "node", None) is None
+        return x.__class__, x.aval, x.level > 0, getattr(x, "node", None) is None
     raise ArgumentError(
         f"ad.jit: an argument is {x!r} ({type(x).__name__}), which is no number and no array. Name "
         "the argument in static_argnums or static_argnames, and the function is compiled once for "

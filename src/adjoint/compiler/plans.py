@@ -91,7 +91,7 @@ class Plan:
         if not self.recorded:
             values = [untracked_value(x) for x in values]
         values += self.fetch()
-        if any([isinstance(x, Box) for x in values]):
+        if any(isinstance(x, Box) for x in values):
             outs = parts(self.graph, called(self.graph, values))
         else:
             outs = self.graph.runner(*values) if self.outputs else []
@@ -106,8 +106,7 @@ def untracked_value(x: Any) -> Any:
 
 
 class Leaf:
-    """One leaf of a result: an output or a constant, as a tensor or in the kind of the arguments.
-    """
+    """One leaf of a result: an output or a constant, a tensor or in the arguments' kind."""
 
     __slots__ = ("constant", "index", "tensor", "tracked")
 

@@ -190,7 +190,8 @@ def of_object(value: Any, found: Reached) -> Iterator[Place]:
     for cls in type(value).__mro__:
         if root(cls) in {*LIBRARIES, "adjoint"}:
             continue
-        yield from (Place(Passing([v]), 0) for v in vars(cls).values() if isinstance(v, types.FunctionType))
+        yield from (Place(Passing([v]), 0) for v in vars(cls).values()
+                    if isinstance(v, types.FunctionType))
         slots: Any = vars(cls).get("__slots__", ())
         yield from (Place(value, Attribute(name))
                     for name in ((slots,) if isinstance(slots, str) else slots)

@@ -42,7 +42,10 @@ class Traced(Symbol):
         capture = MODES.get().trace
         if isinstance(capture, Capture) and capture.graph is self.graph:
             return capture.settled(self.node)
-        return super().concrete()
+        raise EscapeError(
+            f"this value ({self.aval}) was made while ad.jit traced a function, and has escaped "
+            "from it: no call computes it. Return it from the function, or assign it to an "
+            "attribute that exists before the call")
 
     def __float__(self) -> float:
         return float(self.concrete())
@@ -148,7 +151,8 @@ class Capture(Trace):
     def prepare(self, found: Reached) -> None:
         """Put Symbols into everything that was reached."""
         for t in found.tensors.values():
-            self.adopt(t)
+            if t.level == 0:  # others belong to an outer transformation, and are closed over
+                self.adopt(t)
         for place in found.numbers:
             value = place.get()
             s = self.enter(aval_of(value), "place", place)
@@ -193,8 +197,9 @@ class Capture(Trace):
         if isinstance(a, Box):
             if self.owns(a):
                 return a
-            plain = isinstance(a, Tensor) and a.level == 0 and not isinstance(a.value, Box)
-            return self.adopt(a) if plain else self.close(a)
+            if isinstance(a, Tensor) and a.level == 0 and not isinstance(a.value, Box):
+                return self.adopt(a)
+            return self.close(a)
         if a.__class__ is np.ndarray and id(a) in self.arrays:
             return self.arrays[id(a)][1]
         return a
@@ -383,21 +388,26 @@ def unmoved(t: Tensor, start: Node | None) -> bool:
 def check_after(c: Change, found: Reached) -> None:
     """An error for something that no compiled function can assign: it is not made of tensors."""
     for x in flatten(c.after)[0]:
-        if not isinstance(x, (Frozen, Symbol, np.ndarray, np.floating)):
+        if not isinstance(x, (Frozen, Symbol, np.ndarray, np.floating, float)):
             name = c.key.name if isinstance(c.key, Attribute) else c.key
             where = assigned(name, found) if isinstance(name, str) else ""
             raise ArgumentError(
-                f"ad.jit: the function assigns {x!r} ({type(x).__name__}) to {name!r}{where}. It "
-                "would happen once, when the function is traced, and never again. Assign tensors "
-                "or arrays (a counter is ad.tensor(0.0)), or do it outside of the compiled "
+                f"ad.jit: the function assigns {x!r} ({type(x).__name__}) to {told(name)}{where}. "
+                "It would happen once, when the function is traced, and never again. Assign "
+                "tensors or arrays (a counter is ad.tensor(0.0)), or do it outside of the compiled "
                 "function")
+
+
+def told(key: Any) -> str:
+    """A key as an error shows it."""
+    return f"{key!r}" if isinstance(key, (str, int)) else f"an entry ({type(key).__name__})"
 
 
 def assigned(name: str, found: Reached) -> str:
     """Where the code that was reached assigns to an attribute or variable of this name."""
-    for f in found.seen.values():
-        code = getattr(f, "__code__", None)
-        for i in dis.get_instructions(code) if code is not None else ():
+    codes: list[Any] = [c for f in found.seen.values() if (c := getattr(f, "__code__", None))]
+    for code in codes:
+        for i in dis.get_instructions(code):
             if i.opname.startswith(("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF")) and (
                     i.argval == name):
                 line = i.positions.lineno if i.positions else code.co_firstlineno

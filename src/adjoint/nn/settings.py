@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adjoint.errors import ArgumentError, DTypeError
+from adjoint.modes import DEFAULT_DTYPE
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-FLOAT = np.dtype(np.float32)
-_dtype: ContextVar[np.dtype[Any]] = ContextVar("adjoint.default_dtype", default=FLOAT)
 
 
 class _Source:
@@ -37,23 +35,23 @@ class default_dtype:  # noqa: N801 - a function to its users, like open
     """
 
     def __init__(self, dtype: Any) -> None:
-        self.before = _dtype.get()
-        _dtype.set(parameter_dtype(dtype))
+        self.before = DEFAULT_DTYPE.get()
+        DEFAULT_DTYPE.set(parameter_dtype(dtype))
 
     def __enter__(self) -> None:
         """Nothing more: the dtype is set already."""
 
     def __exit__(self, *_: object) -> None:
-        _dtype.set(self.before)
+        DEFAULT_DTYPE.set(self.before)
 
     def __repr__(self) -> str:
-        return f"default_dtype({_dtype.get()})"
+        return f"default_dtype({DEFAULT_DTYPE.get()})"
 
 
 def parameter_dtype(dtype: Any = None) -> np.dtype[Any]:
     """The dtype of new parameters: the one given, or the default."""
     if dtype is None:
-        return _dtype.get()
+        return DEFAULT_DTYPE.get()
     try:
         found = np.dtype(dtype)
     except TypeError:

@@ -1,0 +1,375 @@
+"""`ad.jit` gives what the function gives, in every composition, and says what it cannot do."""
+
+import numpy as np
+import pytest
+
+import adjoint as ad
+from adjoint import errors
+
+X = np.linspace(0.1, 1.3, 6).reshape(2, 3)
+
+
+def versions(f):
+    return sum(len(plans) for plans in f.plans.values())
+
+
+# ---- values and kinds
+
+def test_values_and_kinds():
+    f = ad.jit(lambda x: np.sin(x) * 2.0)
+    assert type(f(0.5)) is float
+    assert f(0.5) == np.sin(0.5) * 2.0
+    assert type(f(np.float64(0.5))) is np.float64
+    np.testing.assert_allclose(f(X), np.sin(X) * 2.0, rtol=1e-15)
+    assert isinstance(f(ad.tensor(X)), ad.Tensor)
+    assert f(np.float32(0.5)).dtype == np.float32
+    assert f(X.astype(np.float32)).dtype == np.float32
+    assert f(X).__class__ is np.ndarray
+
+
+def test_one_version_for_each_kind_of_arguments():
+    f = ad.jit(lambda x: x * x)
+    for x in (X, X + 1.0, X.T, X.astype(np.float32), 2.0, 3.0, X[0]):
+        np.testing.assert_array_equal(f(x), np.square(x))
+    assert versions(f) == 5
+
+
+def test_trees_keywords_and_static_arguments():
+    @ad.jit
+    def f(p, *, scale):
+        return {"sum": p["a"] + p["b"][0], "more": (scale * p["b"][1], 3.0)}
+    y = f({"a": X, "b": (X, X + 1.0)}, scale=2.0)
+    np.testing.assert_array_equal(y["sum"], 2 * X)
+    np.testing.assert_array_equal(y["more"][0], 2.0 * (X + 1.0))
+    assert y["more"][1] == 3.0
+
+    @ad.jit
+    def power(x, n):
+        return x ** n
+    with pytest.raises(errors.EscapeError, match="static_argnums"):
+        ad.jit(lambda x, n: [x] * int(n))(X, 3)
+    raised = ad.jit(lambda x, n: sum([x] * n), static_argnums=1)
+    np.testing.assert_allclose(raised(X, 3), 3 * X)
+    np.testing.assert_allclose(raised(X, 4), 4 * X)
+    assert versions(raised) == 2
+    named = ad.jit(lambda x, n=2: sum([x] * n), static_argnames="n")
+    np.testing.assert_allclose(named(X, n=5), 5 * X)
+    np.testing.assert_allclose(named(X), 2 * X)
+    np.testing.assert_allclose(power(X, 2.0), X ** 2.0)
+
+
+def test_as_a_decorator_with_settings_and_on_a_method():
+    class Model:
+        def __init__(self, w):
+            self.w = w
+
+        @ad.jit
+        def __call__(self, x):
+            return x * self.w
+    for w in (2.0, 3.0):
+        np.testing.assert_allclose(Model(w)(X), w * X)
+
+    @ad.jit(static_argnums=-1)
+    def f(x, axis):
+        return x.sum(axis)
+    np.testing.assert_allclose(f(X, 0), X.sum(0))
+
+
+# ---- it composes
+
+def cube(x):
+    return (np.sin(x) * x ** 3).sum()
+
+
+@pytest.mark.parametrize("f", [ad.jit(cube), cube], ids=["inner", "outer"])
+def test_it_composes_with_every_transformation(f):
+    np.testing.assert_allclose(ad.jit(ad.grad(f))(X), ad.grad(cube)(X), rtol=1e-12)
+    np.testing.assert_allclose(ad.grad(f)(X), ad.grad(cube)(X), rtol=1e-12)
+    np.testing.assert_allclose(ad.hessian(f)(X), ad.hessian(cube)(X), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(ad.jit(ad.hessian(f))(X), ad.hessian(cube)(X), rtol=1e-12,
+                               atol=1e-14)
+    np.testing.assert_allclose(ad.jit(ad.vmap(ad.grad(f)))(X), ad.vmap(ad.grad(cube))(X),
+                               rtol=1e-12)
+    np.testing.assert_allclose(ad.vmap(ad.jit(ad.grad(f)))(X), ad.vmap(ad.grad(cube))(X),
+                               rtol=1e-12)
+    np.testing.assert_allclose(ad.jvp(f, (X,), (X,))[1], ad.jvp(cube, (X,), (X,))[1], rtol=1e-12)
+    np.testing.assert_allclose(ad.jit(lambda x: ad.hvp(f, (x,), (x,)))(X),
+                               ad.hvp(cube, (X,), (X,)), rtol=1e-12)
+    np.testing.assert_allclose(ad.jit(ad.jit(f))(X), cube(X), rtol=1e-14)
+
+
+def test_tensors_flow_through_it():
+    f = ad.jit(lambda x, w: np.tanh(x @ w).sum())
+    x, w = (ad.tensor(v, requires_grad=True) for v in (X, X.T))
+    f(x, w).backward()
+    dx, dw = ad.grad(lambda x, w: np.tanh(x @ w).sum(), argnums=(0, 1))(X, X.T)
+    np.testing.assert_allclose(x.grad.numpy(), dx, rtol=1e-13)
+    np.testing.assert_allclose(w.grad.numpy(), dw, rtol=1e-13)
+
+
+def test_a_tensor_closed_over_gets_its_gradient():
+    w = ad.tensor(X.T, requires_grad=True)
+    f = ad.jit(lambda x: np.tanh(x @ w).sum())
+    for k in (1.0, 2.0):
+        w.grad = None
+        f(k * X).backward()
+        expected = ad.grad(lambda v, k=k: np.tanh(k * X @ v).sum())(w.detach().numpy())
+        np.testing.assert_allclose(w.grad.numpy(), expected, rtol=1e-13)
+    with ad.no_grad():
+        w *= 0.5
+        assert not f(X).requires_grad
+    np.testing.assert_allclose(f(X).item(), np.tanh(X @ (X.T * 0.5)).sum())
+
+
+def test_grad_inside_with_an_outer_variable():
+    def outer(a):
+        return ad.jit(lambda x: (a * x * x).sum())(X)
+    np.testing.assert_allclose(ad.grad(outer)(2.0), (X * X).sum(), rtol=1e-14)
+    inner = ad.jit(lambda a, x: ad.grad(lambda y: (a * y ** 3).sum())(x).sum())
+    np.testing.assert_allclose(ad.grad(inner)(2.0, X), (3 * X * X).sum(), rtol=1e-13)
+
+
+# ---- nothing of Python's is baked in
+
+RATE = 0.5
+TABLE = {"scale": 2.0, "rows": [1.0, 3.0], "pair": (0.25, 4)}
+
+
+def test_floats_that_are_reached_are_inputs():
+    f = ad.jit(lambda x: x * RATE + TABLE["scale"] + TABLE["rows"][1] + TABLE["pair"][0])
+    try:
+        for k in range(4):
+            globals()["RATE"] = 0.5 + k
+            TABLE["scale"], TABLE["rows"][1], TABLE["pair"] = 2.0 * k, 3.0 - k, (0.25 * k, 4)
+            np.testing.assert_allclose(
+                f(X), X * (0.5 + k) + 2.0 * k + (3.0 - k) + 0.25 * k, rtol=1e-14)
+        assert versions(f) == 1
+    finally:
+        globals()["RATE"] = 0.5
+        TABLE.update(scale=2.0, rows=[1.0, 3.0], pair=(0.25, 4))
+    assert RATE == 0.5
+    assert type(TABLE["pair"][0]) is float
+
+
+def test_arrays_that_are_reached_are_inputs():
+    a = X.copy()
+    holder = {"a": a, "t": (a, 1)}
+    f = ad.jit(lambda x: x * a + holder["t"][0] * holder["a"])
+    np.testing.assert_allclose(f(X), X * X + X * X)
+    a += 1.0
+    np.testing.assert_allclose(f(X), X * a + a * a)
+    assert versions(f) == 1
+    holder["a"] = 2.0 * a
+    np.testing.assert_allclose(f(X), X * a + a * 2.0 * a)
+
+
+def test_other_values_are_guards():
+    setting = {"mode": "up", "n": 2}
+    f = ad.jit(lambda x: x * setting["n"] if setting["mode"] == "up" else -x)
+    np.testing.assert_allclose(f(X), 2 * X)
+    setting["n"] = 3
+    np.testing.assert_allclose(f(X), 3 * X)
+    setting["mode"] = "down"
+    np.testing.assert_allclose(f(X), -X)
+    setting.update(mode="up", n=2)
+    np.testing.assert_allclose(f(X), 2 * X)
+    assert versions(f) == 3
+
+
+def test_a_float_that_python_looks_at_becomes_a_guard():
+    setting = {"momentum": 0.0}
+    f = ad.jit(lambda x: x * setting["momentum"] if setting["momentum"] else -x)
+    np.testing.assert_allclose(f(X), -X)
+    setting["momentum"] = 0.9
+    np.testing.assert_allclose(f(X), 0.9 * X)
+    setting["momentum"] = 0.8
+    np.testing.assert_allclose(f(X), 0.8 * X)
+
+
+def test_a_nonlocal_is_written_at_each_call():
+    total = 0.0
+
+    @ad.jit
+    def add(x):
+        nonlocal total
+        total = total + x.sum()
+        return total * 1.0
+    for k in range(1, 4):
+        np.testing.assert_allclose(add(X), k * X.sum())
+    assert total == pytest.approx(3 * X.sum())
+
+
+def test_an_attribute_set_to_no_tensor_is_an_error_with_its_line():
+    class Counter:
+        def __init__(self):
+            self.calls = 0
+
+        def __call__(self, x):
+            self.calls += 1
+            return x * 2.0
+    c = Counter()
+    with pytest.raises(errors.ArgumentError, match=r"assigns 1 \(int\) to 'calls'.*test_jit\.py:"):
+        ad.jit(c)(X)
+    assert c.calls == 0
+
+
+def test_numpys_random_numbers_would_be_the_same_at_each_call():
+    rng = np.random.default_rng(0)
+    f = ad.jit(lambda x: x * rng.normal())
+    with pytest.raises(errors.GraphError, match=r"numpy\.random\.Generator"):
+        f(X)
+    assert rng.normal() == np.random.default_rng(0).normal()
+
+
+# ---- state
+
+def test_state_made_and_replaced_by_the_function():
+    class Cell:
+        def __init__(self):
+            self.w = ad.tensor(X.T @ X, requires_grad=True)
+            self.h = None
+
+        def __call__(self, x):
+            h = ad.zeros(3) if self.h is None else self.h
+            h = np.tanh(x @ self.w + h)
+            self.h = h.detach()
+            return h
+    eager, compiled = Cell(), Cell()
+    f = ad.jit(compiled)
+    for k in range(5):
+        np.testing.assert_allclose(f(X[0] * k).numpy(), eager(X[0] * k).detach().numpy(),
+                                   rtol=1e-13)
+        np.testing.assert_allclose(compiled.h.numpy(), eager.h.numpy(), rtol=1e-13)
+    kept = compiled.h
+    before = kept.numpy().copy()
+    f(X[0])
+    np.testing.assert_array_equal(kept.numpy(), before)  # a new tensor each time, as eagerly
+    assert versions(f) == 2
+
+
+def test_a_tensor_is_changed_in_place():
+    total = ad.zeros(3)
+
+    @ad.jit
+    def add(x):
+        nonlocal total
+        total += x.sum(0)
+        total[0] = 7.0
+    for k in (1, 2):
+        assert add(X) is None
+        np.testing.assert_allclose(total.numpy()[1:], k * X.sum(0)[1:])
+        assert total[0].item() == 7.0
+
+
+def test_gradients_accumulate_and_are_cleared():
+    w = ad.tensor(X, requires_grad=True)
+
+    @ad.jit
+    def accumulate():
+        (w * w).sum().backward()
+    for k in (1, 2, 3):
+        accumulate()
+        np.testing.assert_allclose(w.grad.numpy(), 2 * k * X)
+    w.grad = None
+    accumulate()
+    np.testing.assert_allclose(w.grad.numpy(), 2 * X)
+    assert versions(accumulate) == 2  # without and with a gradient to add to
+
+
+def test_an_exception_inside_leaves_everything_as_it_was():
+    w, state = ad.tensor(X, requires_grad=True), {"n": 1.0, "list": [2.0]}
+    w.grad = ad.tensor(X)
+
+    @ad.jit
+    def f(x):
+        nonlocal w
+        (w * x).sum().backward()
+        with ad.no_grad():
+            w -= w.grad
+        state["n"] = state["n"] * 2.0
+        state["new"] = w * 1.0
+        state["list"].append(x)
+        raise KeyError("mine")
+    grad = w.grad
+    with pytest.raises(KeyError, match="mine"):
+        f(X)
+    assert state == {"n": 1.0, "list": [2.0]}
+    assert w.grad is grad
+    np.testing.assert_array_equal(w.detach().numpy(), X)
+    np.testing.assert_array_equal(w.grad.numpy(), X)
+    assert (w * 2.0).sum().item() == pytest.approx(2 * X.sum())
+
+
+def test_a_value_that_escapes_says_so():
+    class Sink:
+        __slots__ = ("x",)
+    sink = Sink()
+
+    @ad.jit
+    def f(x):
+        sink.x = x * 2.0
+        return x
+    f(X)
+    with pytest.raises(errors.EscapeError, match="escaped"):
+        float(sink.x.sum())
+
+
+def test_tensors_that_share_memory_are_refused():
+    base = ad.tensor(X)
+    part = base[0]
+
+    @ad.jit
+    def f():
+        nonlocal base
+        base += 1.0
+        return part * 1.0
+    if np.may_share_memory(part.numpy(), base.numpy()):
+        with pytest.raises(errors.MutationError, match="share memory"):
+            f()
+
+
+# ---- bad input
+
+def test_python_control_flow_names_the_line_and_the_remedies():
+    def f(x):
+        if x.sum() > 0:
+            return x
+        return -x
+    with pytest.raises(errors.EscapeError, match=r"ad\.where.*ad\.cond") as e:
+        ad.jit(f)(X)
+    assert "if x.sum() > 0" in str(e.value)
+
+
+@pytest.mark.parametrize("bad", ["text", object(), np.array(["a"])])
+def test_an_argument_that_is_no_array(bad):
+    with pytest.raises(errors.ArgumentError, match="static_argnums"):
+        ad.jit(lambda x: x)(bad)
+
+
+def test_a_wrong_shape_inside_names_the_line():
+    def f(x):
+        return x @ x
+    with pytest.raises(errors.ShapeError) as e:
+        ad.jit(f)(X)
+    assert "return x @ x" in str(e.value)
+
+
+def test_settings_that_cannot_be():
+    with pytest.raises(errors.ArgumentError, match="hashable"):
+        ad.jit(lambda x, n: x, static_argnums=1)(X, [1])
+    with pytest.raises(errors.ArgumentError, match="static_argnums"):
+        ad.jit(lambda x: x, static_argnums="x")
+    with pytest.raises(errors.ArgumentError, match="function"):
+        ad.jit(3)
+
+
+def test_in_place_on_an_argument_and_backward_to_one():
+    def change(x):
+        x += 1.0
+        return x
+    with pytest.raises(errors.GraphError, match="in place"):
+        ad.jit(change)(ad.tensor(X))
+    def back(x):
+        (x * x).sum().backward()
+    with pytest.raises(errors.GraphError, match="argument"):
+        ad.jit(back)(ad.tensor(X, requires_grad=True))
