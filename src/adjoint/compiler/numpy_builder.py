@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from adjoint.core.symbol import Graph
     from adjoint.ops.loops import Index, Shape
 
+    from .program import Program
+
 REDUCTIONS: dict[str, Any] = {
     "add": np.add, "multiply": np.multiply, "maximum": np.maximum, "minimum": np.minimum,
     "logical_and": np.logical_and, "logical_or": np.logical_or}
@@ -206,14 +208,18 @@ class NumpyBuilder:
 
     # ---- control
 
-    def loop(self, body: Graph, count: int, carries: Sequence[Ref], inputs: Sequence[Ref]) -> Ref:
+    def loop(self, body: Graph | Program, count: int, carries: Sequence[Ref],
+             inputs: Sequence[Ref], shared: int = 0) -> Ref:
         """``count`` runs of ``body(*carries, *inputs[i])``, whose results are the next carries.
 
-        Further results are stacked. The value is a tuple: final carries, then the stacks.
+        The last ``shared`` of the inputs are given whole to every run. Further results are stacked.
+        The value is a tuple: final carries, then the stacks.
         """
         state, rows = [c.value for c in carries], []
+        moving = inputs[:len(inputs) - shared]
+        whole = [x.value for x in inputs[len(moving):]]
         for i in range(count):
-            out = body(*state, *[x.value[i] for x in inputs])
+            out = body(*state, *[x.value[i] for x in moving], *whole)
             state, rest = out[:len(carries)], out[len(carries):]
             rows.append(rest)
         stacks = [np.stack(column) for column in zip(*rows, strict=True)]

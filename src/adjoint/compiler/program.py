@@ -71,6 +71,10 @@ class Program:
                 stack += self.statements[n].inputs
         return sorted(seen)
 
+    def results(self) -> list[Any]:
+        """The Avals of the outputs."""
+        return [self.statements[n].known for n in self.outputs]
+
     def __call__(self, *values: Any) -> list[Any]:
         """Run it on arrays: each statement by `NumpyBuilder`, which is its meaning.
 
@@ -106,8 +110,8 @@ class Program:
         if name == "call":
             return builder.call(parameters[0], xs, known)
         if name == "loop":
-            body, count, carries = parameters
-            return builder.loop(body, count, xs[:carries], xs[carries:])
+            body, count, carries, *shared = parameters
+            return builder.loop(body, count, xs[:carries], xs[carries:], *shared)
         return getattr(builder, name)(*xs, *parameters)
 
     def show(self) -> str:
@@ -277,12 +281,18 @@ class ProgramBuilder:
 
     # ---- control
 
-    def loop(self, body: Graph, count: int, carries: Sequence[Ref], inputs: Sequence[Ref]) -> Ref:
-        """``count`` runs of ``body``: final carries, then what was stacked."""
-        outs = [o.aval for o in body.outputs]
+    def loop(self, body: Graph | Program, count: int, carries: Sequence[Ref],
+             inputs: Sequence[Ref], shared: int = 0) -> Ref:
+        """``count`` runs of ``body``: final carries, then what was stacked.
+
+        Run t gets the carries, row t of each input, and the last ``shared`` inputs whole. The
+        statement's parameters are ``(body, count, carries)``, and ``shared`` behind them if not 0.
+        """
+        outs = body.results() if isinstance(body, Program) else [o.aval for o in body.outputs]
         known = (*[aval(o.shape, o.dtype) for o in outs[:len(carries)]],
                  *[aval((count, *o.shape), o.dtype) for o in outs[len(carries):]])
-        return self.made("loop", (*carries, *inputs), (body, count, len(carries)), known)
+        extra = (shared,) if shared else ()
+        return self.made("loop", (*carries, *inputs), (body, count, len(carries), *extra), known)
 
     def item(self, x: Ref | tuple[Ref, ...], index: int) -> Ref:
         """One result of a statement with several; a row may give them apart, as a tuple."""
