@@ -42,15 +42,20 @@ from .modes import (
 from .tensors import Tensor, tensor
 from .transforms import (
     checkpoint,
+    cond,
+    fori_loop,
     grad,
     hessian,
     hvp,
     jacobian,
     jvp,
     linearize,
+    map,
+    scan,
     value_and_grad,
     vjp,
     vmap,
+    while_loop,
 )
 
 _ALIASES = {
@@ -64,10 +69,11 @@ _ALIASES = {
     "movedim": "moveaxis", "repeat_interleave": "repeat", "take_along_dim": "take_along_axis",
     "log_expit": "log_sigmoid", "logsigmoid": "log_sigmoid"}
 __all__ = [  # what stands here by import; the functions of the rows are added below
-    "Function", "Tensor", "arange", "array", "asarray", "checkpoint", "creation", "enable_grad",
-    "errors", "eye", "full", "grad", "hessian", "hvp", "is_grad_enabled", "jacobian", "jvp",
-    "line_of", "linearize", "linspace", "no_grad", "ones", "ones_like", "set_grad_enabled",
-    "sites", "strict", "tape", "tensor", "value_and_grad", "vjp", "vmap", "zeros", "zeros_like"]
+    "Function", "Tensor", "arange", "array", "asarray", "checkpoint", "cond", "creation",
+    "enable_grad", "errors", "eye", "fori_loop", "full", "grad", "hessian", "hvp",
+    "is_grad_enabled", "jacobian", "jvp", "line_of", "linearize", "linspace", "map", "no_grad",
+    "ones", "ones_like", "scan", "set_grad_enabled", "sites", "strict", "tape", "tensor",
+    "value_and_grad", "vjp", "vmap", "while_loop", "zeros", "zeros_like"]
 _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn",
          "diagnose": "health", "doctor": "health", "explain": "show", "jit": "compiler.jitted",
          "kinks": "health",

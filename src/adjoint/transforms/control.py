@@ -1,0 +1,393 @@
+"""Control flow on values: scan, map, fori_loop, while_loop and cond, each one recorded step.
+
+The functions given are run once, on values that do not exist yet, and written down as a Body
+(`control_graphs.py`); what they close over becomes an argument of the row. The rows stand in
+`control_scan.py`, `control_while.py` and `control_cond.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optree
+
+from adjoint.core.box import Box, bind
+from adjoint.core.node import NO_PARAMS, aval, aval_of, node
+from adjoint.core.primitive import LEAF
+from adjoint.errors import ArgumentError, DTypeError, MutationError, ShapeError
+from adjoint.exits import bottom, is_concrete
+from adjoint.ops.select import stop_gradient
+from adjoint.ops.several import item
+from adjoint.tensors import Tensor, untracked
+
+from .control_cond import COND
+from .control_graphs import Body, Tracing
+from .control_scan import SCAN, with_residuals
+from .control_while import WHILE, Turns
+from .trees import NAMESPACE, check_function, flatten, kind_of_all, lift, result, unflatten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Function = Any
+NUMBERS = (bool, int, float, complex)
+
+
+# ---- writing the functions down
+
+class Written:
+    """One function, run once on Symbols of the given Avals."""
+
+    def __init__(self, where: str, f: Function, arguments: Sequence[tuple[Any, Sequence[Any]]]
+                 ) -> None:
+        self.where, self.tracing = where, Tracing()
+        with self.tracing.open():
+            trees = [unflatten(structure, [untracked(self.tracing.input(k)) for k in known])
+                     for structure, known in arguments]
+            self.tree = self.called(f, trees)
+        self.leaves, self.structure = flatten(self.tree)
+        for y in self.leaves:
+            result(y, where)
+
+    def called(self, f: Function, trees: Sequence[Any]) -> Any:
+        """What ``f`` returns; tensors from outside are afterwards what they were before."""
+        try:
+            y = f(*trees)
+        except BaseException:
+            self.tracing.restored()
+            raise
+        if self.tracing.restored():
+            raise MutationError(
+                f"{self.where}: the function writes into a tensor from outside, which every turn "
+                "would have to see. Make it part of the carry and return its new value.")
+        return y
+
+    def body(self) -> tuple[Body, list[Any]]:
+        """The Body of the leaves, and the values that it closed over: its last inputs."""
+        graph = self.tracing.ended(self.leaves)
+        closed, graph.closed = graph.closed, []
+        return graph, closed
+
+    def adopt(self, known: Sequence[Any], first: int = 0) -> None:
+        """Give Python numbers among the leaves the dtype that is expected of them."""
+        for k, a in enumerate(known, first):
+            y = self.leaves[k]
+            if type(y) in NUMBERS and np.result_type(y, a.dtype) == a.dtype:
+                self.leaves[k] = np.asarray(y, a.dtype)[()]
+
+
+def path_of(name: str, path: tuple[Any, ...]) -> str:
+    """A leaf of a tree as one writes it."""
+    return name + "".join(f"[{p!r}]" for p in path)
+
+
+def names_of(name: str, tree: Any) -> list[str]:
+    """The leaves of a tree as one writes them."""
+    return [path_of(name, p) for p in optree.tree_paths(tree, namespace=NAMESPACE)]
+
+
+def shown(structure: Any) -> str:
+    """A structure as text."""
+    return str(structure).removeprefix("PyTreeSpec(").rpartition(")")[0].removesuffix(
+        f", namespace={NAMESPACE!r}")
+
+
+class Carry:
+    """The initial carry: its leaves, and their Avals, which every turn keeps."""
+
+    def __init__(self, where: str, init: Any) -> None:
+        self.where = where
+        self.given, self.structure = flatten(init)
+        self.names = names_of("carry", init)
+        self.values = [lift(x) for x in self.given]
+        self.known = [strong(aval_of(v)) for v in self.values]
+
+    def written(self, f: Function, after: Sequence[Any],
+                pick: Callable[[Any], Any] = lambda out: out) -> Written:
+        """``f(carry, *after)`` written down; ``pick`` takes the carry out of the result.
+
+        A Python number among the initial values adopts the dtype that the body gives it.
+        """
+        while True:
+            w = Written(self.where, f, [(self.structure, self.known), *after])
+            leaves, structure = flatten(pick(w.tree))
+            if structure != self.structure:
+                raise ArgumentError(
+                    f"{self.where}: the carry comes in as {shown(self.structure)} and goes out as "
+                    f"{shown(structure)} (* is an array or a number); return what came in, changed "
+                    "in its values alone")
+            w.adopt(self.known)
+            if not self.promoted(w.leaves[:len(leaves)]):
+                return w
+
+    def promoted(self, leaves: Sequence[Any]) -> bool:
+        """Whether a number of the initial carry was given another dtype; an error for the rest."""
+        again = False
+        for k, (y, known) in enumerate(zip(leaves, self.known, strict=True)):
+            got = strong(aval_of(y))
+            if got == known:
+                continue
+            dtype = np.result_type(got.dtype, known.dtype)
+            weak = type(self.given[k]) in NUMBERS and not got.shape and dtype != known.dtype
+            if not weak:
+                raise self.changed(k, known, got)
+            self.values[k], again = np.asarray(self.values[k], dtype)[()], True
+            self.known[k] = aval_of(self.values[k])
+        return again
+
+    def changed(self, k: int, known: Any, got: Any) -> Exception:
+        """The error for a leaf that is another array after a turn."""
+        name = self.names[k]
+        text = f"{self.where}: {name} comes in as {known} and goes out as {got}; "
+        if got.shape != known.shape:
+            return ShapeError(text + "every turn gives back the shape it got. Begin with an array "
+                              f"of that shape, such as np.zeros({got.shape}), or reduce it")
+        return DTypeError(text + f"write .astype({str(known.dtype)!r}) in the function, or begin "
+                          f"with {got.dtype}")
+
+
+def strong(known: Any) -> Any:
+    """The Aval of an array."""
+    return aval(known.shape, known.dtype)
+
+
+def element(x: Any) -> Any:
+    """The Aval of one row of an array."""
+    known = aval_of(x)
+    return aval(known.shape[1:], known.dtype)
+
+
+# ---- results
+
+def finished(y: Any, kinds: Sequence[Callable[[Any], Any]]) -> list[Any]:
+    """The first results of a row with several, in their kinds; integers carry no derivative."""
+    out: list[Any] = []
+    for k, kind in enumerate(kinds):
+        x = item(y, index=k) if isinstance(y, Box) else y[k]
+        out.append(kind(stop_gradient(x) if isinstance(x, Box) and not x.aval.inexact else x))
+    return out
+
+
+def scanned(w: Written, values: Sequence[Any], stacks: int, carries: int, count: int,
+            reverse: bool, given: tuple[list[Any], list[Any]]) -> list[Any]:
+    """Bind the row `scan`; ``given`` are the leaves of the carry and of the stacks."""
+    graph, closed = w.body()
+    y = with_residuals(SCAN, [*values, *closed], {
+        "graph": graph, "carries": carries, "stacks": stacks, "count": count, "reverse": reverse})
+    state, every = given[0], [*given[0], *given[1]]
+    if any(isinstance(x, Tensor) for x in every):
+        state = every
+    kinds = [kind_of_all(state)] * carries + [kind_of_all(every)] * (len(w.leaves) - carries)
+    return finished(y, kinds)
+
+
+def scan(f: Function, init: Any, xs: Any = None, length: int | None = None,
+         reverse: bool = False) -> tuple[Any, Any]:
+    """A loop that hands a value from turn to turn and stacks what each turn yields; one step.
+
+        carry, y_t = f(carry, x_t),    t = 0 ... n - 1
+
+    Args:
+        f: a function of the carry and of one element of each leaf of ``xs``; it returns the next
+            carry, of equal structure, shapes and dtypes, and a tree of anything (or None).
+        init: the first carry, a tree.
+        xs: a tree of arrays whose first axes have one length; None for none.
+        length: the number of turns; needed if ``xs`` has no leaves.
+        reverse: begin with the last element; what is stacked keeps the order of ``xs``.
+
+    Returns (carry, ys). f runs once, on values that do not exist yet: it cannot branch on them. The
+    gradient is a scan too, in linear time. Raises ArgumentError, ShapeError or DTypeError where the
+    carry changes its structure, shape or dtype, ShapeError where lengths differ.
+
+    >>> ad.scan(lambda c, x: (c + x, c * x), 0.0, np.array([1.0, 2.0, 3.0]))
+    (6.0, array([0., 2., 9.]))
+    """
+    where = "ad.scan(f, init, xs)"
+    check_function(f, where)
+    carry = Carry(where, init)
+    columns, structure, count = stacks_of(where, xs, length)
+    known = [element(x) for x in columns]
+    w = carry.written(f, [(structure, known)], lambda out: pair(where, out)[0])
+    out = scanned(w, [*carry.values, *columns], len(columns), len(carry.known), count,
+                  bool(reverse), (carry.given, flatten(xs)[0]))
+    return unflatten(w.structure, out)
+
+
+def pair(where: str, out: Any) -> tuple[Any, Any]:
+    """The carry and the element that a function of `scan` returned."""
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise ArgumentError(f"{where}: f returns a pair (carry, y), not {type(out).__name__}; "
+                            "write `return carry, None` where nothing is stacked")
+    return out
+
+
+def stacks_of(where: str, xs: Any, length: int | None) -> tuple[list[Any], Any, int]:
+    """The leaves of ``xs``, their structure and their length."""
+    given, structure = flatten(xs)
+    columns, names = [lift(x) for x in given], names_of("xs", xs)
+    sizes: dict[str, int] = {} if length is None else {"length": turns_of(where, length)}
+    for name, x in zip(names, columns, strict=True):
+        if not aval_of(x).shape:
+            raise ShapeError(f"{where}: {name} is one number and has no axis to go along; a list "
+                             "is several arguments: np.array(list) is one")
+        sizes[name] = aval_of(x).shape[0]
+    if not sizes:
+        raise ArgumentError(f"{where}: xs holds no array, so the number of turns is not known; "
+                            "give length=n")
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name}: {n}" for name, n in sizes.items())
+        raise ShapeError(f"{where}: the lengths differ ({told}); all leaves of xs, and length, are "
+                         "one number of turns")
+    return columns, structure, next(iter(sizes.values()))
+
+
+def turns_of(where: str, length: Any) -> int:
+    """A number of turns that is known."""
+    n = integer(length)
+    if n is None or n < 0:
+        raise ArgumentError(f"{where}: length={length!r} is not a number of turns: an integer from "
+                            "0 that is known now (ad.fori_loop takes computed bounds)")
+    return n
+
+
+def integer(x: Any) -> int | None:
+    """The integer that ``x`` is; None if it is none, or not known yet."""
+    if isinstance(x, Box):
+        x = bottom(x) if is_concrete(x) else None
+    if isinstance(x, (int, np.integer)) and not isinstance(x, bool):
+        return int(x)
+    is_integer = isinstance(x, np.ndarray) and not x.ndim and x.dtype.kind in "iu"
+    return int(x) if is_integer else None
+
+
+def map(f: Function, xs: Any) -> Any:
+    """``f`` on each element along the first axis, one after the other, the results stacked.
+
+        y_t = f(x_t)
+
+    For all at once, with more memory and often faster, write `ad.vmap`. Raises as `scan` does.
+
+    >>> ad.map(lambda x: x ** 2, np.array([1.0, 2.0, 3.0]))
+    array([1., 4., 9.])
+    """
+    where = "ad.map(f, xs)"
+    check_function(f, where)
+    columns, structure, count = stacks_of(where, xs, None)
+    known = [element(x) for x in columns]
+    w = Written(where, f, [(structure, known)])
+    return unflatten(w.structure, scanned(w, columns, len(columns), 0, count, False,
+                                          ([], flatten(xs)[0])))
+
+
+def fori_loop(lower: Any, upper: Any, body_fun: Function, init: Any) -> Any:
+    """``carry = body_fun(i, carry)`` for i from ``lower`` to ``upper - 1``; one recorded step.
+
+    With bounds that are known it is a `scan`; with computed ones a `while_loop`. Raises as `scan`
+    does, and ArgumentError for bounds that are no integers.
+
+    >>> ad.fori_loop(0, 5, lambda i, x: x * 2.0, 1.0)
+    32.0
+    """
+    where = "ad.fori_loop(lower, upper, body_fun, init)"
+    check_function(body_fun, where)
+    first, end = integer(lower), integer(upper)
+    for x in (lower, upper):
+        known = aval_of(x)
+        if known.shape or known.dtype.kind not in "iu":
+            raise ArgumentError(f"{where}: a bound is an integer, not {x!r}")
+    if first is None or end is None:
+        out = while_loop(lambda s: s[0] < upper, lambda s: (s[0] + 1, body_fun(*s)),
+                         (lift(lower) + np.int64(0), init))
+        return out[1]
+    carry, numbers = Carry(where, init), np.arange(first, max(first, end))
+    w = carry.written(lambda c, i: body_fun(i, c), [(flatten(0)[1], [aval((), numbers.dtype)])])
+    return unflatten(w.structure, scanned(w, [*carry.values, numbers], 1, len(carry.known),
+                                          len(numbers), False, (carry.given, [])))
+
+
+def while_loop(cond_fun: Function, body_fun: Function, init: Any) -> Any:
+    """``carry = body_fun(carry)`` as long as ``cond_fun(carry)`` holds; one recorded step.
+
+    The number of turns may depend on the values. Forward mode carries the tangents along; reverse
+    mode runs the turns once more, now that their number is known, as a `scan`. Under `vmap` it runs
+    until all elements have ended, and those that have keep their values. Raises as `scan` does, and
+    ArgumentError if ``cond_fun`` does not give one truth value.
+
+    >>> ad.while_loop(lambda x: x < 100.0, lambda x: x * x, 3.0)
+    6561.0
+    """
+    where = "ad.while_loop(cond_fun, body_fun, init)"
+    check_function(cond_fun, where)
+    check_function(body_fun, where)
+    carry = Carry(where, init)
+    w = carry.written(body_fun, ())
+    test = Written(where, cond_fun, [(carry.structure, carry.known)])
+    check_truth(f"{where}: cond_fun", test.leaves, test.tree)
+    condition, body, closed = side_by_side(test, w, len(carry.known))
+    y = bind(WHILE, [*carry.values, *closed],
+             {"function": Turns(condition, body, len(carry.known))})
+    return unflatten(w.structure, finished(y, [kind_of_all(carry.given)] * len(w.leaves)))
+
+
+def check_truth(what: str, leaves: Sequence[Any], tree: Any) -> None:
+    """An error unless a tree is one truth value."""
+    known = strong(aval_of(leaves[0])) if len(leaves) == 1 else None
+    if known is None or leaves[0] is not tree:
+        raise ArgumentError(f"{what} gives one truth value, not {tree!r}")
+    if known.shape or known.dtype.kind not in "biu":
+        raise ArgumentError(f"{what} gives one truth value, not {known}; compare, as in x > 0, and "
+                            "reduce an array with np.all or np.any")
+
+
+def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> Any:
+    """``true_fun(*operands)`` if ``pred`` holds, else ``false_fun(*operands)``; one recorded step.
+
+    Both functions are written down, one is run. They return trees of one structure, with leaves of
+    equal shapes and dtypes. Under `vmap` with a ``pred`` for each element both run, and
+    `ad.where` chooses. Raises ArgumentError, ShapeError or DTypeError where the results differ.
+
+    >>> ad.grad(lambda x: ad.cond(x > 0, lambda x: x ** 2, lambda x: -x, x))(3.0)
+    6.0
+    """
+    where = "ad.cond(pred, true_fun, false_fun, ...)"
+    for f in (true_fun, false_fun):
+        check_function(f, where)
+    check_truth(f"{where}: pred", [pred], pred)
+    given = flatten(operands)[0]
+    values = [lift(x) for x in given]
+    known = [strong(aval_of(v)) for v in values]
+    structures = [flatten(o)[1] for o in operands]
+    arguments = []
+    for s in structures:
+        arguments.append((s, known[:s.num_leaves]))
+        known = known[s.num_leaves:]
+    yes, no = (Written(where, f, arguments) for f in (true_fun, false_fun))
+    check_branches(where, yes, no)
+    false, true, closed = side_by_side(no, yes, len(values))
+    y = bind(COND, [lift(pred), *values, *closed], {"branches": (false, true)})
+    return unflatten(yes.structure, finished(y, [kind_of_all(given or closed)] * len(yes.leaves)))
+
+
+def check_branches(where: str, yes: Written, no: Written) -> None:
+    """An error unless two branches give the same: a structure, and an Aval for each leaf."""
+    if yes.structure != no.structure:
+        raise ArgumentError(f"{where}: true_fun returns {shown(yes.structure)} and false_fun "
+                            f"{shown(no.structure)} (* is an array or a number); both return one "
+                            "structure")
+    for one, other in ((yes, no), (no, yes)):
+        one.adopt([aval_of(y) for y in other.leaves])
+    for name, a, b in zip(names_of("result", yes.tree), yes.leaves, no.leaves, strict=True):
+        a, b = strong(aval_of(a)), strong(aval_of(b))
+        if a != b:
+            error = ShapeError if a.shape != b.shape else DTypeError
+            raise error(f"{where}: {name} is {a} if pred holds and {b} if not; both branches give "
+                        "one shape and one dtype (write .astype(...), np.broadcast_to(...))")
+
+
+def side_by_side(one: Written, other: Written, own: int) -> tuple[Body, Body, list[Any]]:
+    """Two Bodies with the same inputs: ``own`` arguments, and what either closed over."""
+    (a, read), (b, closed) = one.body(), other.body()
+    a.inputs += [node(LEAF, (), NO_PARAMS, None, x.aval) for x in closed]
+    b.inputs[own:own] = [node(LEAF, (), NO_PARAMS, None, x.aval) for x in read]
+    return a, b, [*read, *closed]
