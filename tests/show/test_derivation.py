@@ -224,7 +224,7 @@ def test_a_sum_sends_its_cotangent_back_to_every_element(layout, sent):
     e = ad.explain(squares, np.array([1.0, 2.0, 4.0]))
     text = str(e.latex(layout=layout))
     assert sent in text and "broadcast" not in text
-    assert "broadcast" not in str(e.table()) and "\u00b7 1 \u2299 2 r" in str(e.chain())
+    assert "broadcast" not in str(e.table()) and "\u00b7 ones \u2299 2 r" in str(e.chain())
 
 
 def test_powers_have_their_exponent_everywhere():

@@ -182,3 +182,85 @@ def test_a_hook_on_an_input_is_told_of():
 def test_a_search_asks_a_hook_for_each_path():
     e = ad.explain(clipped, np.array([1.0, -2.0, 3.0]))
     assert "once for each path" in str(e.steps("dfs"))
+
+
+# ---- Jacobians between arrays, by the name that they deserve
+
+def named_matrix(text, step, source, values):
+    """The matrix that a factor of `paths` names."""
+    text = text.strip("()")
+    if " · " in text:
+        left, right = (named_matrix(t, step, source, values) for t in text.split(" · "))
+        return left @ right if np.ndim(left) else left * right
+    if text.startswith("-"):
+        return -named_matrix(text[1:], step, source, values)
+    if text.startswith("diag("):
+        return np.diag(np.ravel(np.broadcast_to(values[text[5:]], step)))
+    if text == "broadcast":
+        places = np.broadcast_to(np.arange(np.prod(source, dtype=int)).reshape(source), step)
+        return np.eye(np.prod(source, dtype=int))[places.ravel()]
+    if text == "ones":
+        return np.ones((np.prod(step, dtype=int), np.prod(source, dtype=int)))
+    if text == "I":
+        return np.eye(np.prod(step, dtype=int))
+    base = np.asarray(values[text.removesuffix("^T")])
+    if text.endswith("^T"):
+        return base.T
+    return base if base.ndim != 1 or np.prod(source, dtype=int) != 1 else base[:, None]
+
+
+RNG = np.random.default_rng(0)
+X, B, C, W = RNG.normal(size=(4, 3)), RNG.normal(size=3), 2.5, RNG.normal(size=(3, 5))
+
+
+@pytest.mark.parametrize("f, args, expected", [
+    (lambda x, b: x + b, (X, B), ("I", "broadcast")),
+    (lambda x, b: x - b, (X, B), ("I", "-broadcast")),
+    (lambda x, b: x * b, (X, B), ("diag(b)", "diag(x) · broadcast")),
+    (lambda x, c: x + c, (B, C), ("I", "ones")),
+    (lambda x, c: c - x, (B, C), ("-I", "ones")),
+    (lambda x, c: x * c, (B, C), ("c · I", "x")),
+    (lambda x: x.sum(), (B,), ("ones",)),
+    (lambda x: x.reshape(3, 1), (B,), ("I",)),
+    (lambda x: x[1:], (B,), ("∂v2/∂x",)),
+    (lambda x: np.cumsum(x), (B,), None),
+    (lambda x, w: x @ w, (B, W), ("w^T", "∂v3/∂w")),
+    (lambda w, x: w @ x, (W.T, B), ("∂v3/∂w", "w"))])
+def test_a_jacobian_is_named_as_what_it_is(f, args, expected):
+    e = ad.explain(f, *args)
+    output = e.record.output
+    for k, step in enumerate(e.record.inputs):
+        (edge,) = e.paths(step.name)[0].edges
+        assert edge.text != "1"
+        if expected is not None:
+            assert edge.text == expected[k]
+        if "∂" not in edge.text and "∈" not in edge.text:
+            values = {s.name: s.value for s in e.record.steps}
+            got = named_matrix(edge.text, output.shape, step.shape, values)
+            reference = jacobian(f, args, k)
+            np.testing.assert_allclose(np.reshape(got, reference.shape), reference, atol=1e-7)
+            assert np.array_equal(np.shape(got), np.shape(edge.factor))
+
+
+def jacobian(f, args, k, h=1e-6):
+    """By central differences: (elements of the result, elements of argument k)."""
+    columns = []
+    for j in range(np.size(args[k])):
+        step = np.zeros(np.size(args[k]))
+        step[j] = h
+        step = step.reshape(np.shape(args[k]))
+        ends = [np.ravel(f(*[a + s * step if i == k else a for i, a in enumerate(args)]))
+                for s in (1.0, -1.0)]
+        columns.append((ends[0] - ends[1]) / (2.0 * h))
+    return np.stack(columns, 1)
+
+
+def test_a_number_that_is_spread_meets_ones():
+    e = ad.explain(lambda x: x.sum(), np.ones(3))
+    assert [r["rule"] for r in e.table("reverse").dict()["rows"]][1].endswith("· ones")
+
+
+def test_an_element_of_a_linear_map_has_no_formula_that_is_another_number():
+    e = ad.explain(lambda x, w: np.einsum("i,i->", x, w), B, 2.0 * B)
+    for path in e.paths("x[1]"):
+        assert path.formulas == ["∂v3/∂x[1]"] and path.factors == [2.0 * B[1]]

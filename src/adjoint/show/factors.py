@@ -7,12 +7,13 @@ back along it, with a mark where the part that was computed before stands.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .record import OPERATION
-from .terms import Term, called, is_pointwise, partial, pullback, sign_for, unbroadcast
+from .terms import TIMES, Term, called, is_pointwise, partial, pullback, sign_for, unbroadcast
+from .terms import factor as scaled_by
 from .terms import product as times
 from .writing import INDEXED, filled, formula, lowered, name_latex, operand, plain
 
@@ -69,24 +70,80 @@ def direct_formula(edge: Edge, *, latex: bool) -> str:
     found = ""
     if template and step.row.elementwise:
         found = element_formula(edge.head, template, latex=latex)
-    elif "{" not in template.replace("{{", ""):  # the same for every element
-        found = template.format() if latex else plain(template.format())
+    elif "{" not in template.replace("{{", "") and r"\cdot" not in template:
+        found = template.format() if latex else plain(template.format())  # the same for each
+        found = found if not found.isdigit() or float(found) == edge.number else ""
     if found:
         return found
     return edge.symbol_latex if latex else edge.symbol
 
 
 def matrix_formula(edge: Edge, *, latex: bool) -> str:
-    """The Jacobian of an array by an array: of elementwise functions a diagonal matrix."""
+    """The Jacobian of an array by an array, as a matrix in numerator layout."""
     step, source = edge.head.step, edge.tail.step
-    term = partial(step, edge.position)
+    sign, term = edge.symbol_latex if latex else edge.symbol, partial(step, edge.position)
     text = term.latex if latex else term.text
-    if (step.row.elementwise or step.is_hook) and step.shape == source.shape and step.size > 1:
-        return {"1": "I", "-1": "-I"}.get(text) or (
-            rf"\mathrm{{diag}}\left({text}\right)" if latex else f"diag({text})")
-    if not step.row.elementwise and len(source.shape) > 1:  # no matrix: an array of three axes
-        return edge.symbol_latex if latex else edge.symbol
-    return text
+    if text == sign or step.size == source.size == 1:
+        return text
+    if step.row.elementwise or step.is_hook:
+        return spread_formula(step, source, term, latex=latex)
+    if term.text == "1":  # a sum, or numbers that move
+        found = edge.factor
+        return sign if found is None else I if is_identity(found) else (
+            ones(latex) if np.all(found == 1) else sign)
+    operand = next((s for s in step.inputs if s.name == term.text and len(s.shape) == 2), None)
+    if operand is not None:  # a product of matrices: which side it stands on decides
+        return side(edge.factor, operand, text, latex=latex) or sign
+    return sign if len(source.shape) > 1 else text  # no matrix: an array of three axes
+
+
+I = "I"
+
+
+def ones(latex: bool) -> str:
+    """The sign of a matrix of ones."""
+    return r"\mathbf{1}" if latex else "ones"
+
+
+def is_identity(matrix: Any) -> bool:
+    """Whether a matrix is square, with ones on its diagonal and zeros beside it."""
+    return matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix)))
+
+
+def side(matrix: Any, operand: Step, text: str, *, latex: bool) -> str:
+    """The Jacobian of a product, if it is the operand or its transpose; empty otherwise."""
+    value = np.asarray(operand.value)
+    if matrix is None or np.array_equal(matrix, value, equal_nan=True):
+        return text if matrix is not None else ""
+    turned = np.array_equal(matrix, value.T, equal_nan=True)
+    return "" if not turned else rf"{text}^\top" if latex else f"{text}^T"
+
+
+def spread_formula(step: Step, source: Step, term: Term, *, latex: bool) -> str:
+    """The Jacobian of an elementwise step: its partials on a diagonal, or a column of them.
+
+    What broadcasting repeats is repeated by a matrix of zeros and ones, ``broadcast``.
+    """
+    text, dot = term.latex if latex else term.text, r" \cdot " if latex else TIMES
+    alone = is_number(step, term)
+    if source.size == 1 and not alone:  # a column
+        return text
+    base = I if source.size == step.size else ones(latex) if source.size == 1 else (
+        r"\mathrm{broadcast}" if latex else "broadcast")
+    if term.text in {"1", "-1"}:
+        return base if term.text == "1" else f"-{base}"
+    factor = scaled_by(term) if alone else term
+    text = factor.latex if latex else factor.text
+    if alone:
+        return text + dot + base
+    diagonal = rf"\mathrm{{diag}}\left({text}\right)" if latex else f"diag({text})"
+    return diagonal if base == I else diagonal + dot + base
+
+
+def is_number(step: Step, term: Term) -> bool:
+    """Whether the partials of an elementwise step are one number: no array stands in them."""
+    arrays = {s.name for s in (step, *step.inputs) if s.size > 1}
+    return "[" not in term.text and arrays.isdisjoint(NAME.findall(term.text))
 
 
 def element_formula(head: Variable, template: str, *, latex: bool) -> str:

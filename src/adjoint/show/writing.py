@@ -238,6 +238,7 @@ LATEX: tuple[tuple[str, Any], ...] = (
     (r"\^\{\\top\}", "^T"),
     (r"\\(?:mathrm|operatorname)" + GROUP + r"(?=\(| \()", r" \1"),  # a function
     (r"\\bar(?:\{(\w)\}|\s*(\w))", lambda m: (m[1] or m[2]) + BAR),
+    (r"\\mathbf\{1\}", "ones"),
     (r"\\(?:mathrm|operatorname|mbox|mathit|mathbf)" + GROUP, r" \1 "),
     (r"\\sqrt" + GROUP, r"sqrt(\1)"),
     (r"\^" + GROUP, lambda m: f"^{enclosed(m[1])}"),
