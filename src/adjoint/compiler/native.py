@@ -93,7 +93,11 @@ class Library:
     def function(self, name: str) -> Any:
         """A function of two pointers that returns 0 or a failure code."""
         make = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)
-        return make(self.engine.get_function_address(name))
+        return make(self.address(name))
+
+    def address(self, name: str) -> int:
+        """Where a function is."""
+        return self.engine.get_function_address(name)
 
     def assembly(self) -> str:
         """The machine code as text."""

@@ -1,0 +1,188 @@
+"""LLVM IR that tests ndarrays: what trampolines share, and the words that every record begins with.
+
+A record begins with a C structure PyMethodDef, so that it defines the function that it belongs to.
+"""
+
+from __future__ import annotations
+
+from .abi import (
+    ALIGNED,
+    BASE,
+    C_ORDER,
+    CLASS,
+    DATA,
+    DESCR,
+    FLAGS,
+    KIND,
+    KIND_MASK,
+    LIST_ITEMS,
+    PYTHON,
+    RANK,
+    SHAPE,
+    WEAK,
+)
+from .abi import WRITEABLE as WRITEABLE_FLAG
+
+FIXED = ("meth_name", "meth", "meth_flags", "meth_doc", "busy", "slow", "failed", "segment",
+         "table", "work", "ndarray", "float", "Memory", "None", "PyArray_NewFromDescr", *PYTHON)
+READABLE = C_ORDER | ALIGNED
+WRITEABLE = READABLE | WRITEABLE_FLAG
+SPEC_SHAPE = 40  # bytes from the start of a spec: class, dtype, kind, rank, flags, then the shape
+MEMCPY = "llvm.memcpy.p0.p0.i64"
+
+# The functions that every trampoline calls. A spec is what an array must be, as words.
+HELPERS = f"""
+declare void @{MEMCPY}(ptr, ptr, i64, i1)
+
+; the memory of an array that is as the spec says, or null
+define internal ptr @array(ptr %o, ptr %spec) #0 {{
+entry:
+  %class.at = getelementptr i8, ptr %o, i64 {CLASS}
+  %class = load ptr, ptr %class.at
+  %class.wanted = load ptr, ptr %spec
+  %class.fits = icmp eq ptr %class, %class.wanted
+  br i1 %class.fits, label %dtype, label %no
+dtype:
+  %descr.at = getelementptr i8, ptr %o, i64 {DESCR}
+  %descr = load ptr, ptr %descr.at
+  %descr.wanted.at = getelementptr i8, ptr %spec, i64 8
+  %descr.wanted = load ptr, ptr %descr.wanted.at
+  %descr.fits = icmp eq ptr %descr, %descr.wanted
+  br i1 %descr.fits, label %rank, label %kind
+kind:
+  %kind.at = getelementptr i8, ptr %descr, i64 {KIND}
+  %kind.all = load i64, ptr %kind.at
+  %kind.known = and i64 %kind.all, {KIND_MASK - 2**64}
+  %kind.wanted.at = getelementptr i8, ptr %spec, i64 16
+  %kind.wanted = load i64, ptr %kind.wanted.at
+  %kind.fits = icmp eq i64 %kind.known, %kind.wanted
+  br i1 %kind.fits, label %rank, label %no
+rank:
+  %rank.at = getelementptr i8, ptr %o, i64 {RANK}
+  %rank.given = load i32, ptr %rank.at
+  %rank.count = sext i32 %rank.given to i64
+  %rank.wanted.at = getelementptr i8, ptr %spec, i64 24
+  %rank.wanted = load i64, ptr %rank.wanted.at
+  %rank.fits = icmp eq i64 %rank.count, %rank.wanted
+  br i1 %rank.fits, label %flags, label %no
+flags:
+  %flags.at = getelementptr i8, ptr %o, i64 {FLAGS}
+  %flags.given = load i32, ptr %flags.at
+  %flags.wide = zext i32 %flags.given to i64
+  %flags.wanted.at = getelementptr i8, ptr %spec, i64 32
+  %flags.wanted = load i64, ptr %flags.wanted.at
+  %flags.found = and i64 %flags.wide, %flags.wanted
+  %flags.fits = icmp eq i64 %flags.found, %flags.wanted
+  br i1 %flags.fits, label %shape, label %no
+shape:
+  %shape.at = getelementptr i8, ptr %o, i64 {SHAPE}
+  %given = load ptr, ptr %shape.at
+  %wanted = getelementptr i8, ptr %spec, i64 {SPEC_SHAPE}
+  br label %axis
+axis:
+  %k = phi i64 [0, %shape], [%following, %size]
+  %done = icmp eq i64 %k, %rank.count
+  br i1 %done, label %yes, label %size
+size:
+  %given.at = getelementptr i64, ptr %given, i64 %k
+  %given.size = load i64, ptr %given.at
+  %wanted.at = getelementptr i64, ptr %wanted, i64 %k
+  %wanted.size = load i64, ptr %wanted.at
+  %following = add i64 %k, 1
+  %size.fits = icmp eq i64 %given.size, %wanted.size
+  br i1 %size.fits, label %axis, label %no
+yes:
+  %data.at = getelementptr i8, ptr %o, i64 {DATA}
+  %data = load ptr, ptr %data.at
+  ret ptr %data
+no:
+  ret ptr null
+}}
+
+; whether an array has at most so many holders, and memory that is no other array's
+define internal i1 @alone(ptr %record, ptr %o, i32 %holders) #0 {{
+entry:
+  %count = load i32, ptr %o
+  %few = icmp ule i32 %count, %holders
+  br i1 %few, label %memory, label %no
+memory:
+  %base.at = getelementptr i8, ptr %o, i64 {BASE}
+  %base = load ptr, ptr %base.at
+  %own = icmp eq ptr %base, null
+  br i1 %own, label %yes, label %ours
+ours:
+  %class.at = getelementptr i8, ptr %base, i64 {CLASS}
+  %class = load ptr, ptr %class.at
+  %class.wanted.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("Memory")}
+  %class.wanted = load ptr, ptr %class.wanted.at
+  %class.fits = icmp eq ptr %class, %class.wanted
+  %base.count = load i32, ptr %base
+  %base.alone = icmp eq i32 %base.count, 1
+  %both = and i1 %class.fits, %base.alone
+  ret i1 %both
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}}
+
+; whether the pool is the only one that has an array, and nobody has changed what it is
+define internal i1 @idle(ptr %record, ptr %o, ptr %spec) #0 {{
+entry:
+  %data = call ptr @array(ptr %o, ptr %spec)
+  %fits = icmp ne ptr %data, null
+  br i1 %fits, label %holders, label %no
+holders:
+  %alone = call i1 @alone(ptr %record, ptr %o, i32 1)
+  %weak.at = getelementptr i8, ptr %o, i64 {WEAK}
+  %weak = load ptr, ptr %weak.at
+  %unwatched = icmp eq ptr %weak, null
+  %both = and i1 %alone, %unwatched
+  ret i1 %both
+no:
+  ret i1 false
+}}
+
+; an array of the pool's two that is idle, or null; the second is the newer
+define internal ptr @recycled(ptr %record, ptr %list, ptr %spec) #0 {{
+entry:
+  %items.at = getelementptr i8, ptr %list, i64 {LIST_ITEMS}
+  %items = load ptr, ptr %items.at
+  %second.at = getelementptr i8, ptr %items, i64 8
+  %first = load ptr, ptr %items
+  %second = load ptr, ptr %second.at
+  %first.idle = call i1 @idle(ptr %record, ptr %first, ptr %spec)
+  br i1 %first.idle, label %older, label %newer
+older:
+  store ptr %second, ptr %items
+  store ptr %first, ptr %second.at
+  br label %found
+newer:
+  %second.idle = call i1 @idle(ptr %record, ptr %second, ptr %spec)
+  br i1 %second.idle, label %found, label %none
+found:
+  %o = phi ptr [%first, %older], [%second, %newer]
+  %count = load i32, ptr %o
+  %more = add i32 %count, 1
+  store i32 %more, ptr %o
+  ret ptr %o
+none:
+  ret ptr null
+}}
+
+; put a new array into the pool's two, and let the older one go
+define internal void @admit(ptr %list, ptr %o, ptr %let.go) #0 {{
+  %items.at = getelementptr i8, ptr %list, i64 {LIST_ITEMS}
+  %items = load ptr, ptr %items.at
+  %second.at = getelementptr i8, ptr %items, i64 8
+  %first = load ptr, ptr %items
+  %second = load ptr, ptr %second.at
+  store ptr %second, ptr %items
+  store ptr %o, ptr %second.at
+  %count = load i32, ptr %o
+  %more = add i32 %count, 1
+  store i32 %more, ptr %o
+  call void %let.go(ptr %first)
+  ret void
+}}
+"""

@@ -1,0 +1,375 @@
+"""A Compiled as a builtin function: CPython calls machine code, which checks and runs.
+
+`entry` makes the function. What does not fit its program (another type, shape, number of arguments,
+a failure) goes to the Python function ``slow`` with the same arguments. Start there; `Writing` says
+in which order a trampoline is written, `trampoline` has the text, `sources` what may be asked for.
+
+>>> from adjoint.compiler.call import entry
+>>> from adjoint.compiler.compiled import Compiled
+>>> from adjoint.compiler.program import ProgramBuilder
+>>> from adjoint.compiler.sources import ARRAY, Argument, Input
+>>> from adjoint.core.node import aval_of
+>>> b = ProgramBuilder()
+>>> x = b.input(aval_of(np.ones(3)))
+>>> b.program.outputs = [b.elementwise("add", x, x).number]
+>>> double = entry(Compiled(b.program), [Input(Argument(0))], [ARRAY], print, arguments=1)
+>>> double(np.ones(3))
+array([2., 2., 2.])
+>>> double([1, 2])
+[1, 2]
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache, partial
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from adjoint.errors import RuleError
+
+from . import pool
+from .abi import DATA, Abi, abi, address, slot_offset, word
+from .arrays_ir import FIXED, WRITEABLE
+from .native import Library, host
+from .sources import Held, Slot
+from .text import is_native
+from .trampoline import Trampoline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .compiled import Compiled
+    from .sources import Input, Output, Source
+
+LONG = 20e-6  # seconds from which on other threads may run meanwhile
+FASTCALL_WITH_KEYWORDS = 0x82
+ALLOCATE = 47  # the number of tp_alloc for PyType_GetSlot
+
+trampolines: WeakValueDictionary[tuple[Any, str], Library] = WeakValueDictionary()
+
+
+class Frame(np.ndarray):
+    """The record of one trampoline, which keeps alive what the record points to."""
+
+    held: list[Any]
+
+
+def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output],
+          slow: Callable[..., Any], *, arguments: int, guards: Sequence[tuple[Source, Any]] = (),
+          seconds: float = 0.0, name: str = "compiled") -> Callable[..., Any]:
+    """A builtin function that runs ``compiled`` natively, or calls ``slow``.
+
+    Args:
+        compiled: a program with native segments only.
+        inputs: where each input of the program is found.
+        outputs: what is made of each output. One result is returned as it is, several as a tuple.
+        slow: called with the same arguments if they do not fit, and for its errors if the program
+            fails; its result is the result.
+        arguments: the number of positional arguments.
+        guards: sources, and the objects that they must give.
+        seconds: an estimate of how long the program takes; a long one lets other threads run.
+        name: of the function.
+
+    Returns:
+        The function; ``slow`` itself where no trampoline can be made (`why_not`).
+
+    Raises:
+        RuleError: for inputs or outputs that do not fit the program.
+    """
+    known = abi()
+    if known is None or why_not(compiled):
+        return slow
+    writing = Writing(compiled, known, inputs, outputs)
+    text = writing.text(arguments, guards, released=seconds >= LONG)
+    target = host()
+    library = trampolines.get((target, text))
+    if library is None:
+        library = trampolines[target, text] = Library(text, (), target)
+    return writing.function(library, slow, name)
+
+
+def why_not(compiled: Compiled) -> str:
+    """Why a program has no trampoline; empty if it has one."""
+    if abi() is None:
+        return "this Python or this NumPy keeps its objects otherwise"
+    if any(n >= 0 for _, n in compiled.segments):
+        return "it calls Python between its segments"
+    program = compiled.program
+    for n in [*program.inputs, *program.outputs]:
+        known = program.statements[n].known
+        if isinstance(known, tuple) or not is_native(known.dtype):
+            return f"{known} has no machine code"
+        if n not in compiled.layout.homes and program.statements[n].name != "const":
+            return f"%{n} is not stored"
+    return ""
+
+
+class Place(NamedTuple):
+    """Where the program leaves an output: ``table``, ``work``, ``input`` or ``constant``."""
+
+    kind: str
+    number: int
+    size: int
+
+
+def place_of(compiled: Compiled, n: int) -> Place:
+    """Where one output is after the program has run."""
+    program, layout = compiled.program, compiled.layout
+    s = program.statements[n]
+    size = prod(s.known.shape) * s.known.dtype.itemsize
+    if s.name == "input":
+        return Place("input", program.inputs.index(n), size)
+    if s.name == "const":
+        return Place("constant", s.parameters[0], size)
+    home = layout.homes[n]
+    return Place(home.kind, home.number, size)
+
+
+class Writing:
+    """One trampoline being written: what it reads and makes, and what it must keep alive."""
+
+    def __init__(self, compiled: Compiled, known: Abi, inputs: Sequence[Input],
+                 outputs: Sequence[Output]) -> None:
+        self.compiled, self.known = compiled, known
+        self.inputs, self.outputs = list(inputs), list(outputs)
+        self.program = compiled.program
+        self.t = Trampoline(known.tuple_items)
+        self.share = pool.Share()
+        self.held: list[Any] = [compiled, self.inputs, self.share]
+        self.check()
+        self.places = [place_of(compiled, n) for n in self.program.outputs]
+
+    def aval(self, n: int) -> Any:
+        """What is known of a statement."""
+        return self.program.statements[n].known
+
+    def check(self) -> None:
+        """A RuleError for a call that does not fit the program."""
+        counts = (len(self.inputs), len(self.outputs))
+        if counts != (len(self.program.inputs), len(self.program.outputs)):
+            raise RuleError(
+                f"a call of {counts[0]} inputs and {counts[1]} outputs does not fit a program of "
+                f"{len(self.program.inputs)} and {len(self.program.outputs)}; give one Input and "
+                "one Output for each")
+        for given, n in zip(self.inputs, self.program.inputs, strict=True):
+            check_source(given.source)
+            if given.kind == "number" and self.aval(n).shape:
+                raise RuleError(f"an input of shape {self.aval(n).shape} is no number; give "
+                                'kind="array"')
+        for given, n in zip(self.outputs, self.program.outputs, strict=True):
+            self.check_output(given, self.aval(n))
+
+    def check_output(self, given: Output, known: Any) -> None:
+        """A RuleError for an output that cannot be made."""
+        if given.kind in {"scalar", "float"} and known.shape:
+            raise RuleError(f'an output of shape {known.shape} is no {given.kind}; give "array"')
+        if given.kind == "float" and known.dtype.kind != "f":
+            raise RuleError(f'an output of {known.dtype} is no Python float; give "scalar"')
+        if given.kind != "into":
+            return
+        if not 0 <= given.position < len(self.inputs) or (
+                self.inputs[given.position].kind != "array"):
+            raise RuleError(f"there is no array input {given.position} to write an output into")
+        there = self.aval(self.program.inputs[given.position])
+        if (there.shape, there.dtype) != (known.shape, known.dtype):
+            raise RuleError(f"an output of {known} cannot be written over an input of {there}")
+
+    # ---- text
+
+    def text(self, arguments: int, guards: Sequence[tuple[Source, Any]], *, released: bool) -> str:
+        """The trampoline."""
+        t = self.t
+        self.guards, self.released = list(guards), released
+        made = [self.prepared(k) for k in range(len(self.outputs))]
+        sources = [i.source for i in self.inputs] + [source for source, _ in guards]
+        for source in sources:
+            check_source(source)
+            t.look_up(source)
+        if released:
+            t.occupy()
+        for source, expected in guards:
+            t.guard(source, expected)
+        self.fill(made, released=released)
+        failed = any(o.kind == "into" for o in self.outputs)
+        if self.compiled.segments:
+            t.segment(released=released, failed=failed)
+        self.collect()
+        if released:
+            t.vacate()
+        t.returned([self.finished(k, made[k]) for k in range(len(self.outputs))
+                    if self.outputs[k].kind != "into"])
+        return t.text(arguments, host().attributes())
+
+    def prepared(self, k: int) -> str:
+        """The new array of an output, or the place on the stack of a number."""
+        kind, _, pooled = self.outputs[k]
+        known = self.aval(self.program.outputs[k])
+        if kind == "into":
+            return ""
+        if kind != "array":
+            return self.t.number()
+        size = self.places[k].size
+        maker = list_ = 0
+        if size >= pool.LARGE:
+            self.held.append(partial(pool.fresh, known.shape, known.dtype))
+            maker = id(self.held[-1])
+        if pooled and size and pool.reserve(self.share, pool.AGAIN * size):
+            self.held.append([None] * pool.AGAIN)
+            list_ = id(self.held[-1])
+        made = self.t.new_array(known, maker, list_)
+        self.t.keep(made)
+        return made
+
+    def fill(self, made: list[str], *, released: bool) -> None:
+        """Read the inputs, and write the table of pointers."""
+        t, layout = self.t, self.compiled.layout
+        written = {o.position for o in self.outputs if o.kind == "into"}
+        table = t.fixed("table")
+        self.data: list[str] = []
+        for k, (given, n) in enumerate(zip(self.inputs, self.program.inputs, strict=True)):
+            if given.kind == "number":
+                data = t.read_number(given.source, self.aval(n).dtype)
+            elif k in written:
+                data = t.array(given.source, self.aval(n), WRITEABLE)
+                t.alone(given.source, given.holders)
+            else:
+                data = t.array(given.source, self.aval(n))
+            if released and given.kind == "array":
+                t.share(given.source)
+            self.data.append(data)
+            t.do(f"store ptr {data}, ptr {t.at(table, 8 * layout.homes[n].number)}")
+        self.targets = [self.target(k, made[k]) for k in range(len(made))]
+        self.firsts: dict[int, str] = {}  # where the program writes, by slot of the table
+        self.late: list[tuple[str, str, int]] = []  # what is copied after it has run
+        for k in range(len(made)):
+            self.aim(k, table)
+
+    def target(self, k: int, made: str) -> str:
+        """The memory that an output goes to."""
+        kind, position, _ = self.outputs[k]
+        if kind == "into":
+            return self.data[position]
+        return self.t.load(made, DATA) if kind == "array" else made
+
+    def aim(self, k: int, table: str) -> None:
+        """See that an output reaches its target: directly, or by a copy before or after the run."""
+        t, (kind, number, size) = self.t, self.places[k]
+        target = self.targets[k]
+        if kind == "input":
+            if self.outputs[k].kind == "into":
+                if number != self.outputs[k].position:
+                    aside = self.aside(size)
+                    t.copied(aside, self.data[number], size)
+                    self.late.append((target, aside, size))
+            else:
+                t.copied(target, self.data[number], size)
+        elif kind == "constant":
+            value = self.program.constants[number]
+            array = np.array(value, self.aval(self.program.outputs[k]).dtype, order="C")
+            self.held.append(array)
+            self.late.append((target, t.word(t.record.add(array.ctypes.data)), size))
+        elif kind == "work":
+            self.late.append((target, t.at(t.fixed("work"), number), size))
+        elif number in self.firsts:
+            self.late.append((target, self.firsts[number], size))
+        else:
+            direct = self.outputs[k].kind != "into" or self.directly(k)
+            self.firsts[number] = target if direct else self.aside(size)
+            if not direct:
+                self.late.append((target, self.firsts[number], size))
+            t.do(f"store ptr {self.firsts[number]}, ptr {t.at(table, 8 * number)}")
+
+    def directly(self, k: int) -> bool:
+        """Whether the program itself keeps what it reads of an input that it writes over."""
+        promised = getattr(self.compiled, "overwrites", {})
+        return promised.get(k) == self.outputs[k].position
+
+    def aside(self, size: int) -> str:
+        """Memory for an output that must not reach its input before the program has run."""
+        array = pool.fresh((size,), np.dtype(np.uint8))
+        self.held.append(array)
+        return self.t.word(self.t.record.add(array.ctypes.data))
+
+    def collect(self) -> None:
+        """Copy what the program left elsewhere; inputs are written over last."""
+        into = {self.data[o.position] for o in self.outputs if o.kind == "into"}
+        for to, from_, size in sorted(self.late, key=lambda copy: copy[0] in into):
+            self.t.copied(to, from_, size)
+
+    def finished(self, k: int, made: str) -> str:
+        """The object of an output."""
+        kind, dtype = self.outputs[k].kind, self.aval(self.program.outputs[k]).dtype
+        if kind == "array":
+            return made
+        if kind == "float":
+            made = self.t.new_float(made, dtype)
+        else:
+            made = self.t.new_scalar(made, dtype, allocator(dtype.type))
+        self.t.keep(made)
+        return made
+
+    # ---- the function
+
+    def function(self, library: Library, slow: Any, name: str) -> Callable[..., Any]:
+        """The builtin, which owns its record."""
+        words, fixed = self.t.record.words, self.t.record.set
+        title = name.encode() + b"\0"
+        size = self.compiled.layout.bytes
+        work = (pool.fresh((size,), np.dtype(np.uint8)) if self.released else
+                pool.workspace(size))
+        table = self.compiled.table.copy()
+        failed = self.compiled.failed
+        values = {"slow": id(slow), "failed": id(failed), "table": table.ctypes.data,
+                  "work": work.ctypes.data, "ndarray": id(np.ndarray), "float": id(float),
+                  "Memory": id(pool.Memory), "None": id(None), **self.known.functions,
+                  "meth": library.address("call"), "meth_flags": FASTCALL_WITH_KEYWORDS}
+        for segment, _ in self.compiled.segments:
+            values["segment"] = address(self.compiled.functions[segment])
+        for key, value in values.items():
+            if key in FIXED:
+                fixed(key, value)
+        frame: Any = Frame((len(words) + len(title) // 8 + 1,), np.uint64)
+        frame[:] = 0
+        frame[:len(words)] = words
+        start = 8 * len(words)
+        frame.view(np.uint8)[start:start + len(title)] = np.frombuffer(title, np.uint8)
+        frame[FIXED.index("meth_name")] = frame.ctypes.data + start
+        frame.held = [*self.held, self.guards, library, slow, failed, table, work]
+        return builtin(frame)
+
+
+def check_source(source: Source) -> None:
+    """A RuleError for a source that native code cannot look into."""
+    if not isinstance(source, Slot):
+        return
+    of, type_, name = source
+    check_source(of)
+    offset = slot_offset(type_, name)
+    fits = offset > 0
+    if fits and isinstance(of, Held):
+        value = getattr(of.value, name, None)
+        fits = type(of.value) is type_ and (
+            value is None or word(id(of.value) + offset) == id(value))
+    if not fits:
+        raise RuleError(f"{type_.__name__}.{name} is no member of __slots__ of that very type; "
+                        "name one that is")
+
+
+@cache
+def allocator(type_: type) -> int:
+    """The address of the function that makes an object of a NumPy scalar's type."""
+    find = ctypes.pythonapi.PyType_GetSlot
+    find.restype, find.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_int]
+    return find(type_, ALLOCATE)
+
+
+def builtin(frame: Frame) -> Callable[..., Any]:
+    """The function whose definition a record begins with; the record lives as long as it."""
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype = ctypes.py_object
+    make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+    return make(frame.ctypes.data, frame, None)

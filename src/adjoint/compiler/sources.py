@@ -1,0 +1,88 @@
+"""What a compiled call reads and gives: where each input is found, and what becomes of each output.
+
+A Source is a small closed set of places that native code can look into. `Input` says how a place
+is read, `Output` what is made of a result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from types import CellType
+
+Kind = Literal["array", "number"]
+Result = Literal["array", "scalar", "float", "into"]
+
+
+class Argument(NamedTuple):
+    """The argument at a position."""
+
+    position: int
+
+
+class Held(NamedTuple):
+    """An object that is known when the call is compiled, and kept alive."""
+
+    value: Any
+
+
+class Cell(NamedTuple):
+    """What a closure's cell holds when the function is called."""
+
+    cell: CellType
+
+
+class Item(NamedTuple):
+    """What a dictionary, such as a module's globals, has under a key."""
+
+    mapping: dict[Any, Any]
+    key: Any
+
+
+class Slot(NamedTuple):
+    """A member of ``__slots__`` of what another source gives, which must be of that very type.
+
+    ``Slot(Held(tensor), Tensor, "value")`` is the array that the tensor has now.
+    """
+
+    of: Source
+    type: type
+    name: str
+
+
+Source = Argument | Held | Cell | Item | Slot
+
+
+class Input(NamedTuple):
+    """An input of the program: its source, and how that is read.
+
+    ``array``: an ndarray of the input's dtype and shape, in C order and aligned. ``number``: a
+    NumPy scalar of the input's dtype, or a Python float where that is float64. ``holders`` is the
+    number of references to the array when nobody else holds it, where an output is written into it.
+    """
+
+    source: Source
+    kind: Kind = "array"
+    holders: int = 0
+
+
+class Output(NamedTuple):
+    """What is made of a result: a new array, a NumPy scalar, a Python float, or no new object.
+
+    ``into``: it is written over the input at position ``position``, and not returned. A ``pooled``
+    array is used again when nobody but the pool holds it; until then the pool's is one reference
+    more, which an output that becomes somebody's state cannot have.
+    """
+
+    kind: Result = "array"
+    position: int = -1
+    pooled: bool = True
+
+
+def into(position: int) -> Output:
+    """The output that is written over an input."""
+    return Output("into", position)
+
+
+ARRAY, STATE, SCALAR, FLOAT = (Output(), Output(pooled=False), Output("scalar"), Output("float"))

@@ -1,0 +1,684 @@
+"""The last stage of the compiler: a compiled program as a builtin function of Python."""
+
+import ctypes
+import gc
+import pickle
+import sys
+import threading
+import weakref
+from pathlib import Path
+from types import CellType
+
+import numpy as np
+import pytest
+
+from adjoint.compiler import abi as abi_module
+from adjoint.compiler import call, pool
+from adjoint.compiler.call import entry, why_not
+from adjoint.compiler.compiled import Compiled
+from adjoint.compiler.program import ProgramBuilder
+from adjoint.compiler.sources import (
+    ARRAY,
+    FLOAT,
+    SCALAR,
+    STATE,
+    Argument,
+    Cell,
+    Held,
+    Input,
+    Item,
+    Slot,
+    into,
+)
+from adjoint.compiler.text import TYPES
+from adjoint.core.node import aval_of
+from adjoint.errors import IndexingError, RuleError
+
+STATUS = Path("/proc/self/statm")
+MATRIX = np.arange(6.0).reshape(2, 3)
+
+
+def built(write, *args):
+    """A Compiled of inputs like ``args``, whose outputs ``write`` returns."""
+    b = ProgramBuilder()
+    out = write(b, *[b.input(aval_of(a)) for a in args])
+    b.program.outputs = [o.number for o in (out if isinstance(out, (tuple, list)) else [out])]
+    return Compiled(b.program)
+
+
+SLOW = "slow"
+
+
+def slow(*args, **keywords):
+    """The slow path of the tests says what it was given."""
+    return SLOW, args, keywords
+
+
+def double(b, x):
+    return b.elementwise("add", x, x)
+
+
+def total(b, x):
+    return b.reduce("add", x, tuple(range(len(x.shape))))
+
+
+def pair(b, x, z):
+    return b.elementwise("add", x, z), b.elementwise("multiply", x, z)
+
+
+def function(write, *args, outputs=(ARRAY,), **more):
+    """The entry of a program of its arguments."""
+    inputs = [Input(Argument(k)) for k in range(len(args))]
+    return entry(built(write, *args), inputs, outputs, slow, arguments=len(args), **more)
+
+
+def is_slow(result):
+    return isinstance(result, tuple) and len(result) == 3 and result[0] is SLOW
+
+
+def resident():
+    """Bytes of memory that this process has."""
+    return int(STATUS.read_text().split()[1]) * 4096
+
+
+def counts(*objects):
+    """How many hold each object, beside this list of arguments."""
+    return [sys.getrefcount(o) for o in objects]
+
+
+# ---- arguments and results
+
+def test_a_builtin_function_computes():
+    f = function(double, MATRIX, name="double")
+    assert type(f) is type(len)
+    assert f.__name__ == "double"
+    np.testing.assert_array_equal(f(MATRIX), 2 * MATRIX)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_every_dtype_is_read_and_given(name):
+    x = np.array([[1, 0, 3]]).astype(name)
+    f = function(lambda b, x: (b.copy(x, (3, 1)), b.view(x, ((0, ()), (2, ())), ())), x,
+                 outputs=[ARRAY, SCALAR])
+    array, scalar = f(x)
+    np.testing.assert_array_equal(array, x.T)
+    assert array.dtype == x.dtype and type(scalar) is x.dtype.type and scalar == x[0, 2]
+    number = entry(built(lambda b, x: b.view(x, (), (2,)), x[0, 0]),
+                   [Input(Argument(0), "number")], [ARRAY], slow, arguments=1)
+    np.testing.assert_array_equal(number(x[0, 2]), [x[0, 2]] * 2)
+    assert number(x[0, 2]).dtype == x.dtype
+    assert is_slow(number("1")) and is_slow(number(np.array(1, name)))
+    assert is_slow(number(np.complex128(1)))
+
+
+def test_a_number_is_a_python_float_or_a_numpy_scalar():
+    f = entry(built(pair, 1.0, 1.0), [Input(Argument(k), "number") for k in range(2)],
+              [FLOAT, SCALAR], slow, arguments=2)
+    found = f(0.1, np.float64(0.2))
+    assert [type(v) for v in found] == [float, np.float64]
+    assert found == (0.1 + 0.2, 0.1 * 0.2)
+    assert is_slow(f(1, 2.0)) and is_slow(f(np.float32(1), 2.0)) and is_slow(f(True, 2.0))
+
+
+def test_a_python_float_of_single_precision():
+    f = function(total, np.float32([0.1, 0.2]), outputs=[FLOAT])
+    found = f(np.float32([0.1, 0.2]))
+    assert type(found) is float and found == np.float32(0.1) + np.float32(0.2)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 0, 2), (2, 3, 4, 5, 6)])
+def test_every_rank(shape):
+    x = np.arange(float(np.prod(shape))).reshape(shape)
+    f = function(double, x)
+    found = f(x)
+    assert found.shape == shape and type(found) is np.ndarray
+    np.testing.assert_array_equal(found, 2 * x)
+
+
+def test_outputs_that_are_inputs_constants_or_twice_the_same():
+    constant, number = np.arange(3.0), np.array(7.0)
+
+    def write(b, x):
+        y = b.elementwise("exp", x)
+        return y, x, b.const(constant), y, b.const(number), x
+    x = np.ones((2, 2))
+    f = function(write, x, outputs=[ARRAY] * 4 + [FLOAT, ARRAY])
+    y, x1, c, y1, seven, x2 = f(x)
+    np.testing.assert_allclose(y, np.exp(x), rtol=1e-15)
+    np.testing.assert_array_equal(y, y1)
+    np.testing.assert_array_equal(c, constant)
+    np.testing.assert_array_equal(x1, x)
+    np.testing.assert_array_equal(x2, x)
+    assert seven == 7.0
+    arrays = [y, x1, c, y1, x2, x, constant]
+    assert not any(np.shares_memory(a, b) for k, a in enumerate(arrays) for b in arrays[:k])
+
+
+def test_the_result_of_a_loop_lies_in_the_workspace():
+    body = ProgramBuilder()
+    carry = body.input(aval_of(np.ones(3)))
+    body.program.outputs = [body.elementwise("add", carry, carry).number]
+    from adjoint.core.symbol import trace
+    graph, out = trace(lambda x: (x + x,), aval_of(np.ones(3)))
+    graph.outputs = [o.node for o in out]
+    f = function(lambda b, x: b.item(b.loop(graph, 5, [x], []), 0), np.ones(3))
+    np.testing.assert_array_equal(f(np.ones(3)), [32.0] * 3)
+    np.testing.assert_array_equal(f(np.ones(3) * 2), [64.0] * 3)
+
+
+def test_no_output_is_none():
+    x = np.ones(3)
+    f = entry(built(double, x), [Input(Argument(0), holders=3)], [into(0)], slow, arguments=1)
+    before = sys.getrefcount(None)
+    for _ in range(1000):
+        assert f(x) is None
+        x[:] = 1
+    assert abs(sys.getrefcount(None) - before) < 100
+
+
+# ---- what does not fit
+
+class Sub(np.ndarray):
+    pass
+
+
+UNFIT = {
+    "list": [[0.0]], "dtype": MATRIX.astype(np.float32), "rank": MATRIX[None], "shape": MATRIX.T,
+    "size": MATRIX[:1], "Fortran": np.asfortranarray(MATRIX), "strided": np.ones((2, 6))[:, ::2],
+    "byte order": MATRIX.astype(">f8"), "subclass": MATRIX.view(Sub), "None": None, "int": 3,
+    "unaligned": np.frombuffer(b"x" * 49, np.uint8)[1:].view(np.float64).reshape(2, 3),
+    "scalar": np.float64(1), "class": np.ndarray, "bool": True}
+
+
+@pytest.mark.parametrize("value", UNFIT.values(), ids=UNFIT)
+def test_what_does_not_fit_goes_to_the_slow_path(value):
+    f = function(pair, MATRIX, MATRIX, outputs=[ARRAY, ARRAY])
+    for args in ((value, MATRIX), (MATRIX, value)):
+        said, given, keywords = f(*args)
+        assert said == "slow" and not keywords
+        assert all(a is b for a, b in zip(given, args, strict=True))
+
+
+def test_other_numbers_of_arguments_and_keywords_go_to_the_slow_path():
+    f = function(double, MATRIX)
+    assert f() == ("slow", (), {})
+    assert f(MATRIX, 1)[1] == (MATRIX, 1)
+    assert f(x=MATRIX)[2] == {"x": MATRIX}
+    assert f(MATRIX, y=2)[1:] == ((MATRIX,), {"y": 2})
+    assert is_slow(f(*[1] * 100, **{str(k): k for k in range(100)}))
+
+
+def test_an_equal_dtype_that_is_another_object_fits():
+    x = pickle.loads(pickle.dumps(MATRIX))
+    if x.dtype is MATRIX.dtype:
+        x = MATRIX.astype(np.dtype([("a", float)]).fields["a"][0].newbyteorder("="))
+    other = np.ndarray(3, np.dtype(float, metadata={"unit": "m"}))
+    other[:] = 1
+    assert other.dtype is not np.dtype(float)
+    np.testing.assert_array_equal(function(double, MATRIX)(x), 2 * MATRIX)
+    np.testing.assert_array_equal(function(double, np.ones(3))(other), [2.0] * 3)
+
+
+def test_an_exception_of_the_slow_path_is_the_callers():
+    def angry(*args):
+        raise KeyError(args)
+    f = entry(built(double, MATRIX), [Input(Argument(0))], [ARRAY], angry, arguments=1)
+    before = counts(angry, MATRIX)
+    for _ in range(100):
+        with pytest.raises(KeyError):
+            f("wrong")
+    assert counts(angry, MATRIX) == before
+    np.testing.assert_array_equal(f(MATRIX), 2 * MATRIX)
+
+
+def test_a_failure_code_goes_to_the_slow_path_or_raises():
+    x, i = np.arange(5.0), np.array([1, 9])
+    f = function(lambda b, x, i: b.pick(x, [i]), x, i)
+    assert is_slow(f(x, i))
+    np.testing.assert_array_equal(f(x, np.array([1, 2])), [1, 2])
+    inputs = [Input(Argument(0), holders=9), Input(Argument(1))]
+    g = entry(built(lambda b, x, i: (b.pick(x, [i]), b.elementwise("add", x, x)), x, i), inputs,
+              [ARRAY, into(0)], slow, arguments=2)
+    for _ in range(10):
+        with pytest.raises(IndexingError, match="out of range"):
+            g(x, i)
+
+
+def test_a_call_that_does_not_fit_its_program_is_an_error():
+    c, x = built(double, MATRIX), Input(Argument(0))
+    for inputs, outputs, said in [
+            ([], [ARRAY], "one Input and one Output"), ([x], [], "one Input and one Output"),
+            ([Input(Argument(0), "number")], [ARRAY], 'kind="array"'),
+            ([x], [SCALAR], "no scalar"), ([x], [FLOAT], "no float"),
+            ([x], [into(3)], "no array input 3"),
+            ([Input(Slot(Held(3), int, "real"))], [ARRAY], "__slots__")]:
+        with pytest.raises(RuleError, match=said):
+            entry(c, inputs, outputs, slow, arguments=1)
+    with pytest.raises(RuleError, match='"scalar"'):
+        function(total, np.arange(3), outputs=[FLOAT])
+    with pytest.raises(RuleError, match="written over"):
+        function(total, np.ones(3), outputs=[into(0)])
+
+
+# ---- references
+
+def test_no_reference_is_lost_or_kept():
+    f = function(pair, MATRIX, MATRIX, outputs=[STATE, STATE])
+    before = counts(f, MATRIX, MATRIX.dtype, np.ndarray, slow)
+    for _ in range(1000):
+        f(MATRIX, MATRIX)
+        f(MATRIX, 3)
+        f()
+    kept = f(MATRIX, MATRIX)
+    assert counts(*kept) == counts(np.ones(3), np.ones(3))
+    del kept
+    after = counts(f, MATRIX, MATRIX.dtype, np.ndarray, slow)
+    assert np.abs(np.subtract(after, before)).max() < 10
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="the kernel does not say what a process has")
+@pytest.mark.parametrize("output", [ARRAY, STATE, SCALAR, FLOAT, into(0)], ids=lambda o: o.kind)
+def test_a_hundred_thousand_calls_take_no_memory(output):
+    x = np.ones(())
+    f = entry(built(lambda b, x: b.copy(x, ()), x), [Input(Argument(0), holders=9)], [output],
+              slow, arguments=1)
+    for _ in range(1000):
+        f(x), f(1)
+    before = resident()
+    for _ in range(100_000):
+        f(x)
+    for _ in range(10_000):
+        f(1)
+    assert resident() - before < 2 << 20
+
+
+def test_a_function_that_is_gone_lets_go():
+    x = np.ones(3)
+
+    class Owner:
+        def __call__(self, *args):
+            return "slow"
+    owner = Owner()
+    f = entry(built(double, x), [Input(Argument(0))], [ARRAY], owner, arguments=1)
+    owner.entry = f  # a cycle through the function
+    watch = weakref.ref(owner)
+    reserved = pool.held["bytes"]
+    assert f(x)[0] == 2
+    del f, owner
+    gc.collect()
+    assert watch() is None
+    assert pool.held["bytes"] < reserved
+
+
+# ---- other sources
+
+class Box:
+    __slots__ = ("inner", "other", "value")
+
+
+def test_cells_dictionaries_and_slots():
+    cell = CellType()
+    cell.cell_contents = np.ones(3)
+    names, box, outer = {"w": np.full(3, 2.0)}, Box(), Box()
+    box.value, outer.inner = np.full(3, 3.0), box
+    sources = [Cell(cell), Item(names, "w"), Slot(Held(box), Box, "value"),
+               Slot(Slot(Argument(0), Box, "inner"), Box, "value")]
+
+    def write(b, *xs):
+        return [b.copy(x, (3,)) for x in xs]
+    f = entry(built(write, *[np.ones(3)] * 4), [Input(s) for s in sources], [STATE] * 4, slow,
+              arguments=1)
+    np.testing.assert_array_equal(np.stack(f(outer))[:, 0], [1, 2, 3, 3])
+    held = cell.cell_contents = np.full(3, 4.0)
+    names["w"], box.value = np.full(3, 5.0), np.full(3, 6.0)
+    np.testing.assert_array_equal(np.stack(f(outer))[:, 0], [4, 5, 6, 6])
+    before = counts(held, names["w"], box.value)
+    for _ in range(100):
+        f(outer), f(3), f(box)
+    after = counts(held, names["w"], box.value)
+    assert after == before
+    assert is_slow(f(box))  # its slot is empty
+    names["w"] = np.ones(4)
+    assert is_slow(f(outer))
+    del names["w"]
+    assert is_slow(f(outer))
+    names["w"] = held
+    del box.value
+    assert is_slow(f(outer))
+    box.value = held
+    assert not is_slow(f(outer))
+    del cell.cell_contents
+    assert is_slow(f(outer))
+
+
+def test_a_key_whose_comparison_raises_goes_to_the_slow_path():
+    class Key:
+        def __hash__(self):
+            return hash("w")
+
+        def __eq__(self, other):
+            raise ZeroDivisionError
+    names = {Key(): 1}
+    f = entry(built(double, MATRIX), [Input(Item(names, "w"))], [ARRAY], slow, arguments=0)
+    assert f() == ("slow", (), {})
+
+
+def test_guards():
+    mode, names = object(), {"mode": None}
+    names["mode"] = mode
+    f = function(double, MATRIX, guards=[(Item(names, "mode"), mode)])
+    assert not is_slow(f(MATRIX))
+    names["mode"] = None
+    assert is_slow(f(MATRIX))
+    static = entry(built(double, MATRIX), [Input(Argument(0))], [ARRAY], slow, arguments=2,
+                   guards=[(Argument(1), None)])
+    assert not is_slow(static(MATRIX, None)) and is_slow(static(MATRIX, 0))
+
+
+def test_a_number_from_a_cell():
+    rate = 0.5
+    (cell,) = (lambda: rate).__closure__
+    f = entry(built(lambda b, x, r: b.elementwise("multiply", x, b.view(r, (), (3,))),
+                    np.ones(3), 1.0),
+              [Input(Argument(0)), Input(Cell(cell), "number")], [ARRAY], slow, arguments=1)
+    np.testing.assert_array_equal(f(np.ones(3)), [0.5] * 3)
+    rate = 2.0
+    np.testing.assert_array_equal(f(np.ones(3)), [2.0] * 3)
+
+
+# ---- in place
+
+def test_an_output_in_place_of_an_input():
+    box = Box()
+    box.value = np.ones(3)
+    memory = box.value.ctypes.data
+    f = entry(built(double, np.ones(3)), [Input(Slot(Held(box), Box, "value"), holders=1)],
+              [into(0)], slow, arguments=0)
+    assert f() is None and f() is None
+    np.testing.assert_array_equal(box.value, [4.0] * 3)
+    assert box.value.ctypes.data == memory
+
+
+SHARED = {"the array": lambda a: a, "a view": lambda a: a[:2], "a buffer": memoryview,
+          "its transpose": lambda a: a.T, "a pointer": lambda a: a.ctypes.data_as(ctypes.c_void_p)}
+
+
+@pytest.mark.parametrize("make", [np.ones, lambda n: pool.fresh((n,), np.dtype(float))],
+                         ids=["NumPy's", "ours"])
+@pytest.mark.parametrize("share", SHARED.values(), ids=SHARED)
+def test_what_somebody_else_holds_is_not_written(make, share):
+    box = Box()
+    box.value = make(3)
+    box.value[:] = 1
+    f = entry(built(double, np.ones(3)), [Input(Slot(Held(box), Box, "value"), holders=1)],
+              [into(0)], slow, arguments=0)
+    other = share(box.value)
+    assert is_slow(f())
+    np.testing.assert_array_equal(box.value, [1.0] * 3)
+    del other
+    gc.collect()
+    assert f() is None
+    np.testing.assert_array_equal(box.value, [2.0] * 3)
+
+
+def test_what_cannot_be_written_or_is_a_view_is_not():
+    box = Box()
+    f = entry(built(double, np.ones(3)), [Input(Slot(Held(box), Box, "value"), holders=1)],
+              [into(0)], slow, arguments=0)
+    owner = np.ones(6)
+    for value in (owner[:3], np.frombuffer(bytearray(24), float), np.ones(3)):
+        box.value = value
+        value.flags.writeable = value.base is not None
+        del value
+        assert is_slow(f())
+
+
+def test_a_swap_in_place_and_old_values_given_out():
+    x, z = np.ones(3), np.full(3, 2.0)
+    inputs = [Input(Argument(0), holders=9), Input(Argument(1), holders=9)]
+    swap = entry(built(lambda b, x, z: (z, x), x, z), inputs, [into(0), into(1)], slow, arguments=2)
+    assert swap(x, z) is None
+    assert (x[0], z[0]) == (2, 1)
+    step = entry(built(lambda b, x, z: (b.elementwise("add", x, z), x, z), x, z), inputs,
+                 [into(0), ARRAY, into(1)], slow, arguments=2)
+    np.testing.assert_array_equal(step(x, z), [2.0] * 3)
+    assert (x[0], z[0]) == (3, 1)
+
+
+def test_reads_elsewhere_come_before_the_write():
+    x = np.arange(5.0)
+    f = entry(built(lambda b, x: b.elementwise("add", x, b.view(x, ((4, ((0, -1),)),), (5,))), x),
+              [Input(Argument(0), holders=9)], [into(0)], slow, arguments=1)
+    f(x)
+    np.testing.assert_array_equal(x, [4.0] * 5)
+
+
+# ---- threads, re-entrance, collection
+
+def test_a_long_program_lets_other_threads_run():
+    x = np.ones(50_000)
+
+    def write(b, x):
+        for _ in range(100):
+            x = b.elementwise("sin", x)
+        return x
+    c = built(write, x)
+    f = entry(c, [Input(Argument(0))], [ARRAY], lambda x: c(x)[0], arguments=1, seconds=1.0)
+    want, going, beats = c(x)[0], True, []
+
+    def beat():
+        while going:
+            beats.append(1)
+
+    def work():
+        for _ in range(3):
+            found.append(f(x).copy())
+    found, workers = [], [threading.Thread(target=t) for t in (work, work, beat)]
+    for w in workers:
+        w.start()
+    for w in workers[:2]:
+        w.join()
+    going = False
+    workers[2].join()
+    assert len(found) == 6 and beats
+    for y in found:
+        np.testing.assert_array_equal(y, want)
+
+
+def test_a_long_program_holds_what_it_reads():
+    box, stop = Box(), threading.Event()
+    box.value = np.ones(100_000)
+
+    def write(b, x):
+        for _ in range(50):
+            x = b.elementwise("cos", x)
+        return x
+    c = built(write, box.value)
+    f = entry(c, [Input(Slot(Held(box), Box, "value"))], [ARRAY], slow, arguments=0, seconds=1.0)
+    want = f().copy()
+
+    def replace():
+        while not stop.is_set():
+            box.value = np.ones(100_000)
+    other = threading.Thread(target=replace)
+    other.start()
+    try:
+        for _ in range(20):
+            np.testing.assert_array_equal(f(), want)
+    finally:
+        stop.set()
+        other.join()
+    (after,) = counts(box.value)
+    assert after == counts(np.ones(3))[0] + 1
+
+
+def test_a_call_within_the_slow_path_of_the_same_function():
+    def again(x):
+        return f(np.asarray(x))
+    f = entry(built(double, MATRIX), [Input(Argument(0))], [ARRAY], again, arguments=1)
+    np.testing.assert_array_equal(f(MATRIX.tolist()), 2 * MATRIX)
+
+
+def test_a_collection_within_a_call():
+    class Calls:
+        def __init__(self):
+            self.self = self
+
+        def __del__(self):
+            seen.append(f(other, other))
+    x, other, seen = np.ones(3), np.full(3, 5.0), []
+    f = function(pair, x, x, outputs=[ARRAY, ARRAY])
+    gc.collect()
+    old = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(200):
+            Calls()
+            y, z = f(x, x)
+            assert (y == 2).all() and (z == 1).all()
+    finally:
+        gc.set_threshold(*old)
+    gc.collect()
+    assert len(seen) == 200 and all((y == 10).all() for y, _ in seen[-2:])
+
+
+# ---- the pool
+
+def test_a_result_that_nobody_holds_is_used_again():
+    f = function(double, MATRIX)
+    seen = {f(MATRIX).ctypes.data for _ in range(100)}
+    assert len(seen) == 1
+    y, addresses = f(MATRIX), set()
+    for _ in range(100):
+        y = f(MATRIX)
+        addresses.add(y.ctypes.data)
+    assert len(addresses) == 2
+
+
+USES = {"itself": lambda y: y, "a view": lambda y: y[1:], "a view of a view": lambda y: y[1:].T[1:],
+        "another dtype": lambda y: y.view(np.int64), "a buffer": memoryview,
+        "an iterator": lambda y: y.flat, "raveled": lambda y: y.ravel(),
+        "a subclass": lambda y: y.view(Sub), "strided": lambda y: np.broadcast_to(y, (2, *y.shape)),
+        "ctypes": lambda y: y.ctypes}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("size", [3, 40_000 // 8, (8 << 20) // 8])
+def test_a_result_in_use_is_not_written(size, use):
+    x = np.arange(float(2 * size)).reshape(2, size)
+    f = function(double, x)
+    y = f(x)
+    kept, address, want = use(y), y.ctypes.data, y.tobytes()
+    del y
+    zeros = np.zeros_like(x)
+    results = [f(zeros) for _ in range(4)] + [f(zeros)]
+    assert all(r.ctypes.data != address for r in results)
+    assert ctypes.string_at(address, len(want)) == want and kept is not None
+
+
+def test_a_result_with_a_weak_reference_is_not_used_again():
+    f = function(double, MATRIX)
+    y = f(MATRIX)
+    watch = weakref.ref(y)
+    del y
+    for _ in range(4):
+        z = f(MATRIX)
+        assert watch() is not z
+    assert watch() is None
+
+
+def test_a_result_that_was_changed_is_not_used_again():
+    f = function(double, MATRIX)
+    for change in (lambda y: setattr(y, "shape", (3, 2)), lambda y: y.setflags(write=False),
+                   lambda y: setattr(y, "dtype", np.int64)):
+        y = f(MATRIX)
+        change(y)
+        del y
+        for _ in range(3):
+            y = f(MATRIX)
+            assert y.shape == (2, 3) and y.dtype == float and y.flags.writeable
+            np.testing.assert_array_equal(y, 2 * MATRIX)
+
+
+def test_no_reference_stays_with_the_pool_for_a_state():
+    f = function(double, MATRIX, outputs=[STATE])
+    y = f(MATRIX)
+    assert sys.getrefcount(y) == 2
+    g = function(double, MATRIX)
+    z = g(MATRIX)
+    assert sys.getrefcount(z) == 3
+    kept = [g(MATRIX) for _ in range(3)]
+    assert sys.getrefcount(z) == 2 and len(kept) == 3
+
+
+def test_the_pools_are_bounded(monkeypatch):
+    monkeypatch.setattr(pool, "LIMIT", pool.held["bytes"] + 3 * MATRIX.nbytes)
+    first, second = function(double, MATRIX), function(double, MATRIX)
+    y, z = first(MATRIX), second(MATRIX)
+    assert (sys.getrefcount(y), sys.getrefcount(z)) == (3, 2)
+
+
+@pytest.mark.parametrize("size", [1, 100, 5000, 4 << 20, 9 << 20])
+def test_fresh_arrays_are_aligned_and_alone(size):
+    x = pool.fresh((size,), np.dtype(np.uint8))
+    assert x.ctypes.data % 64 == 0 and x.shape == (size,)
+    base = x.base
+    assert type(base) is pool.Memory
+    assert sys.getrefcount(base) == 3  # the array, the name and the argument
+    assert x[:1].base is x  # a view refers to the array, which the pool asks for holders
+    x[:] = 7
+    assert x.sum(dtype=int) == 7 * size
+    if size >= pool.HUGE:
+        assert x.ctypes.data % pool.PAGE == 0
+
+
+# ---- without a trampoline
+
+def test_an_unknown_layout_means_no_trampoline(monkeypatch):
+    monkeypatch.setattr(abi_module, "TESTS", (*abi_module.TESTS, lambda: False))
+    abi_module.abi.cache_clear()
+    try:
+        assert function(double, MATRIX) is slow
+        assert "otherwise" in why_not(built(double, MATRIX))
+    finally:
+        monkeypatch.undo()
+        abi_module.abi.cache_clear()
+    assert function(double, MATRIX) is not slow
+
+
+@pytest.mark.parametrize("change", [
+    lambda m: m.setattr(abi_module, "BINARY_VERSION", 0x03000000),
+    lambda m: m.setattr(abi_module, "import_module", lambda name: None),
+    lambda m: m.setattr(abi_module, "PYTHON", ("Py_NoSuchFunction",)),
+    lambda m: m.setattr(abi_module, "DESCR", 48),
+    lambda m: m.setattr(abi_module, "CONTENTS", 24),
+    lambda m: m.setattr(sys, "version_info", (4, 0, 0)),
+    lambda m: m.setattr(abi_module, "KIND_MASK", 0xFF),
+    lambda m: m.setattr(abi_module.sysconfig, "get_config_var", lambda name: 1),
+    lambda m: m.setattr(sys.implementation, "name", "pypy"),
+    lambda m: m.setattr(sys, "byteorder", "big")],
+    ids=["NumPy 3", "no NumPy core", "no function", "dtype", "number", "Python 4", "dtypes",
+         "no GIL", "PyPy", "big-endian"])
+def test_each_check_is_able_to_fail(change, monkeypatch):
+    abi_module.abi.cache_clear()
+    change(monkeypatch)
+    try:
+        assert abi_module.abi() is None
+    finally:
+        monkeypatch.undo()
+        abi_module.abi.cache_clear()
+    assert abi_module.abi() is not None
+
+
+def test_a_program_that_calls_python_has_none():
+    x = np.ones(3) + 1j
+    assert "calls Python" in why_not(built(double, x)) or "machine code" in why_not(
+        built(double, x))
+    assert function(double, x) is slow
+
+
+def test_one_text_serves_many_functions():
+    count = len(call.trampolines)
+    first, second = function(double, np.ones(3)), function(double, np.ones((4, 5), np.float32))
+    assert len(call.trampolines) <= count + 1
+    assert first(np.ones(3)).shape == (3,) and second(np.ones((4, 5), np.float32)).shape == (4, 5)
