@@ -23,11 +23,20 @@ if TYPE_CHECKING:
     from .program import Program
 
 
-def runner(program: Program) -> Callable[..., list[Any]]:
-    """What runs a Program: a function of its inputs that gives its outputs."""
-    run = Compiled(program) if native() else program
-    return lambda *values: [y if isinstance(y, tuple) or np.ndim(y) else y[()]
-                            for y in run(*values)]
+class Executable:
+    """A Program made ready: called with the inputs, it gives the outputs as NumPy's functions do.
+
+    ``compiled`` is None where NumPy runs it.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.compiled = Compiled(program) if native() else None
+        self.run: Callable[..., list[Any]] = self.compiled or program
+
+    def __call__(self, *values: Any) -> list[Any]:
+        """The outputs; those without axes as NumPy scalars."""
+        return [y if isinstance(y, tuple) or np.ndim(y) else y[()] for y in self.run(*values)]
 
 
 def native() -> bool:

@@ -17,7 +17,7 @@ from adjoint.tensors import conjugate
 from adjoint.transforms.batching import vmap
 from adjoint.transforms.gradients import jvp, vjp
 
-from .executing import runner
+from .executing import Executable
 from .program import ProgramBuilder, lowered
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ class JitGraph(Graph):
         return self.cached["program"]
 
     @property
-    def runner(self) -> Callable[..., list[Any]]:
+    def executable(self) -> Executable:
         """What computes the outputs."""
-        if "runner" not in self.cached:
-            self.cached["runner"] = runner(self.program)
-        return self.cached["runner"]
+        if "executable" not in self.cached:
+            self.cached["executable"] = Executable(self.program)
+        return self.cached["executable"]
 
     def other(self, key: Any, f: Callable[..., Any], avals: Sequence[Any]) -> JitGraph:
         """The Graph of ``f``, traced the first time that it is asked for by ``key``."""
@@ -69,7 +69,7 @@ def traced(f: Callable[..., Any], avals: Sequence[Any]) -> JitGraph:
 
 def run(*xs: Any, graph: Any) -> tuple[Any, ...]:
     """The outputs, by machine code."""
-    return tuple(graph.runner(*xs))
+    return tuple(graph.executable(*xs))
 
 
 def among(xs: Sequence[Any], at: Sequence[int], graph: Any, some: Sequence[Any]) -> list[Any]:

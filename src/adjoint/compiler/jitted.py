@@ -18,6 +18,7 @@ from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import check_function, flatten, kind_of_all, unflatten
 
 from .plans import Plan
+from .showing import STAGES
 from .tracing import Capture, trace
 
 if TYPE_CHECKING:
@@ -41,16 +42,40 @@ class Jitted:
         modes = MODES.get()
         if modes.watch is not None or modes.tapes:  # a doctor or an explanation looks at each step
             return self.__jitted__(*args, **kwargs)
+        plan, given = self.version(args, kwargs)
+        return plan.call(given, kind_of_all(given))
+
+    def version(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Plan, list[Any]]:
+        """The version for these arguments, and their leaves; traced if there is none yet."""
+        modes = MODES.get()
         given, structure, fixed = self.split(args, kwargs)
         key = (structure, fixed, tuple(map(kind_of, given)), modes.paused > 0, modes.strict,
                DEFAULT_DTYPE.get())
         for plan in self.plans.get(key, ()):
             if plan.fits():
-                break
-        else:
-            plan = self.traced(args, kwargs)
-            self.plans.setdefault(key, []).append(plan)
-        return plan.call(given, kind_of_all(given))
+                return plan, given
+        plan = self.traced(args, kwargs)
+        self.plans.setdefault(key, []).append(plan)
+        return plan, given
+
+    def show(self, *args: Any, stage: str = "kernels", **kwargs: Any) -> str:
+        """How a call with these arguments would run, without running it; it is compiled if need be.
+
+        ``stage`` is one of: "graph" (the operations, with their lines), "program" (statements of
+        the loop language), "kernels" (the native loops, with the lines that they compute), "memory"
+        (where values live), "llvm", "asm".
+
+        >>> print(ad.jit(lambda x: np.sin(x) * 2.0).show(1.0, stage="program"))
+        %0 = input(0): float64[]
+        %1 = elementwise(%0, sin): float64[]
+        %2 = const(0): float64[]
+        %3 = elementwise(%1, %2, multiply): float64[]
+        return %3
+        """
+        if stage not in STAGES:
+            raise ArgumentError(f"ad.jit: stage is one of {', '.join(STAGES)}, not {stage!r}")
+        plan, _ = self.version(args, kwargs)
+        return STAGES[stage](plan.graph)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """The method of an object: each has versions of its own, which live as long as it does."""

@@ -94,7 +94,7 @@ class Plan:
         if any(isinstance(x, Box) for x in values):
             outs = parts(self.graph, called(self.graph, values))
         else:
-            outs = self.graph.runner(*values) if self.outputs else []
+            outs = self.graph.executable(*values) if self.outputs else []
         for finish in self.finishers:
             finish(outs)
         return unflatten(self.structure, [x.result(outs, kind) for x in self.results])

@@ -184,6 +184,8 @@ class ProgramBuilder:
     def const(self, value: Any) -> Ref:
         """A number or an array known when the program is built; equal ones are one."""
         known, array = aval_of(value), np.asarray(value)
+        if array.ndim and array.size and uniform(array):
+            return self.view(self.const(array.flat[0]), (), array.shape)
         key = ("const", known, array.tobytes())
         if key not in self.program.numbers:
             self.program.constants.append(value)
@@ -303,6 +305,12 @@ class ProgramBuilder:
     def call(self, function: Callable[..., Any], xs: Sequence[Ref], known: Any) -> Ref:
         """A function outside the language; the same function of the same operands is one call."""
         return self.made("call", xs, (function,), known)
+
+
+def uniform(array: Any) -> bool:
+    """Whether all elements have the same bits: such an array is a number, broadcast."""
+    bits = np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(array.size, -1)
+    return bool((bits == bits[0]).all())
 
 
 def agree(statement: str, xs: Sequence[Ref], *, dtypes: bool = True, shapes: bool = True) -> None:
