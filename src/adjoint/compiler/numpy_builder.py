@@ -225,15 +225,15 @@ class NumpyBuilder:
         stacks = [np.stack(column) for column in zip(*rows, strict=True)]
         return Ref((*map(np.asarray, state), *stacks))
 
-    def item(self, x: Ref, index: int) -> Ref:
-        """One result of a statement with several."""
-        return Ref(x.value[index])
+    def item(self, x: Ref | tuple[Ref, ...], index: int) -> Ref:
+        """One result of a statement with several; a row may give them apart, as a tuple."""
+        return x[index] if isinstance(x, tuple) else Ref(x.value[index])
 
     def call(self, function: Callable[..., Any], xs: Sequence[Ref], known: Any) -> Ref:
-        """A function outside the language; its result has the Aval that was announced."""
+        """A function outside the language; its result has the Aval (or Avals) announced."""
         y = Ref(function(*[x.value for x in xs]))
-        if (y.shape, y.dtype) != (known.shape, known.dtype):
-            refuse("call", f"gave {aval(y.shape, y.dtype)} where {known} was announced")
+        if (got := aval_of(y.value)) != known:
+            refuse("call", f"gave {got} where {known} was announced")
         return y
 
 

@@ -78,10 +78,12 @@ class Builder(Protocol):
     def copy(self, x: Ref, shape: Shape) -> Ref:
         """The elements in C order under another shape: stored."""
 
-    def loop(self, body: Any, count: int, carries: Sequence[Ref], inputs: Sequence[Ref]) -> Ref:
+    def loop(self, body: Any, count: int, carries: Sequence[Ref], inputs: Sequence[Ref],
+             shared: int = 0) -> Ref:
         """``count`` runs of the Graph ``body(*carries, *inputs[i])``.
 
-        Its first results are the next carries, the others are stacked; the value is a tuple.
+        The last ``shared`` of the inputs are given whole to every run. Its first results are the
+        next carries, the others are stacked; the value is a tuple.
         """
 
     def item(self, x: Ref, index: int) -> Ref:

@@ -45,10 +45,16 @@ class Body(Graph):
         self.plan: Plan | None = None
         self.root: Body | None = None  # the Body of which this one shows more
 
+    def __call__(self, *values: Any) -> list[Any]:
+        """The outputs on values, whatever Boxes they are."""
+        if any(isinstance(x, Box) for x in values):
+            return super().__call__(*values)
+        return self.compute(values)
+
     def compute(self, xs: Sequence[Any]) -> list[Any]:
         """The outputs on plain arrays; where somebody watches, by way of `bind`."""
         if switch.armed and MODES.get().watch is not None:
-            return self(*xs)
+            return super().__call__(*xs)
         if self.plan is None:
             self.plan = planned(self)
         values, steps, outputs = self.plan

@@ -277,22 +277,15 @@ def flipped(b: Builder, x: Any) -> Any:
 
 def _lower(b: Builder, *refs: Any, graph: Body, carries: int, stacks: int, count: int,
            reverse: bool) -> tuple[Any, ...]:
-    """A loop of the language; what all turns share is a carry that passes unchanged."""
+    """A loop of the language."""
     state, columns, shared = refs[:carries], refs[carries:][:stacks], refs[carries + stacks:]
     if not count:
         return (*state, *[b.const(np.zeros((0, *o.aval.shape), o.aval.dtype))
                           for o in graph.outputs[carries:]])
-
-    def make() -> Body:
-        own, rows, common = (graph.inputs[:carries], graph.inputs[carries:][:stacks],
-                             graph.inputs[carries + stacks:])
-        return Body([*own, *common, *rows], graph.nodes,
-                    [*graph.outputs[:carries], *common, *graph.outputs[carries:]])
-    body = graph.made(("lower", carries, stacks), make)
-    y = b.loop(body, count, [*state, *shared], [flipped(b, x) if reverse else x for x in columns])
-    rest = [b.item(y, k) for k in range(carries + len(shared), len(body.outputs))]
-    return (*[b.item(y, k) for k in range(carries)],
-            *[flipped(b, x) if reverse else x for x in rest])
+    rows = [flipped(b, x) if reverse else x for x in columns]
+    y = b.loop(graph, count, state, [*rows, *shared], len(shared))
+    out = [b.item(y, k) for k in range(len(graph.outputs))]
+    return (*out[:carries], *[flipped(b, x) if reverse else x for x in out[carries:]])
 
 
 SCAN = register(Primitive(
