@@ -9,7 +9,7 @@ import pytest
 import adjoint as ad
 from adjoint.compiler import native
 from adjoint.compiler.compiled import Compiled
-from adjoint.compiler.kernels import Kernel
+from adjoint.compiler.evaluator import Evaluator
 from adjoint.compiler.layout import Layout, ways
 from adjoint.compiler.maths import MATHS
 from adjoint.compiler.native import AVX2, BASELINE, host, llvm
@@ -35,15 +35,21 @@ SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -3.0, 7.0, 1e-3, 1e-30, 1e30, -
            np.inf, -np.inf, np.nan, 3e9, -3e9, 1e19, 255.5, -129.9]
 FORCED = llvm().get_process_triple().startswith("x86_64")  # whose older levels can be asked for
 WIDTHS = {"128": BASELINE, "256": AVX2} if FORCED else {}
-BUILDS = {"host": {}, "host-inlined": {"everything": False}, "host-checked": {"checked": True},
+APART = {"fuse": False, "plan": False}  # each statement by itself, in memory of its own
+BUILDS = {"checked": {"checked": True}, "host": {}, "apart": APART,
           **{f"{name}-checked": {"target": t, "checked": True} for name, t in WIDTHS.items()},
-          **{f"{name}-inlined": {"target": t, "everything": False} for name, t in WIDTHS.items()}}
-# Where many programs are compiled: each width, checked or not, inlined or not.
-FEW = {k: b for k, b in BUILDS.items() if k in {"host", "host-inlined", "128-checked",
-                                                "256-checked", "256-inlined"}}
+          **{f"{name}-apart": {"target": t, **APART} for name, t in WIDTHS.items()}}
+OTHERS = [k for k in BUILDS if k != "checked"]
 builds = pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
-few_builds = pytest.mark.parametrize("build", FEW.values(), ids=FEW)
 quiet = pytest.mark.filterwarnings("ignore")  # values go to singular points
+
+
+def mostly_checked(name, values, every=6):
+    """Each value on the fused, checked build, and every sixth on one of the others, in turn."""
+    pairs = [(v, "checked") for v in values]
+    pairs += [(v, OTHERS[k % len(OTHERS)]) for k, v in enumerate(list(values)[::every])]
+    return pytest.mark.parametrize((name, "build"), [(v, BUILDS[b]) for v, b in pairs],
+                                   ids=[f"{v}-{b}" for v, b in pairs])
 
 
 def built(write, *args):
@@ -122,8 +128,7 @@ def agree(got, want, tolerance, said):
 
 # ---- every row
 
-@few_builds
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@mostly_checked("row", ROWS)
 @quiet
 def test_every_row(row, build):
     b, args, results = ProgramBuilder(), [], []
@@ -169,9 +174,7 @@ def numbers(dtype, count, rng):
                            rng.integers(-9 if info.min else 0, 9, count + 15).astype(dtype)])
 
 
-@pytest.mark.parametrize("build", [b for k, b in FEW.items() if "inlined" not in k],
-                         ids=[k for k in FEW if "inlined" not in k])
-@pytest.mark.parametrize("function", MATHS)
+@mostly_checked("function", MATHS, 3)
 @quiet
 def test_every_function_on_every_dtype(function, build):
     rng = np.random.default_rng(2)
@@ -235,15 +238,14 @@ def statements(b, x, i):
     yield b.scatter_add(x, [rows, b.iota((n, m), 1, np.dtype(np.int64))], (n, m))
 
 
-@few_builds
-@pytest.mark.parametrize("size", range(1, 34))
+@mostly_checked("size", range(1, 34), 3)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_size(size, dtype, build):
     rng = np.random.default_rng(size)
     n = 1 + size % 5
     x, i = rng.normal(size=(n, size)).astype(dtype), rng.integers(0, n, n)
     program = built(lambda b, x, i: list(statements(b, x, i)), x, i)
-    if build.get("everything", True):
+    if not build.get("fuse", True):
         check(program, [x, i], **build)
         return
     for got, want in zip(Compiled(program, **build)(x, i), program(x, i), strict=True):
@@ -381,7 +383,7 @@ def test_long_chains_need_no_recursion():
         return y
     x = np.array([1.0, 0.999, -1.0001])
     program = built(write, x)
-    np.testing.assert_allclose(Compiled(program, everything=False)(x)[0], program(x)[0], rtol=1e-11)
+    np.testing.assert_allclose(Compiled(program)(x)[0], program(x)[0], rtol=1e-11)
 
 
 def test_equal_kernels_are_one():
@@ -390,7 +392,7 @@ def test_equal_kernels_are_one():
         for _ in range(5):
             y = b.elementwise("sin", y)
         return y
-    text = Compiled(built(write, MATRIX)).text
+    text = Compiled(built(write, MATRIX), fuse=False).text
     assert text.count("define internal i64 @kernel_") == 1
     assert text.count("call i64 @kernel_0") == 6
 
@@ -398,20 +400,13 @@ def test_equal_kernels_are_one():
 def test_what_is_inlined_is_not_stored():
     program = built(lambda b, x: b.reduce("add", b.elementwise("exp", b.elementwise("sin", x)),
                                           (0, 1)), MATRIX)
-    layout = Layout(program, everything=False)
-    names = [program.statements[n].name for n in sorted(layout.stored)]
+    layout = Layout(program)
+    names = [program.statements[n].name for n in sorted(layout.schedule.stored)]
     assert names == ["input", "reduce"]
     assert layout.bytes == 0
 
 
 # ---- failures are errors
-
-class Crooked(Kernel):
-    """A planted fault: every stride is one too large."""
-
-    def strides(self, shape):
-        return tuple(s + 1 for s in super().strides(shape))
-
 
 WRONG = {
     "map": lambda b, x: b.elementwise("add", x, b.view(x, ((0, ()), (0, ((1, 1),))), (2, 3))),
@@ -426,11 +421,14 @@ WRONG = {
 @pytest.mark.parametrize("build", [b for b in BUILDS.values() if b.get("checked")],
                          ids=[k for k, b in BUILDS.items() if b.get("checked")])
 @pytest.mark.parametrize("name", WRONG)
-def test_a_planted_wrong_stride_is_caught(name, build):
+def test_a_planted_wrong_stride_is_caught(name, build, monkeypatch):
     program = built(WRONG[name], MATRIX)
-    with pytest.raises(RuleError, match=r"the compiled statement %\d+ = .*left the memory of %"):
-        Compiled(program, kernel=Crooked, **build)(MATRIX)
     Compiled(program, **build)(MATRIX)
+    right = Evaluator.strides
+    monkeypatch.setattr(Evaluator, "strides",
+                        lambda self, shape: tuple([s + 1 for s in right(self, shape)]))
+    with pytest.raises(RuleError, match=r"the compiled statement %\d+ = .*left the memory of %"):
+        Compiled(program, **build)(MATRIX)
 
 
 @builds
@@ -454,7 +452,7 @@ def test_a_pick_from_what_is_not_stored():
         seen = b.view(b.elementwise("exp", x), ((4, ((0, -1),)),), (5,))
         return b.pick(seen, [i])
     x, i = np.arange(5.0), np.array([0, 3, 3])
-    compiled = Compiled(built(write, x, i), everything=False)
+    compiled = Compiled(built(write, x, i))
     np.testing.assert_allclose(compiled(x, i)[0], np.exp(x)[::-1][i], rtol=1e-15)
     with pytest.raises(IndexingError, match=r"out of range of %3 = view"):
         compiled(x, i + 3)
@@ -474,8 +472,7 @@ def test_an_error_names_the_users_line():
 
 # ---- whole programs
 
-@few_builds
-@pytest.mark.parametrize("seed", SEEDS)
+@mostly_checked("seed", SEEDS, 2)
 @quiet
 def test_random_programs_and_their_gradients(seed, build):
     program = drawing.draw([seed, 9]).program

@@ -1,4 +1,4 @@
-"""A Program as native segments with Python calls between them: each statement a loop of its own.
+"""A Program as native segments with Python calls between them.
 
 >>> from adjoint.compiler.compiled import Compiled
 >>> from adjoint.compiler.program import ProgramBuilder
@@ -21,7 +21,6 @@ from adjoint.errors import IndexingError, RuleError
 from adjoint.modes import line_of
 
 from .driver import Driver, Failures, Settings
-from .kernels import Kernel
 from .layout import Layout
 from .native import Library, host
 from .numpy_builder import NumpyBuilder
@@ -39,35 +38,30 @@ if TYPE_CHECKING:
 class Compiled:
     """A Program that runs as machine code, and gives what the Program gives.
 
-    ``everything`` stores each statement; without it only what must be is, and the rest is computed
-    where it is read. A ``checked`` build tests every load and store against its buffer's extent.
+    Without ``fuse`` each statement is stored and has loops of its own; without ``plan`` nothing
+    shares memory. A ``checked`` build tests every load and store against its buffer's extent.
     """
 
     def __init__(self, program: Program, *, target: Target | None = None, checked: bool = False,
-                 everything: bool = True, kernel: type[Kernel] = Kernel) -> None:
+                 fuse: bool = True, plan: bool = True) -> None:
         self.program, self.failures = program, Failures()
         self.target = host() if target is None else target
-        self.layout = Layout(program, everything=everything)
-        settings = Settings(self.target.vector_bytes, checked, everything, kernel)
+        self.layout = Layout(program, fuse=fuse, plan=plan)
+        settings = Settings(self.target.vector_bytes, checked)
         module = Module(self.target.fused)
         self.segments: list[tuple[str, int]] = []  # the name of a native function, or a statement
-        for native, group in groupby(self.order(), key=lambda n: n not in self.layout.called):
-            statements = list(group)
+        for native, part in groupby(self.layout.schedule.groups, key=lambda g: g.kind != "call"):
+            groups = list(part)
             if not native:
-                self.segments += [("", n) for n in statements]
+                self.segments += [("", g.roots[0]) for g in groups]
                 continue
             name = f"segment_{len(self.segments)}"
             driver = Driver(self.layout, module, self.failures, settings)
-            driver.function(name, "ptr %table, ptr %work", statements)
+            driver.function(name, "ptr %table, ptr %work", groups)
             self.segments.append((name, -1))
         self.text = module.text(self.target.attributes())
         self.externals = module.externals
         self.link()
-
-    def order(self) -> list[int]:
-        """What is computed, natively or by a call, in order."""
-        native = {*self.layout.kernels()}
-        return [n for n in self.layout.live if n in native or n in self.layout.called]
 
     def link(self) -> None:
         """Compile the text, and make what every call copies."""
@@ -101,7 +95,7 @@ class Compiled:
 
     def failed(self, code: int) -> NoReturn:
         """Raise the error of a failure code; it names the statement and its lines."""
-        (program, n, _), buffer, checked = self.failures.told(code)
+        program, (buffer, n), checked = self.failures.told(code)
         told = f"%{n} = {described(program.statements[n])}"
         lines = sorted({"{}:{}".format(*line_of(site)) for site in program.sites.get(n, ())
                         if site is not None})
@@ -140,7 +134,7 @@ class Run:
         self.work = self.memory[start:start + self.layout.bytes]
         for n in self.program.inputs:
             self.hold(n, self.program.run(self.builder, n, {}).value)
-        for n in {*self.program.outputs} & {*self.layout.kernels()}:
+        for n in {*self.program.outputs} & self.layout.made():
             home = self.layout.homes.get(n)
             if home is not None and home.kind == "table":
                 known = self.program.statements[n].known

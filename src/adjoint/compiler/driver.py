@@ -7,17 +7,18 @@ own, so that `Failures` can say which statement of which program it was.
 from __future__ import annotations
 
 from bisect import bisect_right
-from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .evaluator import CHECKS
 from .kernels import Kernel
-from .layout import Layout, body_of
+from .layout import nbytes
+from .nests import Nest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .layout import Home
+    from .fuse import Group
+    from .layout import Home, Layout
     from .program import Program
     from .text import Module
 
@@ -25,11 +26,10 @@ MEMCPY = "llvm.memcpy.p0.p0.i64"
 
 
 class Place(NamedTuple):
-    """A call of a kernel: its statement, and the statements that its failure codes speak of."""
+    """A call of a kernel, and what its failure codes speak of: what was left, and who left it."""
 
     program: Program
-    statement: int
-    subjects: tuple[int, ...]
+    subjects: tuple[tuple[int, int], ...]
 
 
 class Failures:
@@ -47,11 +47,11 @@ class Failures:
         self.end += 4 * (len(place.subjects) + 2)
         return self.starts[-1]
 
-    def told(self, code: int) -> tuple[Place, int, bool]:
-        """The call, the statement that was left, and whether a check of memory found it."""
+    def told(self, code: int) -> tuple[Program, tuple[int, int], bool]:
+        """The program, what was left and who left it, and whether a check of memory found it."""
         k = bisect_right(self.starts, code) - 1
         place, rest = self.places[k], code - self.starts[k]
-        return place, place.subjects[rest // 4 - 1], rest % 4 == CHECKS
+        return place.program, place.subjects[rest // 4 - 1], rest % 4 == CHECKS
 
 
 class Settings(NamedTuple):
@@ -59,8 +59,6 @@ class Settings(NamedTuple):
 
     vector_bytes: int
     checked: bool
-    everything: bool
-    kernel: type[Kernel]
 
 
 class Driver:
@@ -74,13 +72,13 @@ class Driver:
         self.lines: list[str] = []
         self.label, self.count = "entry", 0
 
-    def function(self, name: str, parameters: str, statements: Sequence[int]) -> None:
-        """Write the function, which computes some statements."""
-        for n in statements:
-            if self.program.statements[n].name == "loop":
-                self.loop(n)
+    def function(self, name: str, parameters: str, groups: Sequence[Group]) -> None:
+        """Write the function, which runs some groups."""
+        for group in groups:
+            if group.kind == "loop":
+                self.loop(group.roots[0])
             else:
-                self.kernel(n)
+                self.kernel(group)
         body = "\n".join(["entry:", *self.lines, "  ret i64 0"])
         self.module.define(name, f"define i64 @{name}({parameters}) #0 {{\n{body}\n}}\n")
 
@@ -117,25 +115,26 @@ class Driver:
 
     # ---- statements
 
-    def kernel(self, n: int) -> None:
-        """Call the kernel of a statement."""
-        k = self.settings.kernel(self.program, self.layout.stored, self.module, n,
-                                 vector_bytes=self.settings.vector_bytes,
-                                 checked=self.settings.checked)
+    def kernel(self, group: Group) -> None:
+        """Call the kernel of a group."""
+        write = Nest if group.kind == "nest" else Kernel
+        k = write(self.layout.schedule, group, self.module,
+                  vector_bytes=self.settings.vector_bytes, checked=self.settings.checked)
         name = k.name()
         pointers = ", ".join("ptr " + self.pointer(self.layout.homes[i]) for i in k.buffers)
         answer = self.put(f"call i64 @{name}({pointers})")
         if not k.writer.failures:
             return
-        start = self.failures.add(Place(self.program, n, tuple(k.subjects)))
+        start = self.failures.add(Place(self.program, tuple(k.subjects)))
         wrong = self.put(f"icmp ne i64 {answer}, 0")
         code = self.put(f"add i64 {answer}, {start}")
         self.demand(self.put(f"select i1 {wrong}, i64 {code}, i64 0"))
 
     def loop(self, n: int) -> None:
         """Run a body over and over: carries go from one buffer to another and back."""
-        body, count, carries = self.program.statements[n].parameters
-        call = Body(self, n, body_of(body))
+        _, count, carries, *rest = self.program.statements[n].parameters
+        whole = len(self.program.statements[n].inputs) - (rest[0] if rest else 0)
+        call = Body(self, n)
         known = self.program.statements[n].known
         homes = [self.pointer(self.layout.results[n, k]) for k in range(len(known) + carries)]
         firsts, others, stacks = homes[:carries], homes[len(known):], homes[carries:len(known)]
@@ -155,8 +154,8 @@ class Driver:
         now, then = ([f"%{side}{n}_{k}" for k in range(carries)] for side in ("now", "then"))
         turn = f"%turn{n}"
         rows = [self.row(g, turn, nbytes(self.program.statements[i].known) // count)
-                for g, i in zip(given[carries:], inputs[carries:], strict=True)]
-        results = call.called([*now, *rows])
+                for g, i in zip(given[carries:whole], inputs[carries:whole], strict=True)]
+        results = call.called([*now, *rows, *given[whole:]])
         for to, from_, size in zip(then, results[:carries], sizes, strict=False):
             self.copied(to, from_, size)
         for stack, from_, size in zip(stacks, results[carries:], sizes[carries:], strict=True):
@@ -185,15 +184,15 @@ class Driver:
 class Body:
     """The body of a loop as a function ``i64 (ptr %work, ptr %g0, ...)``."""
 
-    def __init__(self, outer: Driver, n: int, program: Program) -> None:
-        self.outer, self.program = outer, program
-        self.layout = Layout(program, everything=outer.settings.everything, given=True)
+    def __init__(self, outer: Driver, n: int) -> None:
+        self.outer, self.layout = outer, outer.layout.bodies[n]
+        self.program = program = self.layout.program
         # Two loops with one body have one function for each: failures name the statement.
         self.name = f"body_{len(outer.module.parts)}"
         given = len(program.inputs) + len(self.layout.constants)
         parameters = ", ".join(["ptr %work", *[f"ptr %g{k}" for k in range(given)]])
         driver = Driver(self.layout, outer.module, outer.failures, outer.settings)
-        driver.function(self.name, parameters, self.layout.kernels())
+        driver.function(self.name, parameters, self.layout.schedule.groups)
         self.work, *self.constants = [outer.pointer(h) for h in outer.layout.lent[n]]
 
     def called(self, given: Sequence[str]) -> list[str]:
@@ -209,7 +208,3 @@ class Body:
                 f"getelementptr i8, ptr {work}, i64 {home.number}"))
         return found
 
-
-def nbytes(known: Any) -> int:
-    """The size of an array in bytes."""
-    return prod(known.shape) * known.dtype.itemsize

@@ -71,7 +71,9 @@ class Evaluator:
         self.program, self.stored, self.width, self.checked = program, stored, width, checked
         self.writer = Writer(module)
         self.buffers: dict[int, int] = {}
-        self.subjects: dict[int, int] = {}  # the statements that failure codes speak of
+        # What failure codes speak of: the statement that was left, and the one that left it.
+        self.subjects: dict[tuple[int, int], int] = {}
+        self.reader = -1    # the stored statement that is being computed
         self.flat = False   # whether shapes are read as one axis
         self.vector = ""    # the variable that runs over lanes
         self.active = 0     # the number of lanes that count; 0 for all
@@ -95,9 +97,18 @@ class Evaluator:
         """The pointer to a stored statement."""
         return f"%b{self.buffers.setdefault(n, len(self.buffers))}"
 
-    def code(self, n: int, what: int) -> int:
+    def placed(self, n: int) -> tuple[int, ...]:
+        """The strides of the buffer of a statement, along the axes that it is read by."""
+        return self.strides(self.shape(n))
+
+    def extent(self, n: int) -> int:
+        """The number of elements of the buffer of a statement."""
+        return prod(self.known(n).shape)
+
+    def code(self, n: int, what: int, reader: int | None = None) -> int:
         """What the function returns where an index of a statement or its buffer is outside."""
-        return (self.subjects.setdefault(n, len(self.subjects)) + 1) * 4 + what
+        subject = n, self.reader if reader is None else reader
+        return (self.subjects.setdefault(subject, len(self.subjects)) + 1) * 4 + what
 
     def lanes(self, dtype: Any, depth: int, wide: bool) -> Lanes:
         """Arithmetic at a place."""
@@ -234,17 +245,18 @@ class Evaluator:
         x, *rest = self.program.statements[n].inputs
         entries: list[Entry] = []
         for i, size in zip(rest, self.known(x).shape, strict=True):
-            entries.append(self.dynamic((yield i, place), self.known(i).dtype, size, x))
+            entries.append(self.dynamic((yield i, place), self.known(i).dtype, size,
+                                        self.code(x, RANGES, n)))
         return (yield x, tuple(entries))
 
-    def dynamic(self, value: Value, dtype: Any, size: int, n: int) -> Entry:
+    def dynamic(self, value: Value, dtype: Any, size: int, code: int) -> Entry:
         """An index entry from a number that was loaded, which must be in range."""
         at = self.lanes(dtype, value.depth, value.wide)
         text = at.cast(value.text, INT64)
         whole = at.of(INT64)
         # Unsigned numbers compare negative ones as large.
         inside = whole.put(f"icmp ult {whole.type} {text}, {whole.constant(size)}")
-        self.demand(inside, value.depth, value.wide, self.code(n, RANGES))
+        self.demand(inside, value.depth, value.wide, code)
         return self.named(Value(text, value.depth, value.wide))
 
     def named(self, value: Value) -> Entry:
@@ -311,12 +323,11 @@ class Evaluator:
 
     # ---- memory
 
-    def load(self, n: int, place: Place, here: bool = False) -> Value:
-        """An element of a buffer, or one for each lane; ``here`` in this turn of the loops."""
+    def load(self, n: int, place: Place, depth: int = 0) -> Value:
+        """An element of a buffer, or one for each lane; not outside of the loop at ``depth``."""
         dtype = self.known(n).dtype
-        at = self.address(place, self.strides(self.shape(n)))
-        if here:
-            at = at._replace(depth=self.writer.depth)
+        at = self.address(place, self.placed(n))
+        at = at._replace(depth=max(at.depth, depth))
         self.bounds(n, at)
         wide = bool(at.lanes or at.step)
         type_ = memory_type(dtype, self.width if wide else 0)
@@ -354,7 +365,7 @@ class Evaluator:
               strides: tuple[int, ...] | None = None) -> None:
         """Write an element of a buffer, or one for each lane."""
         dtype, depth = self.known(n).dtype, self.writer.depth
-        at = self.address(place, self.strides(self.shape(n)) if strides is None else strides)
+        at = self.address(place, self.placed(n) if strides is None else strides)
         at = at._replace(depth=depth)
         self.bounds(n, at)
         wide = bool(at.lanes or at.step)
@@ -386,7 +397,7 @@ class Evaluator:
         """In a checked build, leave unless every lane that counts is inside the buffer."""
         if not self.checked:
             return
-        extent, code = prod(self.known(n).shape), self.code(n, CHECKS)
+        extent, code = self.extent(n), self.code(n, CHECKS)
         if at.lanes:
             whole = self.lanes(INT64, at.depth, True)
             inside = whole.put(f"icmp ult {whole.type} {at.lanes}, {whole.constant(extent)}")

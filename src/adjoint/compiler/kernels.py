@@ -1,8 +1,7 @@
-"""The loops of one stored statement: a function that reads its operands and writes its buffer.
+"""The loops of one statement that has a kernel for itself: searches, scans, scatters, products.
 
 A kernel has one parameter for each buffer that it touches, in the order of first use, and returns 0
-or a failure code. Its innermost axis runs over lanes; a tail is the same code with a mask, so that
-an element's value does not depend on where it stands.
+or a failure code. What a group of statements needs together is written by ``nests.py``.
 """
 
 from __future__ import annotations
@@ -10,69 +9,41 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .evaluator import Evaluator, Value
+from .evaluator import RANGES, Value
 from .functions_ir import CURVED
+from .loops import COMBINE, WIDENED, Loops, identity, straight
 from .registers import BOOL, INT64
 from .text import register_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .evaluator import Place
-    from .program import Program
+    from .fuse import Group, Schedule
+    from .loops import Axes, Place
     from .text import Module
 
-    Axes = list[tuple[str, int]]
-    Body = Callable[[list[str]], Sequence[str]]
-
-# What combines two numbers of a reduction. On truth values + is or, and * is and.
-COMBINE = {"add": "add", "multiply": "multiply", "maximum": "maximum", "minimum": "minimum",
-           "logical_and": "multiply", "logical_or": "add"}
 SEARCH = {"argmax": ("greater", "maximum"), "argmin": ("less", "minimum")}
-UNROLLED, CURVED_UNROLLED, MOST = 4, 1, 64  # native vectors that one value spans; lanes
 
 
-def identity(op: str, dtype: Any) -> Any:
-    """What combines with any number to that number; -0.0 for sums, which keeps the sign of 0."""
-    if op in {"add", "logical_or"}:
-        return -0.0 if dtype.kind == "f" else 0
-    if op in {"multiply", "logical_and"}:
-        return 1
-    if dtype.kind == "f":
-        return -np.inf if op == "maximum" else np.inf
-    if dtype.kind == "b":
-        return op == "minimum"
-    return np.iinfo(dtype).min if op == "maximum" else np.iinfo(dtype).max
+class Kernel(Loops):
+    """The function that computes the one statement of a group, or a dot and what it becomes."""
 
-
-def straight(rank: int) -> Place:
-    """The index of the variables ``i0, i1, ...``."""
-    return tuple([(0, ((f"i{d}", 1),)) for d in range(rank)])
-
-
-class Kernel(Evaluator):
-    """The function that computes one stored statement."""
-
-    def __init__(self, program: Program, stored: set[int], module: Module, n: int, *,
+    def __init__(self, schedule: Schedule, group: Group, module: Module, *,
                  vector_bytes: int, checked: bool = False) -> None:
-        super().__init__(program, stored - {n}, module, width=0, checked=checked)
-        self.n, self.vector_bytes = n, vector_bytes
-        self.statement = program.statements[n]
-        inlined = self.inlined(n)
+        self.roots = group.roots
+        self.n = self.roots[0]
+        super().__init__(schedule.program, schedule.stored - {*self.roots}, module, width=0,
+                         checked=checked)
+        self.vector_bytes, self.reader = vector_bytes, self.n
+        self.registers = schedule.registers
+        self.statement = self.program.statements[self.n]
+        inlined = self.inlined(self.n)
         self.widest = max([self.known(i).dtype.itemsize for i in inlined])
-        self.curved = any(self.program.statements[i].parameters[0] in CURVED for i in inlined
-                          if self.program.statements[i].name == "elementwise")
-        if prod(self.known(n).shape):
-            getattr(self, "write_" + self.statement.name, self.write_map)()
-
-    def name(self) -> str:
-        """The name of the function, which is made unless an equal one exists."""
-        head = ", ".join(f"ptr %b{k}" for k in range(len(self.buffers)))
-        return self.writer.module.kernel(head, self.writer.body())
-
-    # ---- what is evaluated
+        curved = any(self.program.statements[i].parameters[0] in CURVED for i in inlined
+                     if self.program.statements[i].name == "elementwise")
+        self.spans = 1 if curved else WIDENED
+        if prod(self.known(self.n).shape):
+            getattr(self, "write_" + self.statement.name)()
 
     def inlined(self, n: int) -> list[int]:
         """The statements whose values this kernel makes, and the buffers that it reads."""
@@ -85,243 +56,112 @@ class Kernel(Evaluator):
                     waiting += self.program.statements[i].inputs
         return sorted(seen)
 
-    def flattens(self, n: int) -> bool:
-        """Whether a value is the same over flat memory: all that it reads is read straight."""
-        waiting, seen = [n], set[int]()
-        while waiting:
-            i = waiting.pop()
-            if i in self.stored or i in seen:
-                continue
-            seen.add(i)
-            s = self.program.statements[i]
-            if s.name == "view":
-                if self.known(s.inputs[0]).shape:
-                    return False
-            elif s.name not in {"elementwise", "cast", "select", "const"}:
-                return False
-            waiting += s.inputs
-        return True
-
-    # ---- loops
-
-    def over_lanes(self, variable: str, size: int) -> None:
-        """Let a variable run over lanes, if its axis is longer than 1."""
-        span = CURVED_UNROLLED if self.curved else UNROLLED
-        width = min(max(2, self.vector_bytes // self.widest * span), MOST)
-        while width > 2 and width // 2 >= size:
-            width //= 2
-        self.vector, self.width = (variable, width) if size > 1 else ("", 0)
-
-    def nest(self, axes: Axes, body: Body, carries: Sequence[tuple[str, str]] = ()) -> list[str]:
-        """Loops over axes, with what they carry; the last values of that."""
-        firsts = [first for _, first in carries]
-        if not axes:
-            return list(body(firsts))
-        (variable, size), rest = axes[0], axes[1:]
-        types = [type_ for type_, _ in carries]
-
-        def inner(carried: Sequence[str]) -> list[str]:
-            return self.nest(rest, body, list(zip(types, carried, strict=True)))
-        if variable == self.vector:
-            return self.strips(variable, size, inner, carries)
-        return self.turns(variable, (0, size, 1), inner, carries)
-
-    def turns(self, variable: str, span: tuple[int, int, int], inner: Body,
-              carries: Sequence[tuple[str, str]]) -> list[str]:
-        """One loop, or no loop where it has one turn."""
-        start, end, step = span
-        lanes = variable == self.vector
-        if end - start == step:
-            with self.writer.fixed(variable, start, lanes):
-                return list(inner([first for _, first in carries]))
-        with self.writer.loop(variable, span, carries, lanes) as turn:
-            turn.following = inner(turn.carried)
-        return turn.carried
-
-    def strips(self, variable: str, size: int, inner: Body,
-               carries: Sequence[tuple[str, str]]) -> list[str]:
-        """The axis that runs over lanes: whole vectors, then the rest under a mask."""
-        carried = [first for _, first in carries]
-        main = size - size % self.width
-        if main:
-            carried = self.turns(variable, (0, main, self.width), inner, carries)
-        if size > main:  # nothing is carried past the vectors but these values
-            self.active = size - main
-            with self.writer.fixed(variable, main, lanes=True):
-                carried = list(inner(carried))
-            self.active = 0
-        return carried
-
-    def fill(self, number: Any) -> None:
-        """Write one number everywhere."""
-        size = prod(self.statement.known.shape)
-        self.over_lanes("z", size)
-        value = Value(self.lanes(self.statement.known.dtype, 0, False).constant(number), 0)
-
-        def body(carried: Sequence[str]) -> Sequence[str]:
-            self.store(self.n, ((0, (("z", 1),)),), value, (1,))
-            return ()
-        self.nest([("z", size)], body)
-
-    def axes(self, shape: Sequence[int]) -> Axes:
-        """The variables of a shape."""
-        return [(f"i{d}", size) for d, size in enumerate(shape)]
-
-    def lanes_last(self, axes: Axes) -> None:
-        """Let the last axis that is longer than 1 run over lanes."""
-        self.vector, self.width = "", 0
-        for variable, size in axes:
-            if size > 1:
-                self.over_lanes(variable, size)
-
-    def seat(self, value: Value) -> str:
-        """A value as what this kernel combines: a vector where it has lanes."""
-        return (self.wide(value, self.dtype) if self.vector else value).text
-
-    # ---- statements
-
-    def write_map(self) -> None:
-        """Element by element."""
-        self.flat = self.flattens(self.n)
-        shape = self.shape(self.n)
-        axes, place = self.axes(shape), straight(len(shape))
-        self.lanes_last(axes)
-
-        def body(carried: Sequence[str]) -> Sequence[str]:
-            self.store(self.n, place, self.value(self.n, place))
-            return ()
-        self.nest(axes, body)
-
-    def write_copy(self) -> None:
-        """The elements of the operand in C order."""
-        (x,) = self.statement.inputs
-        self.moved(x, lambda place: place, self.known(x).shape, self.flattens(x))
-
-    def write_pad(self) -> None:
-        """The fill value everywhere, then the operand at its places."""
-        (x,) = self.statement.inputs
-        index, _, number = self.statement.parameters
-        self.fill(number)
-        if prod(self.known(x).shape):
-            self.moved(x, lambda place: self.seen(index, place), self.statement.known.shape, False)
-
-    def moved(self, x: int, place_of: Callable[[Place], Place], shape: tuple[int, ...],
-              flat: bool) -> None:
-        """Write each element of ``x`` at a place of a buffer read as ``shape``."""
-        self.flat = flat and bool(shape)
-        to = (prod(shape),) if self.flat else shape
-        axes = self.axes(self.shape(x))
-        place = straight(len(axes))
-        self.lanes_last(axes)
-
-        def body(carried: Sequence[str]) -> Sequence[str]:
-            self.store(self.n, place_of(place), self.value(x, place), self.strides(to))
-            return ()
-        self.nest(axes, body)
+    def spread_lanes(self, axes: Axes) -> None:
+        """Let the last of some axes run over lanes."""
+        self.over_lanes(axes, self.widest, self.spans)
 
     @property
     def dtype(self) -> Any:
         """The dtype of what is combined."""
         return self.known(self.statement.inputs[0]).dtype
 
-    def write_reduce(self) -> None:
-        """Kept axes outside, reduced axes inside, with what is accumulated in registers."""
-        op, reduced = self.statement.parameters
+    # ---- statements
+
+    def write_copy(self) -> None:
+        """The elements of the operand in C order."""
         (x,) = self.statement.inputs
-        if not prod(self.known(x).shape):
-            self.fill(identity(op, self.dtype) if self.dtype.kind != "f" else abs(
-                identity(op, self.dtype)))
-            return
-        rank = len(self.known(x).shape)
-        if len(reduced) == rank and op in COMBINE and self.flattens(x):
-            self.flat, reduced = True, (0,) if rank else ()
-        axes, place = self.axes(self.shape(x)), straight(len(self.shape(x)))
-        kept = [a for d, a in enumerate(axes) if d not in reduced]
-        self.lanes_last(kept if op in SEARCH else axes)
-        inner = [a for d, a in enumerate(axes) if d in reduced]
-        to = tuple([p for d, p in enumerate(place) if d not in reduced])
-        combine = self.searched if op in SEARCH else self.combined
+        self.moved(x, lambda place: place, self.known(x).shape)
+
+    def write_pad(self) -> None:
+        """The fill value everywhere, then the operand at its places."""
+        (x,) = self.statement.inputs
+        index, _, number = self.statement.parameters
+        self.fill_flat(self.n, number)
+        if prod(self.known(x).shape):
+            self.moved(x, lambda place: self.seen(index, place), self.statement.known.shape)
+
+    def moved(self, x: int, place_of: Callable[[Place], Place], shape: tuple[int, ...]) -> None:
+        """Write each element of ``x`` at a place of a buffer read as ``shape``."""
+        axes, place = self.axes(self.known(x).shape), straight(self.known(x).shape)
+        self.spread_lanes(axes)
 
         def body(carried: Sequence[str]) -> Sequence[str]:
-            text = combine(op, x, place, inner)
-            wide = bool(self.vector) and self.vector in self.writer.variables
-            self.store(self.n, to, Value(text, self.writer.depth, wide),
-                       self.strides(self.statement.known.shape))
+            self.store(self.n, place_of(place), self.value(x, place), self.strides(shape))
+            return ()
+        self.nest(axes, body)
+
+    def write_reduce(self) -> None:
+        """The first place of the extreme along an axis; of nothing, what combines to nothing."""
+        op, reduced = self.statement.parameters
+        (x,) = self.statement.inputs
+        shape = self.known(x).shape
+        if not prod(shape):
+            number = identity(op, self.dtype)
+            self.fill_flat(self.n, number if self.dtype.kind != "f" else abs(number))
+            return
+        kept = [a for a in self.axes(shape) if a[0] != f"i{reduced[0]}"]
+        self.spread_lanes(kept)
+        place = list(straight(shape))
+        place[reduced[0]] = (0, (("j", 1),))
+        to = tuple([p for d, p in enumerate(place) if d not in reduced])
+
+        def body(carried: Sequence[str]) -> Sequence[str]:
+            text = self.searched(op, x, tuple(place), shape[reduced[0]])
+            self.store(self.n, to, Value(text, self.writer.depth, bool(self.vector)))
             return ()
         self.nest(kept, body)
 
-    def combined(self, op: str, x: int, place: Place, inner: Axes) -> str:
-        """The reduction of ``x`` over the inner axes."""
-        neutral = identity(op, self.dtype)
-        type_ = register_type(self.dtype, self.width)
-
-        def body(carried: Sequence[str]) -> Sequence[str]:
-            at = self.lanes(self.dtype, self.writer.depth, bool(self.vector))
-            text = self.seat(self.value(x, place))
-            if self.active:
-                text = at.select(self.mask(), text, at.constant(neutral))
-            return [getattr(at, COMBINE[op])(*carried, text)]
-        first = self.lanes(self.dtype, 0, bool(self.vector)).constant(neutral)
-        (text,) = self.nest(inner, body, [(type_, first)])
-        return self.fold(COMBINE[op], text)
-
-    def fold(self, combine: str, text: str) -> str:
-        """One number of all lanes, unless the lanes are different results."""
-        if not self.vector or self.vector in self.writer.variables:
-            return text
-        return self.lanes(self.dtype, self.writer.depth, True).folded(combine, text)
-
-    def searched(self, op: str, x: int, place: Place, inner: Axes) -> str:
-        """The first place of the extreme, or of the first NaN."""
+    def searched(self, op: str, x: int, place: Place, size: int) -> str:
+        """The first place of the extreme, or of the first NaN, along the variable ``j``."""
         name, extreme = SEARCH[op]
-        ((variable, _),) = inner
         wide = bool(self.vector)
 
         def body(carried: Sequence[str]) -> Sequence[str]:
             best, where = carried
             at = self.lanes(self.dtype, self.writer.depth, wide)
             truth, whole = at.of(BOOL), at.of(INT64)
-            text = self.seat(self.value(x, place))
+            text = self.seat(self.value(x, place), self.dtype)
             better = at.compare(name, text, best)
             if at.floating:
                 known = truth.invert(at.unordered(best))
                 better = truth.binary("or", better, truth.binary("and", at.unordered(text), known))
-            index = self.position((0, ((variable, 1),)))
-            spot = (self.wide(index, INT64) if wide else index).text
+            spot = self.seat(self.position((0, (("j", 1),))), INT64)
             return [at.select(better, text, best), whole.select(better, spot, where)]
         at = self.lanes(self.dtype, 0, wide)
         firsts = at.constant(identity(extreme, self.dtype)), at.of(INT64).constant(0)
         types = at.type, at.of(INT64).type
-        return self.nest(inner, body, list(zip(types, firsts, strict=True)))[1]
+        return self.nest([("j", size)], body, list(zip(types, firsts, strict=True)))[1]
 
     def write_scan(self) -> None:
         """The other axes outside, the accumulated one inside, each step stored."""
         op, axis = self.statement.parameters
         (x,) = self.statement.inputs
-        axes, place = self.axes(self.shape(x)), straight(len(self.shape(x)))
-        others = [a for d, a in enumerate(axes) if d != axis]
-        self.lanes_last(others[-1:] if axis != len(axes) - 1 else [])
+        shape = self.known(x).shape
+        place = list(straight(shape))
+        place[axis] = (0, (("j", 1),))
+        others = [a for a in self.axes(shape) if a[0] != f"i{axis}"]
+        self.spread_lanes(others if axis != len(shape) - 1 else [])
 
         def step(carried: Sequence[str]) -> Sequence[str]:
             depth, wide = self.writer.depth, bool(self.vector)
             text = getattr(self.lanes(self.dtype, depth, wide), COMBINE[op])(
-                *carried, self.seat(self.value(x, place)))
-            self.store(self.n, place, Value(text, depth, wide))
+                *carried, self.seat(self.value(x, tuple(place)), self.dtype))
+            self.store(self.n, tuple(place), Value(text, depth, wide))
             return [text]
 
         def body(carried: Sequence[str]) -> Sequence[str]:
             at = self.lanes(self.dtype, 0, bool(self.vector))
-            self.nest([axes[axis]], step, [(at.type, at.constant(identity(op, self.dtype)))])
+            self.nest([("j", shape[axis])], step,
+                      [(at.type, at.constant(identity(op, self.dtype)))])
             return ()
         self.nest(others, body)
 
     def write_dot(self) -> None:
         """Rows, columns over lanes, and the products summed in registers; a column sums lanes."""
         shape = self.statement.known.shape
-        axes, place = self.axes(shape), straight(len(shape))
-        self.lanes_last(axes[-1:])
-        if shape[-1] == 1:
-            self.over_lanes("k", self.known(self.statement.inputs[0]).shape[-1])
+        axes, place = self.axes(shape), straight(shape)
+        deep = [("k", n) for n in self.known(self.statement.inputs[0]).shape[-1:] if n > 1]
+        self.spread_lanes(axes if shape[-1] > 1 else deep)
 
         def body(carried: Sequence[str]) -> Sequence[str]:
             at = self.lanes(self.dtype, 0, bool(self.vector))
@@ -329,43 +169,51 @@ class Kernel(Evaluator):
             for x, z in zip(self.statement.inputs[::2], self.statement.inputs[1::2], strict=True):
                 total = self.product(x, z, place, total)
             wide = bool(self.vector) and self.vector in self.writer.variables
-            value = Value(self.fold("add", total), self.writer.depth, wide)
-            self.store(self.n, place, value)
+            text = self.fold("add", total, self.dtype)
+            self.made(place, Value(text, self.writer.depth, wide))
             return ()
         self.nest(axes, body)
+
+    def made(self, place: Place, value: Value) -> None:
+        """Store what becomes of the dot, whose value at a place is known."""
+        self.kept(self.n, place, value)
+        for r in self.roots:
+            self.reader = r
+            if r not in self.registers:
+                self.store(r, place, self.value(r, place))
 
     def product(self, x: int, z: int, place: Place, total: str) -> str:
         """``total`` and the sum over k of x[..., i, k] z[..., k, j]."""
         *batch, row, column = place
-        k = (0, (("k", 1),))
+        size = self.known(x).shape[-1]
+        if not size:
+            return total
+        k = (0, (("k", 1),)) if size > 1 else (0, ())
 
         def body(carried: Sequence[str]) -> Sequence[str]:
             at = self.lanes(self.dtype, self.writer.depth, bool(self.vector))
-            a = self.seat(self.value(x, (*batch, row, k)))
-            b = self.seat(self.value(z, (*batch, k, column)))
+            a = self.seat(self.value(x, (*batch, row, k)), self.dtype)
+            b = self.seat(self.value(z, (*batch, k, column)), self.dtype)
             more = at.accumulate(a, b, *carried)
             if self.active and self.vector == "k":
                 more = at.select(self.mask(), more, *carried)
             return [more]
-        size = self.known(x).shape[-1]
-        if not size:
-            return total
         type_ = register_type(self.dtype, self.width)
-        return self.nest([("k", size)], body, [(type_, total)])[0]
+        return self.nest([("k", size)] if size > 1 else [], body, [(type_, total)])[0]
 
     def write_scatter_add(self) -> None:
         """Zeros, then one element after another."""
         x, *indices = self.statement.inputs
-        self.fill(0)
+        self.fill_flat(self.n, 0)
         self.vector, self.width = "", 0
-        axes = self.axes(self.known(x).shape)
-        place = straight(len(axes))
+        axes, place = self.axes(self.known(x).shape), straight(self.known(x).shape)
+        code = self.code(self.n, RANGES)
 
         def body(carried: Sequence[str]) -> Sequence[str]:
-            to = tuple([self.dynamic(self.value(i, place), self.known(i).dtype, size, self.n)
+            to = tuple([self.dynamic(self.value(i, place), self.known(i).dtype, size, code)
                         for i, size in zip(indices, self.statement.known.shape, strict=True)])
             value, depth = self.value(x, place), self.writer.depth
-            old = self.load(self.n, to, here=True)
+            old = self.load(self.n, to, depth)
             at = self.lanes(self.dtype, depth, False)
             self.store(self.n, to, Value(at.add(old.text, value.text), depth))
             return ()

@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .functions_ir import loop_dtype, written
+from .fuse import fused
 from .maths import MATHS
+from .plan import Buffer, planned
 from .program import Program, lowered
 from .text import TYPES, is_native
 
 if TYPE_CHECKING:
     from adjoint.core.symbol import Graph
-
-LINE = 64  # bytes to which a buffer is aligned
-# Their values have no formula at one index, or need the operand in memory.
-KEPT = {"input", "pad", "reduce", "scan", "dot", "scatter_add", "copy", "loop", "item", "call"}
-BARE = {"view", "const"}  # stored only where somebody needs them in memory
 
 
 class Home(NamedTuple):
@@ -81,125 +78,123 @@ def why_loop(program: Program, n: int) -> str:
 
 
 class Layout:
-    """The decisions for one program; ``everything`` stores each statement but views."""
+    """The decisions for one program: what Python runs, the kernels, and the home of each buffer.
 
-    def __init__(self, program: Program, *, everything: bool = True, given: bool = False) -> None:
+    ``given`` is the body of a loop: its inputs and constants are given to it by pointers.
+    """
+
+    def __init__(self, program: Program, *, fuse: bool = True, plan: bool = True,
+                 given: bool = False) -> None:
         self.program, self.live, self.given = program, program.live(), given
-        self.everything = everything
         self.called = {n: why for n in self.live if (why := why_called(program, n))}
+        self.schedule = fused(program, self.called, apart=not fuse)
         self.homes: dict[int, Home] = {}
         self.results: dict[tuple[int, int], Home] = {}  # of a loop: its results and second carries
+        self.bodies: dict[int, Layout] = {}    # of loops
         self.lent: dict[int, list[Home]] = {}  # to a loop's body: its workspace, its constants
         self.constants_of: dict[int, Any] = {}  # arrays of the table, by slot
-        self.slots, self.bytes = 0, 0
+        self.slots = 0
         self.constants: dict[int, int] = {}  # given to a body behind its inputs
-        self.buffered = {n for n in self.live if self.needs_buffer(n, everything)}
-        self.require()
-        for n in self.live:
-            if n in self.buffered:
-                self.settle(n)
-        self.stored = {n for n in self.buffered if not self.is_number(n)}
+        self.buffers: dict[Any, Buffer] = {}  # of the workspace, by statement or part of a loop
+        self.outputs = {*program.outputs}
+        for n in sorted({*self.live} & (self.schedule.stored | self.numbers())):
+            self.settle(n, fuse, plan)
+        offsets, self.bytes = planned(self.buffers, reuse=plan)
+        for key, offset in offsets.items():
+            self.place(key, Home("work", offset))
 
     def known(self, n: int) -> Any:
         """The Aval of a statement."""
         return self.program.statements[n].known
-
-    def is_number(self, n: int) -> bool:
-        """Whether it is a constant that the code can hold."""
-        return self.program.statements[n].name == "const" and not self.known(n).shape
 
     def is_plain(self, n: int) -> bool:
         """Whether it is one array of a dtype that machine code knows."""
         known = self.known(n)
         return not isinstance(known, tuple) and is_native(known.dtype)
 
-    def needs_buffer(self, n: int, everything: bool) -> bool:
-        """Whether a statement is stored whoever reads it."""
-        name = self.program.statements[n].name
-        if name == "loop":
-            return n not in self.called
-        if not self.is_plain(n):
-            return False
-        if name == "const":
-            return bool(self.known(n).shape)
-        return n in self.called or name in KEPT or (everything and name not in BARE)
-
-    def require(self) -> None:
-        """Add what others need in memory: outputs, and operands of calls and of loops."""
+    def numbers(self) -> set[int]:
+        """Constants of no axes that somebody reads from memory: loops, and who runs a body."""
+        found = {*self.outputs} if self.given else set[int]()
         for n in self.live:
             s = self.program.statements[n]
             if s.name == "loop" and n not in self.called:
-                self.buffered |= {*s.inputs}
-            elif n in self.called:
-                self.buffered |= {i for i in map(self.seen, s.inputs) if self.in_memory(i)}
-        for n in self.program.outputs:
-            if self.is_plain(n) and (self.given or self.program.statements[n].name != "const"):
-                self.buffered.add(n)
+                found.update(s.inputs)
+        return {n for n in found if self.program.statements[n].name == "const"}
 
-    def in_memory(self, n: int) -> bool:
-        """Whether Python reads it from a buffer: not what it holds, nor a constant."""
-        return self.is_plain(n) and self.program.statements[n].name != "const"
-
-    def seen(self, n: int) -> int:
-        """What a chain of views looks at; Python makes the views itself."""
-        while self.program.statements[n].name == "view" and n not in self.buffered:
-            (n,) = self.program.statements[n].inputs
-        return n
-
-    def settle(self, n: int) -> None:
-        """Give a statement its home."""
+    def settle(self, n: int, fuse: bool, plan: bool) -> None:
+        """Give a statement its home, or ask for space."""
         s = self.program.statements[n]
-        if s.name == "loop":
-            for k, known in enumerate(s.known):
-                self.results[n, k] = self.room(known)
-            for k in range(s.parameters[2]):
-                self.results[n, len(s.known) + k] = self.room(s.known[k])
-            self.lend(n)
-        elif s.name == "item" and n not in self.called:
-            self.homes[n] = self.results[s.inputs[0], s.parameters[0]]
+        if s.name == "loop" and n not in self.called:
+            self.bodies[n] = Layout(body_of(s.parameters[0]), fuse=fuse, plan=plan, given=True)
+            self.settle_loop(n)
+        elif not self.is_plain(n) or (s.name == "item" and n not in self.called):
+            return
         elif self.given and s.name == "input":
             self.homes[n] = Home("given", s.parameters[0])
         elif self.given and s.name == "const":
             self.constants[n] = len(self.constants)
             self.homes[n] = Home("given", len(self.program.inputs) + self.constants[n])
         elif n in self.called or s.name in {"input", "const"} or (
-                n in self.program.outputs and not self.given):
+                n in self.outputs and not self.given):
             self.homes[n] = self.slot()
             if s.name == "const":
                 self.constants_of[self.homes[n].number] = self.program.constants[s.parameters[0]]
         else:
-            self.homes[n] = self.room(s.known)
+            k = self.schedule.at[n][0]
+            size = self.schedule.extent(n) * s.known.dtype.itemsize
+            self.buffers[n] = Buffer(k, self.last(n, k), size)
 
-    def lend(self, n: int) -> None:
-        """What the body of a loop works in, and pointers to its constants."""
-        body = body_of(self.program.statements[n].parameters[0])
-        inner = Layout(body, everything=self.everything, given=True)
-        self.lent[n] = [self.space(inner.bytes)]
+    def last(self, n: int, k: int) -> int:
+        """The last group that reads a statement of group ``k``."""
+        end = len(self.schedule.groups)
+        return end if n in self.outputs else max(self.schedule.readers.get(n, ()), default=k)
+
+    def settle_loop(self, n: int) -> None:
+        """Space for the results of a loop, for its second carries, and for what its body needs."""
+        s, k = self.program.statements[n], self.schedule.at[n][0]
+        whole = n in self.outputs or n in self.schedule.readers
+        items = {self.program.statements[i].parameters[0]: i for i in self.live
+                 if self.program.statements[i][:2] == ("item", (n,))}
+        for j, known in enumerate(s.known):
+            last = self.last(n, k) if whole else self.last(items[j], k) if j in items else k
+            self.buffers[n, j] = Buffer(k, last, nbytes(known))
+        for j in range(s.parameters[2]):
+            self.buffers[n, len(s.known) + j] = Buffer(k, k, nbytes(s.known[j]))
+        inner = self.bodies[n]
+        self.buffers[n, "body"] = Buffer(k, k, inner.bytes)
+        self.lent[n] = []
         for c in inner.constants:
             home = self.slot()
-            self.constants_of[home.number] = body.constants[body.statements[c].parameters[0]]
+            number = inner.program.statements[c].parameters[0]
+            self.constants_of[home.number] = inner.program.constants[number]
             self.lent[n].append(home)
+
+    def place(self, key: Any, home: Home) -> None:
+        """Say where a buffer of the workspace is."""
+        if not isinstance(key, tuple):
+            self.homes[key] = home
+        elif key[1] == "body":
+            self.lent[key[0]].insert(0, home)
+        else:
+            self.results[key] = home
+            for i in self.live:
+                s = self.program.statements[i]
+                if s.name == "item" and (s.inputs[0], s.parameters[0]) == key:
+                    self.homes[i] = home
 
     def slot(self) -> Home:
         """A new pointer of the table."""
         self.slots += 1
         return Home("table", self.slots - 1)
 
-    def room(self, known: Any) -> Home:
-        """Space for an array in the workspace."""
-        return self.space(prod(known.shape) * known.dtype.itemsize)
+    def made(self) -> set[int]:
+        """The statements that native segments compute."""
+        return {n for group in self.schedule.groups if group.kind != "call" for n in group.roots}
 
-    def space(self, size: int) -> Home:
-        """Space in the workspace."""
-        at = self.bytes
-        self.bytes += -(-max(size, 1) // LINE) * LINE
-        return Home("work", at)
 
-    def kernels(self) -> list[int]:
-        """The statements that native segments compute, in order."""
-        passive = {"input", "const", "item"}
-        return [n for n in self.live if n in self.buffered and n not in self.called
-                and self.program.statements[n].name not in passive]
+def nbytes(known: Any) -> int:
+    """The size of an array in bytes."""
+    return prod(known.shape) * known.dtype.itemsize
 
 
 def ways() -> str:

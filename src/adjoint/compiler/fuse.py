@@ -1,0 +1,557 @@
+"""The fusing stage: which statements are stored, and which loops compute them.
+
+Everything between stored statements is computed where it is read. A stored statement (a *root*) is
+put into a `Group`, the loops of one kernel: outer loops over leading axes, and inside them passes
+one after another, each over the rest of its axes. A root joins an earlier group if each value that
+it reads from it is complete at the same outer index; so a row of a layer norm and its softmax stay
+in the first cache. Nothing here knows what a function computes, or that broadcasting exists: only
+index expressions and costs.
+
+Start reading at `fused`.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from adjoint.modes import line_of
+
+from .functions_ir import CURVED
+from .loops import COMBINE
+from .views import substituted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from adjoint.ops.loops import Index, Shape
+
+    from .program import Program
+
+    Reading = tuple[int, Index, Shape]
+
+POINTWISE = {"elementwise", "cast", "select"}
+INLINE = POINTWISE | {"view", "pick", "const", "iota"}
+# Statements whose loops nothing joins.
+ALONE = {"scan", "pad", "scatter_add", "loop", "call", "copy"}
+COSTS = {**dict.fromkeys(CURVED, 8), **dict.fromkeys(("divide", "reciprocal", "sqrt"), 3)}
+COSTLY = 1000      # no cost is counted beyond it
+REPEATED = 3       # what is computed several times is stored from this cost on,
+REUSED = 6         # what several passes of one kernel need, from this one
+BEHIND = 6         # how many kernels back a root may join
+SMALL = 32768      # bytes of the temporaries of one kernel
+MOST = 256         # operations in a pass that strangers may join
+NEVER = 1 << 30    # a pass that does not exist
+DYNAMIC = (0, ((-1, 1),))  # an index that is loaded
+
+
+class Pass:
+    """Loops over the axes of ``space`` behind the outer ones, computing ``roots`` together.
+
+    ``operations`` are what one point computes, and ``itemsize`` the bytes of its largest element.
+    """
+
+    def __init__(self, space: Shape) -> None:
+        self.space = space
+        self.roots: list[int] = []
+        self.operations, self.itemsize = 0, 1
+
+
+class Group:
+    """One kernel: ``depth`` outer loops over leading axes, and passes inside them.
+
+    ``kind`` is nest, or the name of the statement that has the kernel for itself; of a dot the
+    other roots are computed from its value where it is made.
+    """
+
+    def __init__(self, kind: str, depth: int = 0) -> None:
+        self.kind, self.depth, self.flat = kind, depth, False
+        self.passes: list[Pass] = []
+        self.reads: set[int] = set()     # stored statements of elsewhere
+        self.found: dict[Reading, int] = {}
+        self.room, self.work = 0, 0      # bytes of temporaries at most; costs
+
+    @property
+    def outer(self) -> Shape:
+        """The sizes of the outer loops."""
+        return self.passes[0].space[:self.depth]
+
+    @property
+    def roots(self) -> list[int]:
+        """All that it stores or keeps."""
+        return [r for p in self.passes for r in p.roots]
+
+
+class Schedule:
+    """Groups in order. ``stored`` are in memory, ``registers`` only inside their group.
+
+    ``temporaries`` are stored for one outer index of their group. ``readers`` are the groups that
+    read a stored statement.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.groups: list[Group] = []
+        self.at: dict[int, tuple[int, int]] = {}
+        self.stored: set[int] = set()
+        self.registers: set[int] = set()
+        self.temporaries: set[int] = set()
+        self.readers: dict[int, set[int]] = {}
+
+    def space(self, n: int) -> Shape:
+        """The axes that the loops of a root run over."""
+        s = self.program.statements[n]
+        known = self.program.statements[s.inputs[0]].known if s.name == "reduce" else s.known
+        return () if isinstance(known, tuple) else known.shape
+
+    def extent(self, n: int) -> int:
+        """The number of elements of the buffer of a stored statement."""
+        shape = self.program.statements[n].known.shape
+        return prod(shape[self.groups[self.at[n][0]].depth:] if n in self.temporaries else shape)
+
+    def carried(self, n: int) -> bool:
+        """Whether a root is complete only after the outer loops: a sum over their axis."""
+        s = self.program.statements[n]
+        group = self.groups[self.at[n][0]]
+        return s.name == "reduce" and group.kind == "nest" and group.depth > 0 and (
+            0 in s.parameters[1])
+
+    def show(self) -> str:
+        """The groups with their passes and what each reads and stores, and the lines of users."""
+        lines: list[str] = []
+        for k, group in enumerate(self.groups):
+            read = ", ".join(f"%{n}" for n in sorted(group.reads))
+            flat = " flat" if group.flat else ""
+            lines.append(f"kernel {k}: {group.kind}{flat} over {group.outer} reads {read}")
+            for pass_ in group.passes:
+                made = ", ".join(f"%{r} {self.kept(r)}" for r in sorted(pass_.roots))
+                lines.append(f"    pass over {pass_.space[group.depth:]}: {made}"
+                             + self.told(pass_.roots))
+        return "\n".join(lines)
+
+    def kept(self, n: int) -> str:
+        """Where a root is kept, in a word."""
+        name = self.program.statements[n].name
+        where = "register" if n in self.registers else "temporary" if n in self.temporaries else (
+            "stored")
+        return f"{name} {where}"
+
+    def told(self, roots: list[int]) -> str:
+        """The lines of the user's program that roots come from."""
+        sites = {site for r in roots for site in self.program.sites.get(r, ()) if site is not None}
+        lines = sorted({"{}:{}".format(*line_of(site)) for site in sites})
+        return f"    # {', '.join(lines)}" if lines else ""
+
+
+def straight(space: Shape) -> Index:
+    """The index of a space at itself; 0 along axes of size 1, as views say it."""
+    return tuple([(0, ((d, 1),)) if n > 1 else (0, ()) for d, n in enumerate(space)])
+
+
+def fused(program: Program, called: Collection[int] = (), *, apart: bool = False) -> Schedule:
+    """The kernels of a Program.
+
+    Args:
+        program: what is computed.
+        called: statements that Python runs.
+        apart: whether each statement but views is stored, and has a kernel of its own.
+
+    >>> from adjoint.compiler.fuse import fused
+    >>> from adjoint.compiler.program import ProgramBuilder
+    >>> from adjoint.core.node import aval_of
+    >>> b = ProgramBuilder()
+    >>> x = b.input(aval_of(np.ones((2, 3))))
+    >>> b.program.outputs = [b.reduce("add", b.elementwise("exp", x), (1,)).number]
+    >>> print(fused(b.program).show())
+    kernel 0: nest over (2,) reads %0
+        pass over (3,): %2 reduce stored
+    """
+    found = Fusing(program, called, apart)
+    found.choose()
+    for n in found.live:  # what is not stored too: so that nothing recurs deeply
+        if n in found.root:
+            found.put(n)
+        else:
+            found.latest(n)
+            found.leaves(n)
+    if not apart:
+        found.share()
+    for k, group in enumerate(found.schedule.groups):
+        found.finish(k, group)
+    found.settle()
+    return found.schedule
+
+
+class Fusing:
+    """The decisions, in the order of `fused`."""
+
+    def __init__(self, program: Program, called: Collection[int], apart: bool) -> None:
+        self.program, self.called, self.apart = program, called, apart
+        self.statements = program.statements
+        self.live = program.live()
+        self.schedule = Schedule(program)
+        self.root: set[int] = set()
+        self.sources: set[int] = set()   # in memory before anything is computed
+        self.cost: dict[int, int] = {}
+        self.last: dict[int, int] = {}   # the last group that something reads from
+        self.some: dict[int, frozenset[int]] = {}  # a few of the buffers that it reads
+        self.items: dict[int, list[int]] = {}      # the results of statements that have several
+        self.outside: set[int] = set()   # roots that something outside their own pass reads
+
+    # ---- what is stored
+
+    def base(self, n: int) -> int:
+        """What a view looks at."""
+        return self.statements[n].inputs[0] if self.statements[n].name == "view" else n
+
+    def choose(self) -> None:
+        """The roots, by one sweep from operands to results."""
+        needed = {*self.program.outputs}
+        volume, turned = self.readings(needed)
+        alone = {self.base(i) for n in self.live if self.alone(n)
+                 for i in self.statements[n].inputs}
+        for n in self.live:
+            s = self.statements[n]
+            if s.name == "item" and n not in self.called:
+                self.items.setdefault(s.inputs[0], []).append(n)
+            if self.is_source(n):
+                self.sources.add(n)
+            elif self.must(n, needed):
+                self.root.add(n)
+            self.cost[n] = cost = self.priced(n)
+            size = prod(s.known.shape) if s.name in POINTWISE | {"pick"} else 0
+            if size and cost > 1 and (n in turned or (
+                    cost >= REPEATED and (n in alone or volume.get(n, 0) >= 2 * size))):
+                self.root.add(n)
+
+    def is_source(self, n: int) -> bool:
+        """Whether a statement is in memory before anything is computed, or is a part of one."""
+        s = self.statements[n]
+        return n not in self.called and (
+            s.name in {"input", "item"} or (s.name == "const" and bool(s.known.shape)))
+
+    def must(self, n: int, needed: set[int]) -> bool:
+        """Whether a statement is stored whatever it costs."""
+        name = self.statements[n].name
+        if n in self.called or name not in INLINE:
+            return True
+        return name != "const" and (n in needed or (self.apart and name != "view"))
+
+    def readings(self, needed: set[int]) -> tuple[dict[int, int], set[int]]:
+        """How many elements of each statement are computed if it is not stored.
+
+        And what is read with its axes in another order; ``needed`` grows by what must be in memory.
+        """
+        volume, turned, straightly = dict[int, int](), set[int](), set[int]()
+        for n in self.live:
+            s = self.statements[n]
+            if n in self.called or s.name in {"loop", "dot"}:
+                needed.update(map(self.base, s.inputs) if s.name != "loop" else s.inputs)
+            elif s.name == "view":
+                (x,) = s.inputs
+                axes = [d for _, terms in s.parameters[0] for d, _ in terms]
+                volume[x] = volume.get(x, 0) + prod(s.known.shape[:max(axes, default=-1) + 1])
+                if axes != sorted(axes):
+                    turned.add(x)
+            elif s.name == "pick":
+                x = s.inputs[0]
+                volume[x] = volume.get(x, 0) + prod(s.known.shape)
+                straightly.update(s.inputs[1:])
+            else:
+                straightly.update(s.inputs)
+        for n in straightly:
+            known = self.statements[n].known
+            volume[n] = volume.get(n, 0) + (0 if isinstance(known, tuple) else prod(known.shape))
+        return volume, turned
+
+    def priced(self, n: int) -> int:
+        """What one element of a statement costs where it is read."""
+        s = self.statements[n]
+        if s.name not in POINTWISE | {"view", "pick"}:
+            return 0
+        below = sum([self.cost[i] for i in {*s.inputs}
+                     if i not in self.root and i not in self.sources])
+        own = 0 if s.name == "view" else COSTS.get(s.parameters[0], 1) if (
+            s.name == "elementwise") else 1
+        return min(own + below, COSTLY)
+
+    # ---- which kernel computes it
+
+    def alone(self, n: int) -> bool:
+        """Whether nothing joins the loops of a statement."""
+        s = self.statements[n]
+        return s.name in ALONE or (s.name == "reduce" and s.parameters[0] not in COMBINE)
+
+    def kind(self, n: int) -> str:
+        """The kind of the group that a root begins."""
+        name = self.statements[n].name
+        if n in self.called:
+            return "call"
+        lonely = name == "dot" or self.alone(n) or not prod(self.schedule.space(n))
+        return name if lonely else "nest"
+
+    def depth(self, n: int) -> int:
+        """How many outer loops a root would like: all but those that it sums over, and the last."""
+        s, rank = self.statements[n], len(self.schedule.space(n))
+        if s.name == "reduce" and 0 not in s.parameters[1]:
+            return min(s.parameters[1], default=max(rank - 1, 0))
+        return max(rank - 1, 0)
+
+    def operands(self, n: int) -> list[int]:
+        """What a root reads, of what has a place."""
+        s = self.statements[n]
+        return [*map(self.base, s.inputs)] if n in self.called else [*s.inputs]
+
+    def latest(self, i: int) -> int:
+        """The last group that the value of an operand comes from."""
+        if i in self.schedule.at:
+            return self.schedule.at[i][0]
+        if i not in self.last:
+            s = self.statements[i]
+            self.last[i] = max([self.latest(j) for j in s.inputs], default=-1)
+        return self.last[i]
+
+    def leaves(self, i: int) -> frozenset[int]:
+        """A few of the buffers that a value is made of."""
+        if i in self.sources or i in self.schedule.at:
+            return frozenset((i,))
+        if i not in self.some:
+            parts = [self.leaves(j) for j in self.statements[i].inputs]
+            self.some[i] = frozenset(sorted(frozenset[int]().union(*parts))[-4:])
+        return self.some[i]
+
+    def put(self, n: int) -> None:
+        """Give a root its group and pass, or begin a group."""
+        operands, kind = self.operands(n), self.kind(n)
+        lowest = max([self.latest(i) for i in operands], default=-1)
+        read = frozenset[int]().union(*[self.leaves(i) for i in operands])
+        groups = self.schedule.groups
+        if kind == "nest" and not self.apart:
+            for k in range(max(lowest, len(groups) - BEHIND, 0), len(groups)):
+                p = self.fits(k, n, lowest, read)
+                if p is not None:
+                    self.join(k, p, n, read)
+                    return
+        group = Group(kind, self.depth(n) if kind == "nest" else 0)
+        groups.append(group)
+        self.join(len(groups) - 1, 0, n, read)
+
+    def join(self, k: int, p: int, n: int, read: frozenset[int]) -> None:
+        """Put a root into the first pass from ``p`` on that has its space, or into a new one."""
+        group, space = self.schedule.groups[k], self.schedule.space(n)
+        while p < len(group.passes) and group.passes[p].space != space:
+            p += 1
+        if p == len(group.passes):
+            group.passes.append(Pass(space))
+        group.passes[p].roots.append(n)
+        group.reads |= read
+        group.work += sum(self.cost[i] for i in self.statements[n].inputs if i in self.cost) + 1
+        self.schedule.at[n] = k, p
+        for i in self.items.get(n, ()):
+            self.schedule.at[i] = k, p
+
+    def fits(self, k: int, n: int, lowest: int, read: frozenset[int]) -> int | None:
+        """The first pass of a group that a root can be in, or None."""
+        group, space = self.schedule.groups[k], self.schedule.space(n)
+        mine = lowest == k
+        if group.kind == "dot":
+            whole = self.statements[n].name in POINTWISE and space == group.passes[0].space
+            return 0 if mine and whole and self.need(k, n) == 0 else None
+        if group.kind != "nest" or not (mine or (read & group.reads and group.work < MOST)):
+            return None
+        depth = self.common(group, n, mine)
+        if depth is None or space[:depth] != group.outer[:depth]:
+            return None
+        if depth != group.depth:  # fewer outer loops are always possible, but need more room
+            room = sum(prod(p.space[depth:]) * 8 * len(p.roots) for p in group.passes)
+            if room > SMALL:
+                return None
+        before, group.depth = group.depth, depth
+        if depth != before:
+            group.found.clear()
+        p = self.need(k, n)
+        if p >= NEVER:
+            group.depth = before
+            group.found.clear()
+            return None
+        return p
+
+    def common(self, group: Group, n: int, mine: bool) -> int | None:
+        """The outer loops that a group would have with a root in it."""
+        rank, mine_too = len(self.schedule.space(n)), self.depth(n)
+        if rank == 1 and group.depth == 1:  # a number for each turn of the outer loop
+            return 1 if mine else None
+        if (group.depth == 0) != (mine_too == 0):
+            return None
+        return min(group.depth, mine_too)
+
+    # ---- whether all that a root reads is complete
+
+    def need(self, k: int, n: int) -> int:
+        """The first pass of group ``k`` in which all that a root reads is complete, or `NEVER`."""
+        space = self.schedule.space(n)
+        index = straight(space)
+        return max([self.needed(k, (i, index, space)) for i in self.statements[n].inputs
+                    if self.latest(i) >= k], default=0)
+
+    def needed(self, k: int, start: Reading) -> int:
+        """The same for one value at an index; without recursion."""
+        found, waiting = self.schedule.groups[k].found, [start]
+        while waiting:
+            n, index, space = reading = waiting[-1]
+            if reading in found:
+                waiting.pop()
+            elif n in self.schedule.at:
+                found[reading] = self.complete(k, n, index, space)
+            else:
+                below = [(i, ix, space) for i, ix in self.below(n, index) if self.latest(i) >= k]
+                missing = [r for r in below if r not in found]
+                waiting += missing
+                if not missing:
+                    found[reading] = max([found[r] for r in below], default=0)
+        return found[start]
+
+    def below(self, n: int, index: Index) -> list[tuple[int, Index]]:
+        """What the value of a statement at an index is made of."""
+        s = self.statements[n]
+        if s.name == "view":
+            return [(s.inputs[0], tuple([substituted(e, index) for e in s.parameters[0]]))]
+        if s.name == "pick":
+            x, *rest = s.inputs
+            return [(x, (DYNAMIC,) * len(self.statements[x].known.shape)),
+                    *[(i, index) for i in rest]]
+        return [(i, index) for i in s.inputs]
+
+    def complete(self, k: int, n: int, index: Index, space: Shape) -> int:
+        """The first pass of group ``k`` that may read a stored statement at an index."""
+        group = self.schedule.groups[k]
+        at, p = self.schedule.at[n]
+        if at < k:
+            return 0
+        mine = self.schedule.space(n)
+        same = self.statements[n].name != "reduce" and mine == space and index == straight(space)
+        if group.kind == "dot":
+            return 0 if same else NEVER
+        if group.kind != "nest" or self.schedule.carried(n):
+            return NEVER
+        for d in range(group.depth):
+            if mine[d] > 1 and index[d] != (0, ((d, 1),)):
+                return NEVER
+        return p if same else p + 1
+
+    # ---- what several passes need
+
+    def share(self) -> None:
+        """Store what costs much and is needed by several passes, in the first of them."""
+        uses: dict[int, dict[tuple[int, int], bool]] = {}
+        for n in reversed(self.live):
+            s = self.statements[n]
+            if n in self.sources:
+                continue
+            if n in self.root:
+                here = {self.schedule.at[n]: n not in self.called}
+            else:
+                here = uses.pop(n, None)
+                if here is None:
+                    continue
+                if len(here) > 1 and self.worth(n, here):
+                    first = min(here)
+                    self.store(n, first)
+                    here = {first: True}
+            straight_too = s.name not in {"view", "dot"}
+            for j, i in enumerate(s.inputs):
+                if i in self.root or i in self.sources:
+                    continue
+                below = uses.setdefault(i, {})
+                same = straight_too and not (s.name == "pick" and j == 0)
+                for where, identity in [*here.items()][:2 * BEHIND]:
+                    below[where] = below.get(where, False) or (identity and same)
+
+    def worth(self, n: int, here: dict[tuple[int, int], bool]) -> bool:
+        """Whether something that several passes need is stored by the first of them."""
+        first = min(here)
+        group = self.schedule.groups[first[0]]
+        kernels = len({k for k, _ in here})
+        shape = self.statements[n].known.shape
+        if group.kind not in {"nest", "dot"} or not here[first] or (
+                group.passes[first[1]].space != shape):
+            return False
+        if not prod(shape[group.depth:]) > 1 and kernels == 1:
+            return False  # it is in a register anyway
+        return self.cost[n] >= (REUSED if kernels == 1 else REPEATED)
+
+    def store(self, n: int, where: tuple[int, int]) -> None:
+        """Make a root of it."""
+        self.root.add(n)
+        self.schedule.at[n] = where
+        self.schedule.groups[where[0]].passes[where[1]].roots.append(n)
+
+    # ---- what is read, and where it is kept
+
+    def finish(self, k: int, group: Group) -> None:
+        """What a group reads, now that all roots are known; flat memory where that is the same."""
+        group.reads = set()
+        group.found.clear()
+        for p, pass_ in enumerate(group.passes):
+            pass_.roots.sort()
+            read, plain = self.walk(pass_)
+            for i in read:
+                self.schedule.readers.setdefault(i, set()).add(k)
+                if self.schedule.at.get(i, (-1, 0))[0] != k:
+                    group.reads.add(i)
+                if self.schedule.at.get(i) != (k, p):
+                    self.outside.add(i)
+            rank = len(pass_.space)
+            if plain and group.kind == "nest" and group.depth and len(group.passes) == 1 and all(
+                    self.whole(r, rank) for r in pass_.roots):
+                group.flat, group.depth = True, 0
+                pass_.space = (prod(pass_.space),)
+
+    def whole(self, n: int, rank: int) -> bool:
+        """Whether a root is computed element by element, or reduces all axes."""
+        s = self.statements[n]
+        return s.name in POINTWISE or (s.name == "reduce" and len(s.parameters[1]) == rank)
+
+    def walk(self, pass_: Pass) -> tuple[set[int], bool]:
+        """The stored statements that a pass reads, and whether all are read straight."""
+        read, seen, plain, size = set[int](), {*pass_.roots}, True, prod(pass_.space)
+        waiting = [*pass_.roots]
+        while waiting:
+            n = waiting.pop()
+            s = self.statements[n]
+            own = n in pass_.roots
+            if not own and (n in self.root or n in self.sources):
+                read.add(n)
+                continue
+            if not isinstance(s.known, tuple) and prod(s.known.shape) == size:
+                pass_.operations += s.name in POINTWISE
+                pass_.itemsize = max(pass_.itemsize, s.known.dtype.itemsize)
+            plain &= own or self.plain(n)
+            below = self.operands(n) if own else s.inputs
+            read.update(i for i in below if i in pass_.roots)
+            waiting += [i for i in below if i not in seen]
+            seen.update(below)
+        return read, plain
+
+    def plain(self, n: int) -> bool:
+        """Whether a statement is computed at one place of flat memory from the same place."""
+        s = self.statements[n]
+        return s.name in POINTWISE | {"const"} or (
+            s.name == "view" and not self.statements[s.inputs[0]].known.shape)
+
+    def settle(self) -> None:
+        """Where each root is kept: in memory, for one outer index, or in a register."""
+        sch, outputs = self.schedule, {*self.program.outputs}
+        sch.stored = self.sources | self.root
+        for n in self.root:
+            k = sch.at[n][0]
+            group = sch.groups[k]
+            if n in outputs or group.kind not in {"nest", "dot"} or self.apart or (
+                    sch.readers.get(n, set()) - {k}) or sch.carried(n):
+                continue
+            nest, shape = group.kind == "nest", self.statements[n].known.shape
+            if n not in self.outside or (nest and prod(shape[group.depth:]) == 1):
+                sch.registers.add(n)
+            elif nest and group.depth:
+                sch.temporaries.add(n)
+        sch.stored -= sch.registers

@@ -1,0 +1,196 @@
+"""The kernel of a group: outer loops, and inside them passes that compute stored statements.
+
+A pass is one nest of loops in which all of its roots are computed at each point. A reduction whose
+axes are the innermost loops is carried in registers; others, and sums over outer loops, are
+combined in memory. What is known once for each turn of the outer loops stays in a register.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .evaluator import Value
+from .loops import COMBINE, WIDENED, Loops, identity, straight
+from .text import register_type
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .evaluator import Place, Steps
+    from .fuse import Group, Pass, Schedule
+    from .loops import Axes
+    from .text import Module
+
+WIDE, NARROW = 64, 128  # operations of a pass from which its values span fewer registers
+
+
+class Reduction:
+    """A root that reduces: what it combines, where it goes, and how far registers carry it."""
+
+    def __init__(self, nest: Nest, n: int, space: tuple[int, ...], inner: Axes) -> None:
+        self.op, reduced = nest.program.statements[n].parameters
+        (self.x,) = nest.program.statements[n].inputs
+        if nest.flat:
+            reduced = (0,)
+        self.dtype = nest.known(self.x).dtype
+        self.to = tuple([p for d, p in enumerate(straight(space)) if d not in reduced])
+        names = {f"i{d}" for d in reduced if space[d] > 1}
+        self.first = ""  # the variable of the outermost loop that it is carried through
+        for variable, _ in reversed(inner):
+            if variable not in names:
+                break
+            self.first = variable
+            names.discard(variable)
+        self.partial = bool(names)  # other loops combine it in memory
+
+    @property
+    def combine(self) -> str:
+        """The method that combines two numbers."""
+        return COMBINE[self.op]
+
+
+class Nest(Loops):
+    """The function that computes a group."""
+
+    def __init__(self, schedule: Schedule, group: Group, module: Module, *,
+                 vector_bytes: int, checked: bool = False) -> None:
+        super().__init__(schedule.program, schedule.stored, module, width=0, checked=checked)
+        self.schedule, self.group, self.vector_bytes = schedule, group, vector_bytes
+        self.flat, self.depth = group.flat, group.depth
+        self.mine = {*group.roots}
+        self.computing: set[int] = set()
+        self.floor = 0  # the depth at which passes stand one after another
+        self.reductions: dict[int, Reduction] = {}
+        self.write()
+
+    # ---- what is stored where
+
+    def placed(self, n: int) -> tuple[int, ...]:
+        """Strides; temporaries have none along the outer axes."""
+        if n in self.schedule.temporaries:
+            return (0,) * self.depth + self.strides(self.known(n).shape[self.depth:])
+        return super().placed(n)
+
+    def extent(self, n: int) -> int:
+        """The number of elements of a buffer."""
+        return self.schedule.extent(n)
+
+    def steps(self, n: int, place: Place) -> Steps:
+        """What this pass computes is computed, even where it is stored."""
+        if n in self.computing or (n in self.mine and not self.here(n, place)):
+            return self.computed(n, place)
+        return super().steps(n, place)
+
+    def here(self, n: int, place: Place) -> bool:
+        """Whether a value of this kernel is complete at a place: of this turn of outer loops."""
+        shape = self.known(n).shape
+        return place[:self.depth] == straight(shape[:self.depth])
+
+    def loaded(self, n: int, place: Place) -> Steps:
+        """From memory; what this kernel writes is never read before the turn that writes it."""
+        yield from ()
+        return self.load(n, place, self.floor if n in self.mine else 0)
+
+    # ---- structure
+
+    def write(self) -> None:
+        """All loops."""
+        outer: Axes = self.axes(self.group.outer)
+        for n in self.group.roots:
+            if self.schedule.carried(n):
+                self.reader = n
+                dtype = self.known(n).dtype
+                self.fill_flat(n, identity(self.program.statements[n].parameters[0], dtype))
+
+        def body(carried: Sequence[str]) -> Sequence[str]:
+            self.floor = self.writer.depth
+            for pass_ in self.group.passes:
+                self.write_pass(pass_)
+            return ()
+        self.vector, self.width = "", 0
+        self.nest(outer, body)
+
+    def write_pass(self, pass_: Pass) -> None:
+        """One nest of loops."""
+        space = pass_.space
+        inner = self.axes(space, self.depth)
+        reductions = {n: Reduction(self, n, space, inner) for n in pass_.roots
+                      if self.program.statements[n].name == "reduce"}
+        for n, r in reductions.items():
+            if r.partial and not self.schedule.carried(n):
+                kept = [a for a in inner if (0, ((a[0], 1),)) in r.to]
+                self.reader = n
+                self.fill(n, r.to, kept, identity(r.op, r.dtype))
+        self.computing, self.reductions = {*pass_.roots}, reductions
+        spans = WIDENED if pass_.operations < WIDE else 2 if pass_.operations < NARROW else 1
+        self.over_lanes(inner, pass_.itemsize, spans)
+        self.level(pass_.roots, straight(space), inner, {})
+        self.computing, self.vector, self.width = set(), "", 0
+
+    def level(self, roots: list[int], place: Place, axes: Axes,
+              carried: dict[int, str]) -> dict[int, str]:
+        """The loops over ``axes`` with the reductions that they carry; those that go on."""
+        if not axes:
+            return self.point(roots, place, carried)
+        (variable, size), rest = axes[0], axes[1:]
+        begun = [n for n, r in self.reductions.items() if r.first == variable]
+        names = [*carried, *begun]
+        firsts = [*carried.values(), *[self.neutral(self.reductions[n]) for n in begun]]
+        types = [register_type(self.reductions[n].dtype, self.width) for n in names]
+
+        def inner(texts: Sequence[str]) -> list[str]:
+            after = self.level(roots, place, rest, dict(zip(names, texts, strict=True)))
+            return [after[n] for n in names]
+        carries = list(zip(types, firsts, strict=True))
+        if variable == self.vector:
+            texts = self.strips(variable, size, inner, carries)
+        else:
+            texts = self.turns(variable, (0, size, 1), inner, carries)
+        found = dict(zip(names, texts, strict=True))
+        for n in begun:
+            r = self.reductions[n]
+            self.reader = n
+            text = self.fold(r.combine, found.pop(n), r.dtype)
+            self.reduced(n, r, Value(text, self.writer.depth))
+        return found
+
+    def neutral(self, r: Reduction) -> str:
+        """What a reduction begins with."""
+        return self.lanes(r.dtype, 0, bool(self.vector)).constant(identity(r.op, r.dtype))
+
+    def point(self, roots: list[int], place: Place, carried: dict[int, str]) -> dict[int, str]:
+        """All roots at one point of the space."""
+        for n in roots:
+            self.reader = n
+            r = self.reductions.get(n)
+            if r is None:
+                value = self.value(n, place)
+                if n not in self.schedule.registers:
+                    self.store(n, place, value)
+            elif r.first:
+                carried[n] = self.combined(r, carried[n], place)
+            else:
+                self.reduced(n, r, self.value(r.x, place))
+        return carried
+
+    def combined(self, r: Reduction, before: str, place: Place) -> str:
+        """What registers carry, and the value of this point; not in lanes that do not count."""
+        text = self.seat(self.value(r.x, place), r.dtype)
+        at = self.lanes(r.dtype, self.writer.depth, bool(self.vector))
+        if self.active:
+            text = at.select(self.mask(), text, at.constant(identity(r.op, r.dtype)))
+        return getattr(at, r.combine)(before, text)
+
+    def reduced(self, n: int, r: Reduction, value: Value) -> None:
+        """What the innermost loops have left of a reduction: combined in memory, or the result."""
+        depth = self.writer.depth
+        if r.partial:
+            old = self.load(n, r.to, depth)
+            (a, b), _, wide = self.joined([(old, r.dtype), (value, r.dtype)])
+            at = self.lanes(r.dtype, depth, wide)
+            self.store(n, r.to, Value(getattr(at, r.combine)(a, b), depth, wide))
+            return
+        self.kept(n, r.to, value)
+        if n not in self.schedule.registers:
+            self.store(n, r.to, value)
+

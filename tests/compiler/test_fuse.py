@@ -1,0 +1,368 @@
+"""The third stage: what is stored and where, by checks that know nothing of how it is decided."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import adjoint as ad
+from adjoint.compiler.compiled import Compiled
+from adjoint.compiler.fuse import fused
+from adjoint.compiler.layout import Layout
+from adjoint.compiler.plan import LINE, Buffer, planned
+from adjoint.compiler.program import ProgramBuilder, lowered
+from adjoint.compiler.views import substituted
+from adjoint.core.node import aval_of
+from adjoint.core.symbol import trace
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tools/ is no installed package
+
+from tools.fuzz import drawing, examine, programs
+
+SEEDS = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 18, 19, 20, 21, 22]
+quiet = pytest.mark.filterwarnings("ignore")  # values go to singular points
+
+
+def traced(f, *args):
+    """The Program of a function, and what it takes behind its arguments."""
+    return lowered_from(*trace(f, *map(aval_of, args)))
+
+
+def lowered_from(graph, out):
+    """The Program of a Graph whose results those are."""
+    graph.outputs = [o.node for o in (out if isinstance(out, tuple) else (out,))
+                     if hasattr(o, "node")]
+    return lowered(graph), graph.closed
+
+
+def with_gradient(f, count):
+    """A function of several arguments that gives its value and the gradient."""
+    def both(*args):
+        value, gradient = ad.value_and_grad(f, tuple(range(count)))(*args)
+        return (value, *gradient)
+    return both
+
+
+# ---- the workloads
+
+def layer_norm_and_cross_entropy(x, scale, shift, labels):
+    d = x - ad.mean(x, axis=1, keepdims=True)
+    h = d / ad.sqrt(ad.mean(d * d, axis=1, keepdims=True) + np.float32(1e-5)) * scale + shift
+    return ad.mean(ad.logsumexp(h, axis=1) - h[np.arange(len(x)), labels])
+
+
+def gaussian_mixture(weights, means, scales, x):
+    z = (x[:, None, :] - means[None]) * ad.exp(-scales)[None]
+    parts = weights - ad.logsumexp(weights) + ad.sum(-0.5 * z * z - scales[None], axis=2)
+    return ad.sum(ad.logsumexp(parts, axis=1))
+
+
+def elementwise(x):
+    w = ad.log(ad.exp(ad.tanh(x) * 0.5) + 1.0) * x
+    return ad.sum(0.5 * w * (1.0 + ad.tanh(0.79 * (w + 0.04 * w * w * w))))
+
+
+def two_layers(weights, shift, more, last, x, labels):
+    h = ad.relu(x @ weights + shift)
+    z = h @ more + last
+    return ad.mean(ad.logsumexp(z, axis=1) - z[np.arange(len(x)), labels])
+
+
+def recurrent(inner, state, shift, x):
+    h = np.zeros((x.shape[1], state.shape[0]), np.float32)
+    for t in range(x.shape[0]):
+        h = ad.tanh(x[t] @ inner + h @ state + shift)
+    return ad.mean(h * h)
+
+
+def attention(q, k, v):
+    s = ad.einsum("bid,bjd->bij", q, k) * 0.3
+    return ad.sum(ad.einsum("bij,bjd->bid", ad.softmax(s, axis=-1), v) ** 2)
+
+
+def workload(name):
+    """A function with its gradient, and arguments."""
+    rng = np.random.default_rng(5)
+    def normal(*shape, dtype=np.float32):
+        return (rng.standard_normal(shape) * 0.5).astype(dtype)
+    f, args, count = {
+        "norm": (layer_norm_and_cross_entropy,
+                 [normal(6, 37), normal(37), normal(37), rng.integers(0, 37, 6)], 3),
+        "mixture": (gaussian_mixture, [normal(5, dtype=float), normal(5, 3, dtype=float),
+                                       normal(5, 3, dtype=float), normal(11, 3, dtype=float)], 3),
+        "elementwise": (elementwise, [normal(301)], 1),
+        "layers": (two_layers, [normal(7, 9), normal(9), normal(9, 4), normal(4), normal(5, 7),
+                                rng.integers(0, 4, 5)], 4),
+        "recurrent": (recurrent, [normal(3, 8), normal(8, 8), normal(8), normal(4, 2, 3)], 3),
+        "attention": (attention, [normal(2, 5, 3), normal(2, 4, 3), normal(2, 4, 3)], 3)}[name]
+    return with_gradient(f, count), args
+
+
+WORKLOADS = ["norm", "mixture", "elementwise", "layers", "recurrent", "attention"]
+
+
+# ---- every dependency is earlier, or at the same outer index
+
+def check_schedule(program, schedule):
+    """Walk what each pass computes by its meaning, and look where each stored value is made."""
+    order = {}
+    for k, group in enumerate(schedule.groups):
+        for p, pass_ in enumerate(group.passes):
+            for n in pass_.roots:
+                assert n not in order, f"%{n} is computed twice"
+                order[n] = k, p
+    held = {n for n in program.live() if program.statements[n].name in {"input", "const", "item"}}
+    for k, group in enumerate(schedule.groups):
+        for p, pass_ in enumerate(group.passes):
+            for n in pass_.roots:
+                check_root(program, schedule, order, held, k, p, n)
+    for n in program.outputs:
+        s = program.statements[n]
+        assert n in order or n in held, f"the output %{n} = {s.name} is not computed"
+        assert n not in schedule.registers | schedule.temporaries
+    return order
+
+
+def check_root(program, schedule, order, held, k, p, n):
+    """All that one root reads, at the index at which it reads it."""
+    group, s = schedule.groups[k], program.statements[n]
+    single = group.kind not in {"nest", "dot"}
+    space = () if single else (
+        program.statements[s.inputs[0]].known.shape if s.name == "reduce" else s.known.shape)
+    here = tuple((0, ((f"i{d}", 1),)) for d in range(len(space)))
+    start = {(i, None if single or s.name == "dot" else here) for i in s.inputs}
+    waiting, seen = [*start], set()
+    while waiting:
+        m, index = waiting.pop()
+        if (m, index) in seen:
+            continue
+        seen.add((m, index))
+        made = order.get(m)
+        if made is None and m in held:
+            if program.statements[m].name == "item":
+                made = order.get(program.statements[m].inputs[0])
+            if made is None:
+                continue
+        if made is not None:
+            if made[0] != k:
+                assert made[0] < k, f"%{n} in kernel {k} reads %{m} of kernel {made[0]}"
+                assert m not in schedule.registers | schedule.temporaries
+                continue
+            if not recomputed(program, group, m, index, made[1] == p):
+                check_own(program, schedule, group, made[1], p, m, n, index, space)
+                continue
+        inner = program.statements[m]
+        if index is None:
+            waiting += [(i, None) for i in inner.inputs]
+        elif inner.name == "view":
+            waiting.append((inner.inputs[0], tuple(named(e, index) for e in inner.parameters[0])))
+        elif inner.name == "pick":
+            waiting += [(inner.inputs[0], tuple((0, (("?", 1),)) for _ in
+                                                program.statements[inner.inputs[0]].known.shape)),
+                        *[(i, index) for i in inner.inputs[1:]]]
+        else:
+            assert inner.name in {"elementwise", "cast", "select", "const", "iota"}
+            waiting += [(i, index) for i in inner.inputs]
+
+
+def named(entry, index):
+    """An index expression at an index of named variables."""
+    return substituted(entry, index)
+
+
+def same(entry, d, size):
+    """Whether an index is the variable of axis d itself."""
+    return size == 1 or entry == (0, ((f"i{d}", 1),))
+
+
+def recomputed(program, group, m, index, own):
+    """Whether a value of this kernel is computed again: at another index, if it can be."""
+    name, shape = program.statements[m].name, program.statements[m].known.shape
+    if index is None or name in {"reduce", "dot"} or group.flat:
+        return False
+    axes = range(len(shape) if own else group.depth)  # of its own pass, or of its outer turn
+    return not all(same(index[d], d, shape[d]) for d in axes)
+
+
+def check_own(program, schedule, group, made, p, m, n, index, space):
+    """A value of the same kernel is complete: of an earlier pass and this outer turn, or here."""
+    known = program.statements[m].known
+    assert group.kind in {"nest", "dot"}
+    summed = program.statements[m].name == "reduce"
+    if not group.flat:
+        shape = program.statements[program.statements[m].inputs[0]].known.shape if summed else (
+            known.shape)
+        if summed and group.depth:
+            assert not set(program.statements[m].parameters[1]) & set(range(group.depth)), (
+                f"%{n} reads %{m}, which sums over the outer loops of its own kernel")
+        assert shape[:group.depth] == space[:group.depth]
+        assert all(same(index[d], d, size) for d, size in enumerate(shape[:group.depth]))
+    if made == p:
+        assert not summed or program.statements[m].name == "dot"
+        if index is not None:
+            assert known.shape == space
+            assert all(same(e, d, space[d]) for d, e in enumerate(index)), (
+                f"%{n} reads %{m} of its own pass at another index")
+    else:
+        assert made < p, f"%{n} of pass {p} reads %{m} of pass {made}"
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("apart", [False, True])
+@quiet
+def test_the_schedule_of_a_workload(name, apart):
+    program, _ = traced(*flat(workload(name)))
+    check_schedule(program, fused(program, apart=apart))
+
+
+def flat(pair):
+    """A function and its arguments in one list."""
+    f, args = pair
+    return [f, *args]
+
+
+@pytest.mark.parametrize("seed", range(60))
+@quiet
+def test_the_schedule_of_random_programs(seed):
+    for program, _ in random_programs(seed):
+        layout = Layout(program)
+        check_schedule(program, layout.schedule)
+        check_plan(layout)
+
+
+def random_programs(seed):
+    """A random program and its gradient, with arguments."""
+    drawn = drawing.draw([seed, 9]).program
+    if any(not isinstance(v, np.ndarray | float | int | np.generic)
+           for v in drawn.leaves.values()):
+        return
+    xs = [np.asarray(v) for v in drawn.leaves.values()]
+    with np.errstate(all="ignore"):
+        weights = examine.weights_of(drawn, programs.run(drawn, xs), None)
+        parts = programs.function(drawn, weights)
+        wanted = tuple(k for k, x in enumerate(xs) if x.dtype.kind in "fc")
+        for f in (lambda *a: (sum(parts(*a)),), ad.grad(lambda *a: sum(parts(*a)), wanted)):
+            graph, out = trace(f, *map(aval_of, xs))
+            if any(n.prim is programs.gather for n in graph.nodes):  # a row of the fuzz only
+                return
+            program, closed = lowered_from(graph, out)
+            yield program, [*xs, *closed]
+
+
+# ---- no two buffers that are alive together share memory
+
+def check_plan(layout):
+    """What each kernel reads and writes, and the bytes of each buffer, from when to when."""
+    written, spans = {}, []
+    program, schedule = layout.program, layout.schedule
+    for k, group in enumerate(schedule.groups):
+        for n in group.roots:
+            written[n] = k
+    for n, k in written.items():
+        home = layout.homes.get(n)
+        if home is None or home.kind != "work":
+            continue
+        last = len(schedule.groups) if n in program.outputs else max(
+            (j for j, g in enumerate(schedule.groups) if n in g.reads), default=k)
+        known = program.statements[n].known
+        shape = known.shape[schedule.groups[k].depth:] if n in schedule.temporaries else known.shape
+        size = int(np.prod(shape)) * known.dtype.itemsize
+        assert home.number % LINE == 0
+        assert home.number + size <= layout.bytes
+        spans.append((home.number, home.number + size, k, last, n))
+    for a in spans:
+        for b in spans:
+            if a[4] < b[4] and a[0] < b[1] and b[0] < a[1]:
+                assert a[3] < b[2] or b[3] < a[2], f"%{a[4]} and %{b[4]} share memory"
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+@quiet
+def test_the_plan_of_a_workload(name):
+    program, _ = traced(*flat(workload(name)))
+    layout, wasteful = Layout(program), Layout(program, plan=False)
+    check_plan(layout)
+    check_plan(wasteful)
+    assert layout.bytes <= wasteful.bytes
+
+
+def test_random_plans():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        buffers = {}
+        for key in range(40):
+            first = int(rng.integers(0, 30))
+            buffers[key] = Buffer(first, first + int(rng.integers(0, 6)), int(rng.integers(0, 500)))
+        offsets, size = planned(buffers)
+        for a, x in buffers.items():
+            assert offsets[a] % LINE == 0
+            assert offsets[a] + x.size <= size
+            for b, z in buffers.items():
+                if a < b and x.first <= z.last and z.first <= x.last:
+                    assert (offsets[a] + x.size <= offsets[b]
+                            or offsets[b] + z.size <= offsets[a])
+        assert size <= planned(buffers, reuse=False)[1]
+
+
+# ---- what comes out of it
+
+@pytest.mark.parametrize("name", WORKLOADS)
+@quiet
+def test_workloads_are_compiled_right(name):
+    f, args = workload(name)
+    program, closed = traced(f, *args)
+    expected = program(*args, *closed)
+    loose = 1e-12 if expected[0].dtype.itemsize == 8 else 2e-5
+    for build in ({}, {"checked": True}, {"fuse": False}, {"plan": False}):
+        got = Compiled(program, **build)(*args, *closed)
+        for x, y in zip(got, expected, strict=True):
+            np.testing.assert_allclose(x, y, rtol=loose, atol=loose * np.abs(y).max())
+
+
+def test_a_row_stays_in_registers_and_in_the_first_cache():
+    program, _ = traced(lambda x: ad.softmax(x, axis=1), np.ones((8, 40)))
+    schedule = fused(program)
+    (group,) = schedule.groups
+    assert group.outer == (8,)
+    kept = [schedule.kept(n).split() for n in group.roots]
+    assert {where for name, where in kept if name == "reduce"} == {"register"}
+    assert sum(where == "stored" for _, where in kept) == 1
+
+
+def test_whole_sums_run_over_flat_memory():
+    program, _ = traced(lambda x: ad.sum(ad.exp(x) * x), np.ones((8, 3, 5)))
+    (group,) = fused(program).groups
+    assert group.flat
+    assert group.passes[0].space == (120,)
+
+
+def test_what_is_cheap_is_computed_again_and_what_is_costly_is_not():
+    b = ProgramBuilder()
+    x = b.input(aval_of(np.ones((5, 4))))
+    turned = ((0, ((1, 1),)), (0, ((0, 1),)))
+    for function, kept in (("negative", False), ("exp", True)):
+        y = b.elementwise(function, x)
+        b.program.outputs = [b.reduce("add", b.elementwise("add", y, y), (0,)).number,
+                             b.reduce("maximum", b.view(y, turned, (4, 5)), (0,)).number]
+        assert (y.number in fused(b.program).stored) == kept
+
+
+def test_a_chain_of_shifted_sums_does_not_explode():
+    def f(x):
+        for _ in range(40):
+            x = ad.sin(x[1:]) + x[:-1] * x[1:]
+        return x
+    x = np.linspace(0.0, 1.0, 64)
+    program, _ = traced(f, x)
+    compiled = Compiled(program)
+    assert len(compiled.text) < 400_000
+    np.testing.assert_allclose(compiled(x)[0], program(x)[0], rtol=1e-10)
+
+
+def test_it_prints():
+    with ad.sites():
+        program, _ = traced(lambda x: ad.softmax(x, axis=1), np.ones((8, 40)))
+    said = fused(program).show()
+    assert said.startswith("kernel 0: nest over (8,) reads %0")
+    assert "test_fuse.py:" in said
