@@ -316,8 +316,8 @@ class Writing:
 
     def function(self, library: Library, slow: Any, name: str) -> Callable[..., Any]:
         """The builtin, which owns its record."""
-        words, fixed = self.t.record.words, self.t.record.set
-        title = name.encode() + b"\0"
+        record = self.t.record
+        title = record.point(name.encode() + b"\0")
         size = self.compiled.layout.bytes
         work = (pool.fresh((size,), np.dtype(np.uint8)) if self.released else
                 pool.workspace(size))
@@ -329,15 +329,11 @@ class Writing:
                   "meth": library.address("call"), "meth_flags": FASTCALL_WITH_KEYWORDS}
         for segment, _ in self.compiled.segments:
             values["segment"] = address(self.compiled.functions[segment])
-        for key, value in values.items():
-            if key in FIXED:
-                fixed(key, value)
-        frame: Any = Frame((len(words) + len(title) // 8 + 1,), np.uint64)
-        frame[:] = 0
-        frame[:len(words)] = words
-        start = 8 * len(words)
-        frame.view(np.uint8)[start:start + len(title)] = np.frombuffer(title, np.uint8)
-        frame[FIXED.index("meth_name")] = frame.ctypes.data + start
+        for key in {*values} & {*FIXED}:
+            record.set(key, values[key])
+        frame: Any = Frame((record.size(),), np.uint8)
+        frame[:] = np.frombuffer(record.bytes_at(frame.ctypes.data), np.uint8)
+        frame[:8] = frame[title:title + 8]  # the name, which a PyMethodDef begins with
         frame.held = [*self.held, self.guards, library, slow, failed, table, work]
         return builtin(frame)
 

@@ -11,6 +11,7 @@ arrays are made, then dictionaries are read, then all else.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,11 +28,33 @@ class Record:
 
     def __init__(self) -> None:
         self.words: list[int] = [0] * len(FIXED)
+        self.blocks: list[tuple[int, bytes]] = []  # stand behind the words, which point to them
 
     def add(self, *words: int) -> int:
         """The byte offset of new words."""
         self.words += words
         return 8 * (len(self.words) - len(words))
+
+    def point(self, block: bytes) -> int:
+        """The byte offset of a new word that points to these bytes, wherever they will be.
+
+        So the offsets that a text names do not depend on how long the blocks are.
+        """
+        self.blocks.append((len(self.words), block))
+        return self.add(0)
+
+    def bytes_at(self, address: int) -> bytes:
+        """The whole record, as it must be at an address; `size` says how long it is."""
+        end = 8 * len(self.words)
+        for k, block in self.blocks:
+            self.words[k] = address + end
+            end += len(block)
+        whole = struct.pack(f"<{len(self.words)}Q", *self.words)
+        return whole + b"".join([block for _, block in self.blocks])
+
+    def size(self) -> int:
+        """How many bytes it has."""
+        return 8 * len(self.words) + sum(len(block) for _, block in self.blocks)
 
     def set(self, name: str, value: int) -> None:
         """Fill one of the words that every record has."""
@@ -121,10 +144,11 @@ class Trampoline:
             f"getelementptr ptr, ptr %made, i64 {self.made}"))
         self.made += 1
 
-    def spec(self, known: Any, flags: int) -> int:
-        """The record's words for what an array must be, in the order that `array` reads."""
-        return self.record.add(id(np.ndarray), id(known.dtype), kind_of(known.dtype),
-                               len(known.shape), flags, *known.shape)
+    def spec(self, known: Any, flags: int) -> str:
+        """A pointer to what an array must be, in the order in which `array` reads it."""
+        words = (id(np.ndarray), id(known.dtype), kind_of(known.dtype), len(known.shape), flags,
+                 *known.shape)
+        return self.word(self.record.point(struct.pack(f"<{len(words)}Q", *words)))
 
     # ---- sources
 
@@ -187,7 +211,7 @@ class Trampoline:
 
     def array(self, source: Source, known: Any, flags: int = READABLE) -> str:
         """The memory of an array that must be as it is known to be."""
-        spec = self.at("%record", self.spec(known, flags))
+        spec = self.spec(known, flags)
         data = self.put(f"call ptr @array(ptr {self.object(source)}, ptr {spec})")
         self.not_null(data)
         return data
@@ -219,7 +243,7 @@ class Trampoline:
 
     def new_array(self, known: Any, maker: int = 0, pool: int = 0) -> str:
         """A new array: by NumPy, or by a function of Python; or one that the pool has."""
-        spec = self.at("%record", self.spec(known, WRITEABLE))
+        spec = self.spec(known, WRITEABLE)
         if not pool:
             return self.made_array(spec, maker)
         list_ = self.word(self.record.add(pool))
