@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from adjoint.core.node import aval, aval_of
+from adjoint.core.node import aval_of
 from adjoint.errors import RuleError
 
 from .maths import MATHS

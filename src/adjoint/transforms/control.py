@@ -22,7 +22,7 @@ from adjoint.ops.several import item
 from adjoint.tensors import Tensor, untracked
 
 from .control_cond import COND
-from .control_graphs import Body, Tracing
+from .control_graphs import Body, Tracing, strong
 from .control_scan import SCAN, with_residuals
 from .control_while import WHILE, Turns
 from .trees import NAMESPACE, check_function, flatten, kind_of_all, lift, result, unflatten
@@ -145,11 +145,6 @@ class Carry:
                               f"of that shape, such as np.zeros({got.shape}), or reduce it")
         return DTypeError(text + f"write .astype({str(known.dtype)!r}) in the function, or begin "
                           f"with {got.dtype}")
-
-
-def strong(known: Any) -> Any:
-    """The Aval of an array."""
-    return aval(known.shape, known.dtype)
 
 
 def element(x: Any) -> Any:

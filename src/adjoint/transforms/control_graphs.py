@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 REBIND: dict[Primitive, Callable[..., Any]] = {}  # rows that are bound anew when a Body is run
-ITEM = REGISTRY["item"]
+ITEM, CAST = REGISTRY["item"], REGISTRY["cast"]
 
 
 class Body(Graph):
@@ -57,8 +57,10 @@ class Body(Graph):
             return super().__call__(*xs)
         if self.plan is None:
             self.plan = planned(self)
-        values, steps, outputs = self.plan
+        weak, values, steps, outputs = self.plan
         env = [*xs, *values]
+        for i in weak:
+            env[i] = env[i].item() if hasattr(env[i], "item") else env[i]
         for impl, inputs, params, at, dead in steps:
             env[at] = impl(*[env[i] for i in inputs], **params)
             for i in dead:
@@ -76,6 +78,7 @@ class Body(Graph):
 class Plan(NamedTuple):
     """A Body for plain arrays: slots are numbered, inputs first."""
 
+    weak: list[int]  # inputs that are Python numbers, which adopt the dtype that they meet
     values: list[Any]  # of the slots behind the inputs: constants, then room for the steps
     steps: list[tuple[Any, list[int], dict[str, Any], int, list[int]]]
     outputs: list[int]
@@ -91,7 +94,8 @@ def planned(graph: Graph) -> Plan:
     steps = [(n.prim.impl, [number[i] for i in n.inputs], n.params, number[n],
               [number[i] for i in {*n.inputs} if last[i] is n and i not in fixed])
              for n in graph.nodes]
-    return Plan([*[n.value for n in constants], *[None] * len(graph.nodes)], steps,
+    return Plan([k for k, n in enumerate(graph.inputs) if getattr(n.aval, "weak", False)],
+                [*[n.value for n in constants], *[None] * len(graph.nodes)], steps,
                 [number[o] for o in graph.outputs])
 
 
@@ -159,7 +163,9 @@ class Tracing(Trace):
             if y.level > self.level and y.level not in live:
                 raise escaped(y)
             y = y.value
-        return y.node if isinstance(y, Symbol) else constant(np.asarray(y)[()])
+        if not isinstance(y, Symbol):
+            return constant(np.asarray(y)[()])
+        return (bind(CAST, (y,), {"dtype": y.dtype}) if y.aval.weak else y).node
 
     def ended(self, outputs: Iterable[Any]) -> Body:
         """The finished Body, which computes ``outputs``, without the steps that they do not need.
@@ -286,6 +292,11 @@ def pushed(graph: Body, moving: tuple[int, ...], wanted: tuple[int, ...] = ()) -
         at = tuple(k for k, m in enumerate(mine) if m or k in wanted)
         tangents = [outs[k].tangent if mine[k] else blank(graph.outputs[k]) for k in at]
         return Pushed(t.ended([*values, *tangents]), at)
+
+
+def strong(known: Any) -> Any:
+    """The Aval of an array where ``known`` may be that of a Python number."""
+    return aval(known.shape, known.dtype)
 
 
 def blank(n: Node) -> Any:

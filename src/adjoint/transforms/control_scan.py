@@ -33,6 +33,7 @@ from .control_graphs import (
     needed,
     pulled,
     pushed,
+    strong,
     turned,
 )
 
@@ -147,7 +148,7 @@ def backward_turn(graph: Body, carries: int, stacks: int, needs: frozenset[int],
     found = dict(zip(pull.gives, pull.graph.outputs, strict=True))
     sums = [k for k in common if k in found and k in needs]
     stacked = [k for k in range(carries, carries + stacks) if k in found and k in needs]
-    totals = [node(LEAF, (), NO_PARAMS, None, graph.inputs[k].aval) for k in sums]
+    totals = [node(LEAF, (), NO_PARAMS, None, strong(graph.inputs[k].aval)) for k in sums]
     added = [node(ADD, (a, found[k]), NO_PARAMS, None, a.aval)
              for a, k in zip(totals, sums, strict=True)]
     each = [j for j, k in enumerate(where) if k < carries]

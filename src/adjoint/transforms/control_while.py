@@ -36,6 +36,7 @@ from .control_graphs import (
     enlarged,
     inside,
     reached,
+    strong,
     turned,
 )
 from .control_scan import SCAN, parts, pushed_turn
@@ -131,7 +132,7 @@ class Pulled(Derived):
     def __init__(self, function: Any, moving: tuple[int, ...], ends: tuple[int, ...]) -> None:
         super().__init__(function, moving, ends)
         self.inputs = [*function.inputs, *[function.known[k] for k in ends]]
-        self.known = tuple(function.inputs[k] for k in moving)
+        self.known = tuple(strong(function.inputs[k]) for k in moving)
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
         """Run the function, and sweep back."""
