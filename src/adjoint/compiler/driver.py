@@ -17,9 +17,9 @@ from .nests import Nest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .fuse import Group
     from .layout import Home, Layout
     from .program import Program
+    from .schedule import Group
     from .text import Module
 
 MEMCPY = "llvm.memcpy.p0.p0.i64"

@@ -15,10 +15,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from adjoint.modes import line_of
-
-from .functions_ir import CURVED
-from .loops import COMBINE
+from .roots import POINTWISE, REPEATED, Roots
+from .schedule import Group, Pass, Schedule, straight
 from .views import substituted
 
 if TYPE_CHECKING:
@@ -27,125 +25,14 @@ if TYPE_CHECKING:
     from adjoint.ops.loops import Index, Shape
 
     from .program import Program
+    from .schedule import Reading
 
-    Reading = tuple[int, Index, Shape]
-
-POINTWISE = {"elementwise", "cast", "select"}
-INLINE = POINTWISE | {"view", "pick", "const", "iota"}
-# Statements whose loops nothing joins.
-ALONE = {"scan", "pad", "scatter_add", "loop", "call", "copy"}
-COSTS = {**dict.fromkeys(CURVED, 8), **dict.fromkeys(("divide", "reciprocal", "sqrt"), 3)}
-COSTLY = 1000      # no cost is counted beyond it
-REPEATED = 3       # what is computed several times is stored from this cost on,
-REUSED = 6         # what several passes of one kernel need, from this one
+REUSED = 6         # what several passes of one kernel need is stored from this cost on
 BEHIND = 6         # how many kernels back a root may join
 SMALL = 32768      # bytes of the temporaries of one kernel
 MOST = 256         # operations in a pass that strangers may join
 NEVER = 1 << 30    # a pass that does not exist
 DYNAMIC = (0, ((-1, 1),))  # an index that is loaded
-
-
-class Pass:
-    """Loops over the axes of ``space`` behind the outer ones, computing ``roots`` together.
-
-    ``operations`` are what one point computes, and ``itemsize`` the bytes of its largest element.
-    """
-
-    def __init__(self, space: Shape) -> None:
-        self.space = space
-        self.roots: list[int] = []
-        self.operations, self.itemsize = 0, 1
-
-
-class Group:
-    """One kernel: ``depth`` outer loops over leading axes, and passes inside them.
-
-    ``kind`` is nest, or the name of the statement that has the kernel for itself; of a dot the
-    other roots are computed from its value where it is made.
-    """
-
-    def __init__(self, kind: str, depth: int = 0) -> None:
-        self.kind, self.depth, self.flat = kind, depth, False
-        self.passes: list[Pass] = []
-        self.reads: set[int] = set()     # stored statements of elsewhere
-        self.found: dict[Reading, int] = {}
-        self.room, self.work = 0, 0      # bytes of temporaries at most; costs
-
-    @property
-    def outer(self) -> Shape:
-        """The sizes of the outer loops."""
-        return self.passes[0].space[:self.depth]
-
-    @property
-    def roots(self) -> list[int]:
-        """All that it stores or keeps."""
-        return [r for p in self.passes for r in p.roots]
-
-
-class Schedule:
-    """Groups in order. ``stored`` are in memory, ``registers`` only inside their group.
-
-    ``temporaries`` are stored for one outer index of their group. ``readers`` are the groups that
-    read a stored statement.
-    """
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.groups: list[Group] = []
-        self.at: dict[int, tuple[int, int]] = {}
-        self.stored: set[int] = set()
-        self.registers: set[int] = set()
-        self.temporaries: set[int] = set()
-        self.readers: dict[int, set[int]] = {}
-
-    def space(self, n: int) -> Shape:
-        """The axes that the loops of a root run over."""
-        s = self.program.statements[n]
-        known = self.program.statements[s.inputs[0]].known if s.name == "reduce" else s.known
-        return () if isinstance(known, tuple) else known.shape
-
-    def extent(self, n: int) -> int:
-        """The number of elements of the buffer of a stored statement."""
-        shape = self.program.statements[n].known.shape
-        return prod(shape[self.groups[self.at[n][0]].depth:] if n in self.temporaries else shape)
-
-    def carried(self, n: int) -> bool:
-        """Whether a root is complete only after the outer loops: a sum over their axis."""
-        s = self.program.statements[n]
-        group = self.groups[self.at[n][0]]
-        return s.name == "reduce" and group.kind == "nest" and group.depth > 0 and (
-            0 in s.parameters[1])
-
-    def show(self) -> str:
-        """The groups with their passes and what each reads and stores, and the lines of users."""
-        lines: list[str] = []
-        for k, group in enumerate(self.groups):
-            read = ", ".join(f"%{n}" for n in sorted(group.reads))
-            flat = " flat" if group.flat else ""
-            lines.append(f"kernel {k}: {group.kind}{flat} over {group.outer} reads {read}")
-            for pass_ in group.passes:
-                made = ", ".join(f"%{r} {self.kept(r)}" for r in sorted(pass_.roots))
-                lines.append(f"    pass over {pass_.space[group.depth:]}: {made}"
-                             + self.told(pass_.roots))
-        return "\n".join(lines)
-
-    def kept(self, n: int) -> str:
-        """Where a root is kept, in a word."""
-        name = self.program.statements[n].name
-        where = "register" if n in self.registers else "temporary" if n in self.temporaries else (
-            "stored")
-        return f"{name} {where}"
-
-    def told(self, roots: list[int]) -> str:
-        """The lines of the user's program that roots come from."""
-        sites = {site for r in roots for site in self.program.sites.get(r, ()) if site is not None}
-        lines = sorted({"{}:{}".format(*line_of(site)) for site in sites})
-        return f"    # {', '.join(lines)}" if lines else ""
-
-
-def straight(space: Shape) -> Index:
-    """The index of a space at itself; 0 along axes of size 1, as views say it."""
-    return tuple([(0, ((d, 1),)) if n > 1 else (0, ()) for d, n in enumerate(space)])
 
 
 def fused(program: Program, called: Collection[int] = (), *, apart: bool = False) -> Schedule:
@@ -167,7 +54,6 @@ def fused(program: Program, called: Collection[int] = (), *, apart: bool = False
         pass over (3,): %2 reduce stored
     """
     found = Fusing(program, called, apart)
-    found.choose()
     for n in found.live:  # what is not stored too: so that nothing recurs deeply
         if n in found.root:
             found.put(n)
@@ -182,105 +68,17 @@ def fused(program: Program, called: Collection[int] = (), *, apart: bool = False
     return found.schedule
 
 
-class Fusing:
+class Fusing(Roots):
     """The decisions, in the order of `fused`."""
 
     def __init__(self, program: Program, called: Collection[int], apart: bool) -> None:
-        self.program, self.called, self.apart = program, called, apart
-        self.statements = program.statements
-        self.live = program.live()
+        super().__init__(program, called, apart)
         self.schedule = Schedule(program)
-        self.root: set[int] = set()
-        self.sources: set[int] = set()   # in memory before anything is computed
-        self.cost: dict[int, int] = {}
         self.last: dict[int, int] = {}   # the last group that something reads from
         self.some: dict[int, frozenset[int]] = {}  # a few of the buffers that it reads
-        self.items: dict[int, list[int]] = {}      # the results of statements that have several
         self.outside: set[int] = set()   # roots that something outside their own pass reads
 
-    # ---- what is stored
-
-    def base(self, n: int) -> int:
-        """What a view looks at."""
-        return self.statements[n].inputs[0] if self.statements[n].name == "view" else n
-
-    def choose(self) -> None:
-        """The roots, by one sweep from operands to results."""
-        needed = {*self.program.outputs}
-        volume, turned = self.readings(needed)
-        alone = {self.base(i) for n in self.live if self.alone(n)
-                 for i in self.statements[n].inputs}
-        for n in self.live:
-            s = self.statements[n]
-            if s.name == "item" and n not in self.called:
-                self.items.setdefault(s.inputs[0], []).append(n)
-            if self.is_source(n):
-                self.sources.add(n)
-            elif self.must(n, needed):
-                self.root.add(n)
-            self.cost[n] = cost = self.priced(n)
-            size = prod(s.known.shape) if s.name in POINTWISE | {"pick"} else 0
-            if size and cost > 1 and (n in turned or (
-                    cost >= REPEATED and (n in alone or volume.get(n, 0) >= 2 * size))):
-                self.root.add(n)
-
-    def is_source(self, n: int) -> bool:
-        """Whether a statement is in memory before anything is computed, or is a part of one."""
-        s = self.statements[n]
-        return n not in self.called and (
-            s.name in {"input", "item"} or (s.name == "const" and bool(s.known.shape)))
-
-    def must(self, n: int, needed: set[int]) -> bool:
-        """Whether a statement is stored whatever it costs."""
-        name = self.statements[n].name
-        if n in self.called or name not in INLINE:
-            return True
-        return name != "const" and (n in needed or (self.apart and name != "view"))
-
-    def readings(self, needed: set[int]) -> tuple[dict[int, int], set[int]]:
-        """How many elements of each statement are computed if it is not stored.
-
-        And what is read with its axes in another order; ``needed`` grows by what must be in memory.
-        """
-        volume, turned, straightly = dict[int, int](), set[int](), set[int]()
-        for n in self.live:
-            s = self.statements[n]
-            if n in self.called or s.name in {"loop", "dot"}:
-                needed.update(map(self.base, s.inputs) if s.name != "loop" else s.inputs)
-            elif s.name == "view":
-                (x,) = s.inputs
-                axes = [d for _, terms in s.parameters[0] for d, _ in terms]
-                volume[x] = volume.get(x, 0) + prod(s.known.shape[:max(axes, default=-1) + 1])
-                if axes != sorted(axes):
-                    turned.add(x)
-            elif s.name == "pick":
-                x = s.inputs[0]
-                volume[x] = volume.get(x, 0) + prod(s.known.shape)
-                straightly.update(s.inputs[1:])
-            else:
-                straightly.update(s.inputs)
-        for n in straightly:
-            known = self.statements[n].known
-            volume[n] = volume.get(n, 0) + (0 if isinstance(known, tuple) else prod(known.shape))
-        return volume, turned
-
-    def priced(self, n: int) -> int:
-        """What one element of a statement costs where it is read."""
-        s = self.statements[n]
-        if s.name not in POINTWISE | {"view", "pick"}:
-            return 0
-        below = sum([self.cost[i] for i in {*s.inputs}
-                     if i not in self.root and i not in self.sources])
-        own = 0 if s.name == "view" else COSTS.get(s.parameters[0], 1) if (
-            s.name == "elementwise") else 1
-        return min(own + below, COSTLY)
-
     # ---- which kernel computes it
-
-    def alone(self, n: int) -> bool:
-        """Whether nothing joins the loops of a statement."""
-        s = self.statements[n]
-        return s.name in ALONE or (s.name == "reduce" and s.parameters[0] not in COMBINE)
 
     def kind(self, n: int) -> str:
         """The kind of the group that a root begins."""

@@ -18,8 +18,8 @@ from .text import register_type
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .fuse import Group, Schedule
     from .loops import Axes, Place
+    from .schedule import Group, Schedule
     from .text import Module
 
 SEARCH = {"argmax": ("greater", "maximum"), "argmin": ("less", "minimum")}

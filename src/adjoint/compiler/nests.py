@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .evaluator import Place, Steps
-    from .fuse import Group, Pass, Schedule
     from .loops import Axes
+    from .schedule import Group, Pass, Schedule
     from .text import Module
 
 WIDE, NARROW = 64, 128  # operations of a pass from which its values span fewer registers

@@ -1,0 +1,121 @@
+"""What is stored: the roots of a program's kernels, chosen by what computing them again would cost.
+
+A statement is stored if it must be (an output, a reduction, an operand of a product), or if it
+costs something and would be computed several times: through a broadcast over an outer axis, at
+several indices, or in another order of its axes.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from .functions_ir import CURVED
+from .loops import COMBINE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .program import Program
+
+POINTWISE = {"elementwise", "cast", "select"}
+INLINE = POINTWISE | {"view", "pick", "const", "iota"}
+# Statements whose loops nothing joins.
+ALONE = {"scan", "pad", "scatter_add", "loop", "call", "copy"}
+COSTS = {**dict.fromkeys(CURVED, 8), **dict.fromkeys(("divide", "reciprocal", "sqrt"), 3)}
+COSTLY = 1000      # no cost is counted beyond it
+REPEATED = 3       # what is computed several times is stored from this cost on
+
+
+class Roots:
+    """The choice for one program; ``apart`` stores each statement but views."""
+
+    def __init__(self, program: Program, called: Collection[int], apart: bool) -> None:
+        self.program, self.called, self.apart = program, called, apart
+        self.statements = program.statements
+        self.live = program.live()
+        self.root: set[int] = set()
+        self.sources: set[int] = set()   # in memory before anything is computed
+        self.cost: dict[int, int] = {}
+        self.items: dict[int, list[int]] = {}      # the results of statements that have several
+        self.choose()
+
+    def base(self, n: int) -> int:
+        """What a view looks at."""
+        return self.statements[n].inputs[0] if self.statements[n].name == "view" else n
+
+    def choose(self) -> None:
+        """The roots, by one sweep from operands to results."""
+        needed = {*self.program.outputs}
+        volume, turned = self.readings(needed)
+        alone = {self.base(i) for n in self.live if self.alone(n)
+                 for i in self.statements[n].inputs}
+        for n in self.live:
+            s = self.statements[n]
+            if s.name == "item" and n not in self.called:
+                self.items.setdefault(s.inputs[0], []).append(n)
+            if self.is_source(n):
+                self.sources.add(n)
+            elif self.must(n, needed):
+                self.root.add(n)
+            self.cost[n] = cost = self.priced(n)
+            size = prod(s.known.shape) if s.name in POINTWISE | {"pick"} else 0
+            if size and cost > 1 and (n in turned or (
+                    cost >= REPEATED and (n in alone or volume.get(n, 0) >= 2 * size))):
+                self.root.add(n)
+
+    def is_source(self, n: int) -> bool:
+        """Whether a statement is in memory before anything is computed, or is a part of one."""
+        s = self.statements[n]
+        return n not in self.called and (
+            s.name in {"input", "item"} or (s.name == "const" and bool(s.known.shape)))
+
+    def must(self, n: int, needed: set[int]) -> bool:
+        """Whether a statement is stored whatever it costs."""
+        name = self.statements[n].name
+        if n in self.called or name not in INLINE:
+            return True
+        return name != "const" and (n in needed or (self.apart and name != "view"))
+
+    def readings(self, needed: set[int]) -> tuple[dict[int, int], set[int]]:
+        """How many elements of each statement are computed if it is not stored.
+
+        And what is read with its axes in another order; ``needed`` grows by what must be in memory.
+        """
+        volume, turned, straightly = dict[int, int](), set[int](), set[int]()
+        for n in self.live:
+            s = self.statements[n]
+            if n in self.called or s.name in {"loop", "dot"}:
+                needed.update(map(self.base, s.inputs) if s.name != "loop" else s.inputs)
+            elif s.name == "view":
+                (x,) = s.inputs
+                axes = [d for _, terms in s.parameters[0] for d, _ in terms]
+                volume[x] = volume.get(x, 0) + prod(s.known.shape[:max(axes, default=-1) + 1])
+                if axes != sorted(axes):
+                    turned.add(x)
+            elif s.name == "pick":
+                x = s.inputs[0]
+                volume[x] = volume.get(x, 0) + prod(s.known.shape)
+                straightly.update(s.inputs[1:])
+            else:
+                straightly.update(s.inputs)
+        for n in straightly:
+            known = self.statements[n].known
+            volume[n] = volume.get(n, 0) + (0 if isinstance(known, tuple) else prod(known.shape))
+        return volume, turned
+
+    def priced(self, n: int) -> int:
+        """What one element of a statement costs where it is read."""
+        s = self.statements[n]
+        if s.name not in POINTWISE | {"view", "pick"}:
+            return 0
+        below = sum([self.cost[i] for i in {*s.inputs}
+                     if i not in self.root and i not in self.sources])
+        own = 0 if s.name == "view" else COSTS.get(s.parameters[0], 1) if (
+            s.name == "elementwise") else 1
+        return min(own + below, COSTLY)
+
+    def alone(self, n: int) -> bool:
+        """Whether nothing joins the loops of a statement."""
+        s = self.statements[n]
+        return s.name in ALONE or (s.name == "reduce" and s.parameters[0] not in COMBINE)
