@@ -15,12 +15,12 @@ from .views import substituted
 if TYPE_CHECKING:
     from .program import Program
 
-UNROLLED = 4  # turns of k in one turn of the loop
-DEEP = 256    # of k, in a block
-WIDE = 512    # columns of float32 in a block
-LARGE = 3 << 18  # bytes of an operand from which k is cut
-FAR = 2048    # bytes between rows, from which a panel that is read often is packed
-NEAR = 3 << 13  # bytes of a panel that stay in the innermost cache
+UNROLLED = 4     # turns of k in one turn of the loop
+NEAR = 3 << 13   # bytes of a panel that stay in the innermost cache
+PANEL = 1 << 19  # bytes of a panel that stay in the next one
+FAR = 2048       # bytes between rows from which a side that is read often is packed
+SET = 4096       # bytes after which places compete for the same lines of the innermost cache
+WAYS = 8         # the number of such lines
 LINE = 64
 
 
@@ -66,7 +66,6 @@ class Plan(NamedTuple):
     region: int                           # of partial sums, in elements
     elements: int                         # of scratch memory
     deep: int                             # of k, in a block
-    strips: int                           # of columns, in a block
 
     @property
     def turns(self) -> int:
@@ -142,7 +141,7 @@ def tile(rows: int, columns: int, lanes: int, count: int, fused: bool,
         most = (count - vectors - (1 if fused else 2)) // vectors
         if most < 1 or (vectors > 1 and (vectors - 1) * lanes >= columns):
             continue
-        for height in range(1, min(most, rows, 16) + 1):
+        for height in range(1, min(most, rows, 2 * WAYS if vectors == 1 else WAYS) + 1):
             best = min(best, (time(rows, columns, lanes, height, vectors, far), height, vectors))
     return best[1:]
 
@@ -174,26 +173,23 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     size = s.known.dtype.itemsize
     far = max(depths, default=0) * min(shape.columns, 4 * lanes) * size > NEAR
     height, vectors = tile(shape.rows, shape.columns, lanes, count, fused, far)
-    plan = Plan(shape, lanes, height, vectors, False, depths, (), 0, 0, 0, 0)
+    plan = Plan(shape, lanes, height, vectors, False, depths, (), 0, 0, 0)
     if is_large(plan, size):
         plan = cut(plan, size)
     return regions(program, stored, plan, inputs, size)
 
 
 def is_large(plan: Plan, size: int) -> bool:
-    """Whether an operand is too large to be read again and again."""
+    """Whether a panel of the right side is too large to be read again and again."""
     depth = max(plan.depths, default=0)
-    rows, columns = plan.shape.rows, plan.shape.columns
-    return (depth * max(rows, columns) * size >= LARGE and depth >= 64
-            and min(rows, columns) >= 4 * plan.rows)
+    return depth * plan.width * size > PANEL * 3 // 2 and plan.shape.rows >= 4 * plan.rows
 
 
 def cut(plan: Plan, size: int) -> Plan:
     """The plan in blocks of equal sizes."""
-    depth, strips = max(plan.depths), -(-plan.shape.columns // plan.width)
-    deep = up(-(-depth // -(-depth // DEEP)), max(plan.lanes, UNROLLED))
-    most = max(WIDE * 4 // size // plan.width, 1)
-    return plan._replace(blocked=True, deep=deep, strips=-(-strips // -(-strips // most)))
+    depth, most = max(plan.depths), max(PANEL // (plan.width * size), 1)
+    deep = up(-(-depth // -(-depth // most)), max(plan.lanes, UNROLLED))
+    return plan._replace(blocked=True, deep=deep)
 
 
 def up(n: int, step: int) -> int:
@@ -217,27 +213,25 @@ def regions(program: Program, stored: set[int], plan: Plan, inputs: list[tuple[i
             if packed:
                 end += up(panel(plan, depth, k), line)
         pairs.append((sides[0], sides[1]))
-        if plan.blocked:
-            end = 0 if len(pairs) < len(inputs) else end  # pairs take turns
-    waiting = up(plan.shape.rows, plan.rows) * plan.strips * plan.width
+        if plan.blocked and len(pairs) < len(inputs):
+            end = 0  # pairs take turns
+    waiting = plan.blocked * up(plan.shape.rows, plan.rows) * up(plan.shape.columns, plan.width)
     return plan._replace(pairs=tuple(pairs), region=end, elements=end + waiting)
 
 
 def panel(plan: Plan, depth: int, k: int) -> int:
-    """The elements that a packed side takes."""
-    if plan.blocked:
-        return plan.deep * (plan.strips * plan.width if k else up(plan.rows, plan.lanes))
-    return up(depth, plan.lanes) * (plan.width if k else up(plan.shape.rows, plan.lanes))
+    """The elements that a packed side takes; a row's last vector may be written beyond its end."""
+    deep = plan.deep if plan.blocked else up(depth, plan.lanes)
+    return deep * (plan.width if k else up(plan.shape.rows, plan.rows)) + plan.lanes
 
 
 def is_packed(plan: Plan, found: Seen | None, k: int, axis: int, size: int) -> bool:
     """Whether a side is copied first: an expression, lanes that lie apart, or rows far apart."""
     if found is None:
         return True
-    if k == 0:
-        return False
     step = found.strides[axis]
     other = found.strides[-1 if axis == len(found.strides) - 2 else -2]
-    if other != 1 and plan.shape.columns > 1:
+    if k and other != 1 and plan.shape.columns > 1:
         return True
-    return step * size >= FAR and plan.shape.rows >= 4 * plan.rows and max(plan.depths) >= 64
+    often = plan.shape.rows >= (4 if k else 2) * plan.rows and max(plan.depths) >= 64
+    return often and step * size >= FAR

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .blocks import up
 from .packing import Packing
 from .tiles import PACK, Access
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .blocks import Plan, Side
     from .evaluator import Evaluator
@@ -47,6 +48,11 @@ class Scheme(Packing):
                     lambda _: self.write(axis + 1), self.bounds(f"batch{axis}", 1))
         self.batch.pop()
 
+    def panels(self, left: Side, deep: int) -> Access:
+        """The left side in panels: of [row][k] where lanes run over k, else of [k][row]."""
+        strides = {"k": 1, "row": deep} if left.along else {"k": self.plan.rows, "row": 1}
+        return self.panel(left.region, {"row": deep, "k": strides["k"]}, strides)
+
     def matrix(self) -> None:
         """One product."""
         raise NotImplementedError
@@ -72,19 +78,16 @@ class Small(Scheme):
         """The left side: packed as a whole, or where it is stored."""
         if not side.packed:
             return self.direct(side, True)
-        rows, lanes = self.plan.shape.rows, self.lanes
-        strides = ({"k": 1, "row": -(-depth // lanes) * lanes} if side.along else
-                   {"k": -(-rows // lanes) * lanes, "row": 1})
-        to = self.panel(side.region, strides, strides)
-        with self.writer.fixed("row", 0):
-            self.pack_left(side, to, depth, rows)
+        to = self.panels(side, up(depth, self.lanes))
+        self.pieces("row", self.plan.shape.rows, self.plan.rows,
+                    lambda rows: self.pack_left(side, to, depth, rows))
         return to
 
     def right(self, side: Side, depth: int, width: int) -> Access:
         """The right side of a strip: packed, or where it is stored."""
         if not side.packed:
             return self.direct(side, False)
-        strides = {"k": -(-width // self.lanes) * self.lanes}
+        strides = {"k": up(width, self.lanes)}
         to = self.panel(side.region, strides, strides)
         self.pack_right(side, to, depth, width)
         return to
@@ -112,70 +115,53 @@ class Small(Scheme):
 
 
 class Large(Scheme):
-    """Blocks of columns and of k, packed; the sums wait in memory for the next block of k.
+    """Blocks of k, both sides packed; the sums wait in memory for the next block of k.
 
     All tiles are whole: what is packed beyond the last row and column is never read again.
     """
 
     def matrix(self) -> None:
-        """One product, a block of columns after another."""
+        """All of k, a block after another, then what is made of the sums."""
         p = self.plan
-        step, size = p.strips * p.width, -(-p.shape.columns // p.width) * p.width
-        start, end = self.bounds("column", p.width) or (0, size)
-
-        def block() -> None:
-            here = self.smaller(self.put(f"add i64 {self.counter('block')}, {step}"), end)
-            self.block((self.counter("block"), here))
-        if isinstance(end, str):
-            with self.when(self.put(f"icmp ult i64 {start}, {end}")):
-                self.turns("block", (start, end, step), block)
-        else:
-            self.turns("block", (start, end, step), block)
+        for j, depth in enumerate(p.depths):
+            self.turns("deep", (0, depth, p.deep), lambda j=j: self.slab(j))
+        self.over_rows(self.results)
 
     def counter(self, variable: str) -> str:
         """The value of the variable of an open loop."""
         return self.writer.variables[variable].text
 
-    def sums(self, **terms: int) -> Access:
-        """Where sums wait: tile by tile."""
+    def over_rows(self, body: Callable[[], object]) -> None:
+        """Panels of rows, of which the last may be shorter."""
         p = self.plan
-        return self.panel(p.region, {"row": p.strips * p.width, "column": p.rows, "block": -p.rows,
-                                     **terms}, {"row": p.width})
-
-    def block(self, bounds: tuple[str, str]) -> None:
-        """Some columns: all of k, a block after another, then what is made of the sums."""
-        p = self.plan
-        for j, depth in enumerate(p.depths):
-            self.turns("deep", (0, depth, p.deep), lambda j=j: self.slab(j, bounds))
-        size = p.shape.rows
-        rows = self.bounds("row", p.rows)
-        if rows is None:
-            self.turns("row", (0, size, p.rows), lambda: self.results(bounds))
-            return
-        start, end = rows[0], self.smaller(rows[1], size)
+        start, end = self.bounds("row", p.rows) or (0, p.shape.rows)
         with self.when(self.put(f"icmp ult i64 {start}, {end}")):
-            self.turns("row", (start, end, p.rows), lambda: self.results(bounds))
+            self.turns("row", (start, end, p.rows), body)
 
-    def slab(self, j: int, bounds: tuple[str, str]) -> None:
-        """Some columns and some turns of k of a pair."""
+    def slab(self, j: int) -> None:
+        """Some turns of k of a pair."""
         p, (left, right), depth = self.plan, self.plan.pairs[j], self.plan.depths[j]
         deep = self.counter("deep")
         turns = deep, self.put(f"add i64 {deep}, {p.deep}")
-        whole = -(-depth // p.turns) * p.turns
-        span = deep, self.smaller(turns[1], whole), p.turns
-        z = self.panel(right.region, {"column": p.deep, "block": -p.deep, "k": p.width,
-                                      "deep": -p.width}, {"k": p.width})
-        self.pieces("column", p.shape.columns, p.width,
-                    lambda width: self.pack_right(right, z, depth, width, turns), bounds)
-        strides = ({"k": 1, "row": p.deep} if left.along else
-                   {"k": -(-p.rows // self.lanes) * self.lanes, "row": 1})
-        x = self.panel(left.region, {"k": strides["k"], "deep": -strides["k"]}, strides)
+        span = deep, self.smaller(turns[1], up(depth, p.turns)), p.turns
+        x = self.panels(left, p.deep)
+        x.terms["deep"] = -x.terms["k"]
+        self.pieces("row", p.shape.rows, p.rows,
+                    lambda rows: self.pack_left(left, x, depth, rows, turns),
+                    self.bounds("row", p.rows))
+        z = self.panel(right.region, {"k": p.width, "deep": -p.width}, {"k": p.width})
         first = self.put(f"icmp eq i64 {deep}, 0") if j == 0 else "false"
 
-        def panel(rows: int) -> None:
-            self.pack_left(left, x, depth, rows, turns)
-            self.turns("column", (*bounds, p.width), lambda: self.add(x, z, span, first))
-        self.pieces("row", p.shape.rows, p.rows, panel, self.bounds("row", p.rows))
+        def strip(width: int) -> None:
+            self.pack_right(right, z, depth, width, turns)
+            self.over_rows(lambda: self.add(x, z, span, first))
+        self.pieces("column", p.shape.columns, p.width, strip, self.bounds("column", p.width))
+
+    def sums(self, **terms: int) -> Access:
+        """Where sums wait: tile by tile."""
+        p = self.plan
+        return self.panel(p.region, {"row": up(p.shape.columns, p.width), "column": p.rows,
+                                     **terms}, {"row": p.width})
 
     def add(self, x: Access, z: Access, span: tuple[str, str, int], first: str) -> None:
         """Some turns of k for a tile, added to its sums so far."""
@@ -187,7 +173,7 @@ class Large(Scheme):
         for place, text in zip(places, sums, strict=True):
             self.store(text, at, place)
 
-    def results(self, bounds: tuple[str, str]) -> None:
+    def results(self) -> None:
         """What is made of the sums of some rows."""
         p, at = self.plan, self.sums(r=self.plan.width)
         left = self.put(f"sub i64 {p.shape.rows}, {self.counter('row')}")
@@ -197,4 +183,4 @@ class Large(Scheme):
                 place = self.place((0, (("row", 1), ("r", 1))), (q, (("column", 1),)))
                 self.finish(place, self.load(at, q), min(self.lanes, width - q))
         self.turns("r", (0, self.smaller(left, p.rows), 1), lambda: self.pieces(
-            "column", p.shape.columns, p.width, strip, bounds))
+            "column", p.shape.columns, p.width, strip, self.bounds("column", p.width)))
