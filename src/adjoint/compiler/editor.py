@@ -86,36 +86,24 @@ def same_bits(x: Any, z: Any) -> bool:
     return x.tobytes() == z.tobytes() or bool(np.isnan(x) and np.isnan(z))
 
 
-class Editor:
-    """A new Program, and the questions that rules ask of its statements."""
+class Writer:
+    """A new Program, written statement by statement; equal statements are one."""
 
-    def __init__(self, *, stabilise: bool = True) -> None:
+    def __init__(self) -> None:
         self.builder = ProgramBuilder()
         self.program: Program = self.builder.program
         self.statements = self.program.statements
         self.numbers: dict[int, Any] = {}  # statements that are one number throughout
-        self.uses: dict[int, int] = {}  # how often the old program read what became this
-        self.stabilise = stabilise
-        self.memo: dict[Any, Any] = {}  # of facts
-
-    # ---- writing
 
     def made(self, name: str, inputs: tuple[int, ...], parameters: tuple[Any, ...],
              known: Any) -> int:
-        """The number of a statement of this value: what a rule makes of it, or itself."""
+        """The number of a statement."""
         s = Statement(name, inputs, parameters, known)
-        elementwise = name == "elementwise"
-        for r in RULES.get(parameters[0] if elementwise else name, ()):
-            if (self.stabilise or not r.stabilises) and (n := r.rewrite(self, s)) is not None:
-                return n
-        for r in RULES.get("elementwise", ()) if elementwise or name in {"cast", "select"} else ():
-            if (n := r.rewrite(self, s)) is not None:
-                return n
-        if elementwise and parameters[0] in COMMUTE:
-            other = self.program.numbers.get((name, inputs[::-1], parameters))
-            if other is not None:
-                return other
         return self.program.add(s, key_of(s))
+
+    def input(self, known: Any) -> int:
+        """The next argument."""
+        return self.builder.input(known).number
 
     def map(self, function: str, *xs: int) -> int:
         """An elementwise statement."""
@@ -174,21 +162,36 @@ class Editor:
         known = self.statements[x].known
         return self.splat(known.dtype.type(value), known.shape)
 
-    # ---- asking
+
+class Editor(Writer):
+    """A Program rewritten by rules, and the questions that they ask of its statements."""
+
+    def __init__(self, *, stabilise: bool = True) -> None:
+        super().__init__()
+        self.uses: dict[int, int] = {}  # how often the old program read what became this
+        self.stabilise = stabilise
+        self.memo: dict[Any, Any] = {}  # of facts
+
+    def made(self, name: str, inputs: tuple[int, ...], parameters: tuple[Any, ...],
+             known: Any) -> int:
+        """The number of a statement of this value: what a rule makes of it, or itself."""
+        s = Statement(name, inputs, parameters, known)
+        elementwise = name == "elementwise"
+        for r in RULES.get(parameters[0] if elementwise else name, ()):
+            if (self.stabilise or not r.stabilises) and (n := r.rewrite(self, s)) is not None:
+                return n
+        for r in RULES.get("elementwise", ()) if elementwise or name in {"cast", "select"} else ():
+            if (n := r.rewrite(self, s)) is not None:
+                return n
+        if elementwise and parameters[0] in COMMUTE:
+            other = self.program.numbers.get((name, inputs[::-1], parameters))
+            if other is not None:
+                return other
+        return self.program.add(s, key_of(s))
 
     def known(self, n: int) -> Any:
         """The Aval."""
         return self.statements[n].known
-
-    def number(self, n: int) -> Any:
-        """The number that a statement is throughout, or None."""
-        return self.numbers.get(n)
-
-    def is_number(self, n: int, value: Any) -> bool:
-        """Whether it is this number throughout; 0 is not -0."""
-        found = self.numbers.get(n)
-        return found is not None and bool(found == value) and bool(
-            np.signbit(found) == np.signbit(value) if found.dtype.kind == "f" else True)
 
     def function(self, n: int) -> str:
         """The scalar function of an elementwise statement; empty for others."""
@@ -227,7 +230,7 @@ def rebuilt(program: Program, editor: Editor, make: Callable[[Statement, tuple[i
         for i in program.statements[n].inputs:
             count[i] = count.get(i, 0) + 1
     for n in program.inputs:
-        new[n] = editor.builder.input(program.statements[n].known).number
+        new[n] = editor.input(program.statements[n].known)
     for n in live:
         if n not in new:
             first = len(out.statements)
@@ -256,27 +259,26 @@ def as_known(editor: Editor, n: int, known: Any) -> int:
 
 def compacted(program: Program, origin: Program) -> Program:
     """The live statements alone, renumbered; the promises that ``origin`` made of its outputs."""
-    b = ProgramBuilder()
+    w = Writer()
     new: dict[int, int] = {}
     for n in program.live():
-        s = program.statements[n]
-        if s.name == "input":
-            new[n] = b.input(s.known).number
-        elif s.name == "const":
-            new[n] = b.const(program.constants[s.parameters[0]]).number
-        else:
-            new[n] = copied(b.program, program, n, tuple([new[i] for i in s.inputs]))
-        retold(program, n, b.program, (new[n],))
-    b.program.outputs = [new[n] for n in program.outputs]
-    keep_promises(origin, b.program)
-    return b.program
+        new[n] = m = rewritten(w, program, n, new)
+        retold(program, n, w.program, (m,))
+    w.program.outputs = [new[n] for n in program.outputs]
+    keep_promises(origin, w.program)
+    return w.program
 
 
-def copied(out: Program, program: Program, n: int, inputs: tuple[int, ...]) -> int:
+def rewritten(w: Writer, program: Program, n: int, new: dict[int, int]) -> int:
     """The same statement in another Program."""
-    name, _, parameters, known = program.statements[n]
-    s = Statement(name, inputs, parameters, known)
-    return out.add(s, key_of(s))
+    name, inputs, parameters, known = program.statements[n]
+    if name == "input":
+        return w.input(known)
+    if name == "const":
+        return w.const(program.constants[parameters[0]])
+    if name == "view":
+        return w.view(new[inputs[0]], *parameters)
+    return w.made(name, tuple([new[i] for i in inputs]), parameters, known)
 
 
 def key_of(s: Statement) -> Any:

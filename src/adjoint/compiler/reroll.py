@@ -1,0 +1,236 @@
+"""The stage after simplification: stretches that repeat become loops again.
+
+A Python loop leaves one copy of its body in the trace for each turn. `periods.py` finds stretches
+that recur; here every operand of the repeated statements is classified over all turns, from the
+middle outwards, and turns at both ends that do not fit are peeled off:
+
+==========  ====================================================================================
+same        one value for all turns: a constant of the body, or an input given whole
+local       a value of the same turn
+carried     a value of the turn before: a carry
+kept        a value of turn ``first + step * t`` of an earlier loop: a row of its stacked result
+numbers     a different number for each turn: rows of a constant
+slice       a view of one value whose offset moves with the turn: rows of one view
+==========  ====================================================================================
+
+`bodies.py` makes the loops, and `verify.py` unrolls the result and compares: a Program that is not
+proved equal is dropped, and the old one stays. Start reading at `rerolled`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .bodies import Plan, Source, with_loops
+from .editor import uncollected
+from .periods import FEWEST, SHORTEST, Run, is_leaf, ordered, rotated, runs
+from .verify import proved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .bodies import Where
+    from .program import Program
+
+ROUNDS = 4  # of peeling
+CHEAP = {"elementwise", "cast", "select", "view", "pick"}
+
+
+def rerolled(program: Program) -> Program:
+    """The Program with its repetitions as loops; itself if there are none, or none is proved.
+
+    >>> from adjoint.compiler.program import ProgramBuilder
+    >>> from adjoint.compiler.reroll import rerolled
+    >>> from adjoint.core.node import aval_of
+    >>> b = ProgramBuilder()
+    >>> x = y = b.input(aval_of(np.ones(3)))
+    >>> for _ in range(40):
+    ...     y = b.elementwise("sin", y)
+    >>> b.program.outputs = [y.number]
+    >>> [s.name for s in rerolled(b.program).statements]
+    ['input', 'loop', 'item']
+    """
+    with uncollected():
+        order, signature = ordered(program)
+        found = runs([signature[n] for n in order])
+        if not found:
+            return program
+        order, found = sunk(program, order, signature, found)
+        place = {n: k for k, n in enumerate(order)}
+        stretches = [rotated(program, order, place, r).turns(order) for r in found]
+        plans, where = classified(program, stretches)
+        if not plans:
+            return program
+        after = with_loops(program, order, plans, where)
+        return after if after is not None and proved(after, program) else program
+
+
+# ---- stretches that only prepare another
+
+def sunk(program: Program, order: list[int], signature: dict[int, int], found: list[Run],
+         ) -> tuple[list[int], list[Run]]:
+    """What is computed for all turns before a loop, and read in it only, moved into it.
+
+    A gradient computes the partials of all turns first and multiplies by them later. In one loop
+    they need not be stored.
+    """
+    inside: dict[int, int] = {}
+    for r, run in enumerate(found):
+        for n in order[run.start:run.start + run.length]:
+            inside[n] = r
+    users: dict[int, list[int]] = {}
+    for n in order:
+        for i in program.statements[n].inputs:
+            if i in inside:
+                users.setdefault(i, []).append(n)
+    outputs, place = {*program.outputs}, {n: k for k, n in enumerate(order)}
+    anchor: dict[int, int] = {}
+    for r, run in enumerate(found):
+        stretch = order[run.start:run.start + run.length]
+        if is_preparation(program, stretch, run, users, outputs, inside, r):
+            for n in reversed(stretch):
+                anchor[n] = min([anchor.get(u, place[u]) for u in users[n]])
+    if not anchor:
+        return order, found
+    moved = sorted(order, key=lambda n: (anchor.get(n, place[n]), n not in anchor, place[n]))
+    again = runs([signature[n] for n in moved])
+    return (moved, again) if covered(again) >= covered(found) else (order, found)
+
+
+def covered(found: list[Run]) -> int:
+    """How many statements stand in runs."""
+    return sum(r.length // r.period * r.period for r in found)
+
+
+def is_preparation(program: Program, stretch: list[int], run: Run, users: dict[int, list[int]],
+                   outputs: set[int], inside: dict[int, int], r: int) -> bool:
+    """Whether a run carries nothing from turn to turn, is cheap, and is read in other runs only."""
+    turn = {n: k // run.period for k, n in enumerate(stretch)}
+    for n in stretch:
+        if n in outputs or n not in users or program.statements[n].name not in CHEAP:
+            return False
+        for u in users[n]:
+            if u in turn:
+                if turn[u] != turn[n]:
+                    return False
+            elif inside.get(u, r) == r:
+                return False
+    return True
+
+
+# ---- what each operand is
+
+def classified(program: Program, stretches: list[list[list[int]]]) -> tuple[dict[int, Plan], Where]:
+    """Which stretches are loops, after peeling, and where their statements went."""
+    where: Where = {}
+    plans: dict[int, Plan] = {}
+    for r, turns in enumerate(stretches):
+        for _ in range(ROUNDS):
+            if len(turns) < FEWEST or len(turns) * len(turns[0]) < SHORTEST:
+                break
+            for t, nodes in enumerate(turns):
+                for j, n in enumerate(nodes):
+                    where[n] = r, t, j
+            plan, low, high = Classifier(program, turns, where, r).plan()
+            if plan is not None and (low, high) == (0, len(turns)):
+                plans[r] = plan
+                break
+            for nodes in turns:
+                for n in nodes:
+                    del where[n]
+            if plan is None:
+                break
+            turns = turns[low:high]
+    return plans, where
+
+
+class Classifier:
+    """Looks at the operands of a stretch over all of its turns."""
+
+    def __init__(self, program: Program, turns: list[list[int]], where: Where, r: int) -> None:
+        self.program, self.turns, self.where, self.r = program, turns, where, r
+        self.low, self.high = 0, len(turns)
+
+    def plan(self) -> tuple[Plan | None, int, int]:
+        """The plan if all operands can be told, and the turns for which it holds."""
+        sources: list[list[Source]] = []
+        moves: list[tuple[list[int], list[int]]] = []
+        for j, n in enumerate(self.turns[len(self.turns) // 2]):
+            s = self.program.statements[n]
+            move = self.offsets(j) if s.name == "view" else ([], [])
+            found: list[Source] = []
+            for k in range(len(s.inputs)):
+                source = self.source(j, k)
+                if source is None:
+                    return None, 0, 0
+                found.append(source)
+            if any(move[1]) and found[0].kind != "same":
+                return None, 0, 0
+            sources.append(found)
+            moves.append(move)
+        return Plan(self.turns, sources, moves), self.low, self.high
+
+    def narrow(self, good: Callable[[int], bool]) -> int:
+        """Keep the turns around the middle for which something holds; the first of them."""
+        low = high = len(self.turns) // 2
+        while low > self.low and good(low - 1):
+            low -= 1
+        while high < self.high and good(high):
+            high += 1
+        self.low, self.high = low, high
+        return low
+
+    def offsets(self, j: int) -> tuple[list[int], list[int]]:
+        """The offsets of a view at turn 0, and by how much they move each turn."""
+        def at(t: int) -> list[int]:
+            return [o for o, _ in self.program.statements[self.turns[t][j]].parameters[0]]
+        m = len(self.turns) // 2
+        middle, before = at(m), at(m - 1)
+        steps = [b - a for a, b in zip(before, middle, strict=True)]
+        first = [o - m * step for o, step in zip(middle, steps, strict=True)]
+        self.narrow(lambda t: at(t) == [o + t * k for o, k in zip(first, steps, strict=True)])
+        return first, steps
+
+    def source(self, j: int, k: int) -> Source | None:
+        """What operand k of statement j is, from the middle outwards."""
+        statements, turns, where, r = self.program.statements, self.turns, self.where, self.r
+
+        def at(t: int) -> int:
+            return statements[turns[t][j]].inputs[k]
+        m = len(turns) // 2
+        before, middle = at(m - 1), at(m)
+        was, now = where.get(before), where.get(middle)
+        if before == middle:
+            made = now[1] if now is not None and now[0] == r else -1
+            self.narrow(lambda t: at(t) == middle and t > made)
+            return Source("same", middle) if made < m - 1 else None
+        if was is None or now is None:
+            return self.numbers(at, middle)
+        other, turn, value = now
+        if other == r:
+            if turn not in {m, m - 1}:
+                return None
+            self.narrow(lambda t: where.get(at(t)) == (r, t - m + turn, value) or (
+                t == 0 and turn < m and (at(0) not in where or where[at(0)][0] != r)))
+            return Source("local" if turn == m else "carried", value)
+        step = turn - was[1]
+        if (was[0], was[2]) != (other, value) or abs(step) != 1:
+            return None
+        first = turn - step * m
+        self.narrow(lambda t: where.get(at(t)) == (other, first + step * t, value))
+        return Source("kept", value, other, first, step)
+
+    def numbers(self, at: Callable[[int], int], middle: int) -> Source | None:
+        """Numbers that differ from turn to turn."""
+        def number(t: int) -> Any:
+            s = self.program.statements[at(t)]
+            if s.name == "view":
+                s = self.program.statements[s.inputs[0]]
+            return s.known if s.name == "const" and not s.known.shape else None
+        known = number(len(self.turns) // 2)
+        if known is None or not is_leaf(self.program, middle):
+            return None
+        self.narrow(lambda t: number(t) == known)
+        return Source("numbers")
+
+
