@@ -12,7 +12,7 @@ from .editor import Writer, compacted, retold, rewritten
 from .periods import is_leaf
 
 if TYPE_CHECKING:
-    from .program import Program
+    from .program import Program, Statement
 
     Where = dict[int, tuple[int, int, int]]  # statement -> (loop, turn, statement of the body)
 
@@ -156,10 +156,11 @@ class Outer:
         """The slices that statement j of a loop is in turns ``first + step * t``, in one view."""
         plan = self.plans[r]
         s = self.program.statements[plan.turns[0][j]]
+        slice_ = Slice(s)
         index = tuple([
             (o + k * first, (*(((0, k * step),) if k else ()), *[(d + 1, i) for d, i in terms]))
-            for o, k, (_, terms) in zip(*plan.moves[j], s.parameters[0], strict=True)])
-        return self.writer.view(self.seen(s.inputs[0]), index, (turns, *s.known.shape))
+            for o, k, terms in zip(*plan.moves[j], slice_.placed, strict=True)])
+        return self.writer.view(self.seen(s.inputs[0]), index, (turns, *slice_.shape))
 
 
 def stacked(known: Any, turns: int) -> Any:
@@ -178,6 +179,24 @@ def number_of(program: Program, n: int) -> Any:
     if s.name == "view":
         s = program.statements[s.inputs[0]]
     return np.asarray(program.constants[s.parameters[0]])
+
+
+class Slice:
+    """A view in two steps: a slice with axes in the order of its operand, and a view of that.
+
+    The slice is a row of what the loop is given; the body turns and repeats its axes.
+    """
+
+    def __init__(self, s: Statement) -> None:
+        index, shape = s.parameters
+        axes = [d for _, terms in index for d, _ in terms]
+        if len(axes) != len({*axes}) or any(len(terms) > 1 for _, terms in index):
+            self.placed, self.shape, self.index = [t for _, t in index], shape, straight(shape)
+            return
+        rank = iter(range(len(axes)))
+        self.placed: list[Any] = [tuple([(next(rank), k) for _, k in terms]) for _, terms in index]
+        self.shape = tuple([shape[d] for d in axes])
+        self.index = tuple([(0, ((d, 1),)) for d in axes])
 
 
 class Inner:
@@ -246,17 +265,29 @@ class Inner:
         """The Aval of one row."""
         first = self.plan.turns[0]
         if key[0] == "kept":
-            return self.known(self.outer.plans[key[2]].turns[0][key[1]])
+            plan = self.outer.plans[key[2]]
+            return self.slice_known(plan, key[1]) if plan.moving(key[1]) else (
+                self.known(plan.turns[0][key[1]]))
         if key[0] == "numbers":
             known = self.known(self.program.statements[first[key[1]]].inputs[key[2]])
             return aval((), known.dtype)
-        return self.known(first[key[1]])
+        return self.slice_known(self.plan, key[1])
+
+    def slice_known(self, plan: Plan, j: int) -> Any:
+        """The Aval of a row of slices."""
+        s = self.program.statements[plan.turns[0][j]]
+        return aval(Slice(s).shape, s.known.dtype)
+
+    def sliced(self, plan: Plan, j: int, row: int) -> int:
+        """A slice whose offset moves, made of the row that this turn is given."""
+        s = self.program.statements[plan.turns[0][j]]
+        return self.writer.view(row, Slice(s).index, s.known.shape)
 
     def write(self) -> None:
         """The statements of the first turn, on what the body is given."""
         for j, n in enumerate(self.plan.turns[0]):
             if self.plan.moving(j):
-                self.made.append(self.slots.rows["slice", j])
+                self.made.append(self.sliced(self.plan, j, self.slots.rows["slice", j]))
                 continue
             s = self.program.statements[n]
             inputs = tuple([self.operand(j, k) for k in range(len(s.inputs))])
@@ -278,7 +309,8 @@ class Inner:
         if source.kind == "carried":
             return self.slots.carries[source.value, i]
         if source.kind == "kept":
-            return self.slots.rows[self.key(j, k)]
+            row, plan = self.slots.rows[self.key(j, k)], self.outer.plans[source.loop]
+            return self.sliced(plan, source.value, row) if plan.moving(source.value) else row
         if source.kind == "numbers":
             return self.writer.view(self.slots.rows[self.key(j, k)], (), self.known(i).shape)
         if i in self.slots.shared:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .program import Program
 
 ROUNDS = 4  # of peeling
+ENOUGH = 0.8  # of what stood in runs must do so after statements have moved
 CHEAP = {"elementwise", "cast", "select", "view", "pick"}
 
 
@@ -94,7 +95,8 @@ def sunk(program: Program, order: list[int], signature: dict[int, int], found: l
         return order, found
     moved = sorted(order, key=lambda n: (anchor.get(n, place[n]), n not in anchor, place[n]))
     again = runs([signature[n] for n in moved])
-    return (moved, again) if covered(again) >= covered(found) else (order, found)
+    better = len(again) < len(found) and covered(again) >= ENOUGH * covered(found)
+    return (moved, again) if better else (order, found)
 
 
 def covered(found: list[Run]) -> int:
@@ -104,8 +106,13 @@ def covered(found: list[Run]) -> int:
 
 def is_preparation(program: Program, stretch: list[int], run: Run, users: dict[int, list[int]],
                    outputs: set[int], inside: dict[int, int], r: int) -> bool:
-    """Whether a run carries nothing from turn to turn, is cheap, and is read in other runs only."""
+    """Whether a run carries nothing from turn to turn, is cheap, and is read in other runs.
+
+    The first and the last turns may be read elsewhere: they are peeled from the loop that reads.
+    """
     turn = {n: k // run.period for k, n in enumerate(stretch)}
+    ends = {0, 1, len(stretch) // run.period - 2, len(stretch) // run.period - 1,
+            len(stretch) // run.period}
     for n in stretch:
         if n in outputs or n not in users or program.statements[n].name not in CHEAP:
             return False
@@ -113,7 +120,7 @@ def is_preparation(program: Program, stretch: list[int], run: Run, users: dict[i
             if u in turn:
                 if turn[u] != turn[n]:
                     return False
-            elif inside.get(u, r) == r:
+            elif inside.get(u, r) == r and turn[n] not in ends:
                 return False
     return True
 
