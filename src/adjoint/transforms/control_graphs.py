@@ -14,7 +14,7 @@ import numpy as np
 from adjoint.core.box import Box, Level, bind, escaped, live
 from adjoint.core.forward import Dual, dual
 from adjoint.core.node import MODES, NO_PARAMS, Mode, Node, aval, constant, leaf, node, switch
-from adjoint.core.primitive import CONSTANT, LEAF, REGISTRY, Primitive
+from adjoint.core.primitive import CONSTANT, LEAF, REGISTRY
 from adjoint.core.reverse import Tracked, sweep, tracked
 from adjoint.core.symbol import Graph, Symbol, Trace
 from adjoint.errors import LevelError
@@ -28,7 +28,6 @@ from .batching import Batch, batch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-REBIND: dict[Primitive, Callable[..., Any]] = {}  # rows that are bound anew when a Body is run
 ITEM, CAST = REGISTRY["item"], REGISTRY["cast"]
 
 
@@ -196,7 +195,7 @@ def run(graph: Graph, values: Sequence[Any]) -> dict[Node, Any]:
     env = dict(zip(graph.inputs, values, strict=True))
     for n in graph.nodes:
         args = [env.get(i, i.value) for i in n.inputs]
-        y = REBIND.get(n.prim, bind)(n.prim, args, n.params)
+        y = bind(n.prim, args, n.params)
         if isinstance(y, Tracked) and not smooth(n):
             y = y.value  # of integers there is nothing to record
         made = bottom(y)

@@ -25,7 +25,6 @@ from adjoint.ops.shape import broadcast_to, moveaxis
 
 from .control_graphs import (
     ITEM,
-    REBIND,
     Body,
     asked,
     batched,
@@ -293,4 +292,3 @@ SCAN = register(Primitive(
     "scan", _impl, aval=_known, jvp=_push, vjp=_pull, batch=_batch, lower=_lower,
     keeps=frozenset({"x", "y"}), several=True,
     label=Label("scan({0}, ...)", r"\mathrm{{scan}}({0}, \dots)", ("",), "transposed scan")))
-REBIND[SCAN] = with_residuals
