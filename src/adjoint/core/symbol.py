@@ -112,8 +112,8 @@ class Symbol(Box):
         """Always an error: there is no value."""
         raise EscapeError(
             f"this value ({self.aval}) does not exist yet: the function is being traced, so Python "
-            "cannot branch on it, print it or index with it. Use ad.where(condition, x, y) to choose "
-            "by element, ad.cond for a choice of branches, ad.take(array, i, axis=0) to index.")
+            "cannot branch on it, print it or index with it. Use ad.where(condition, x, y) to "
+            "choose by element, ad.cond for a choice of branches, ad.take(a, i, axis=0) to index.")
 
 
 def symbol(graph: Graph, n: Node, cls: type[Any] = Symbol) -> Any:
