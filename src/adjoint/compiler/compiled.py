@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .native import Target
     from .program import Program
 
+FEW = 8  # long formulas of a program that are written where they are used
+
 
 class Compiled:
     """A Program that runs as machine code, and gives what the Program gives.
@@ -48,7 +50,7 @@ class Compiled:
         self.target = host() if target is None else target
         self.layout = Layout(program, fuse=fuse, plan=plan)
         settings = Settings(self.target.vector_bytes, checked)
-        module = Module(self.target.fused)
+        module = Module(self.target.fused, inlined=self.layout.curves() <= FEW)
         self.segments: list[tuple[str, int]] = []  # the name of a native function, or a statement
         for native, part in groupby(self.layout.schedule.groups, key=lambda g: g.kind != "call"):
             groups = list(part)

@@ -245,6 +245,10 @@ class Evaluator:
         x, *rest = self.program.statements[n].inputs
         entries: list[Entry] = []
         for i, size in zip(rest, self.known(x).shape, strict=True):
+            index = self.program.statements[i]
+            if index.name == "iota" and index.known.shape[index.parameters[1]] <= size:
+                entries.append(place[index.parameters[1]])
+                continue
             entries.append(self.dynamic((yield i, place), self.known(i).dtype, size,
                                         self.code(x, RANGES, n)))
         return (yield x, tuple(entries))

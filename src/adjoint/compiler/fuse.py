@@ -15,6 +15,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from .functions_ir import FORMULAS
 from .roots import POINTWISE, REPEATED, Roots
 from .schedule import Group, Pass, Schedule, straight
 from .views import substituted
@@ -22,7 +23,7 @@ from .views import substituted
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from adjoint.ops.loops import Index, Shape
+    from adjoint.ops.loops import Axis, Index, Shape
 
     from .program import Program
     from .schedule import Reading
@@ -216,9 +217,13 @@ class Fusing(Roots):
             return [(s.inputs[0], tuple([substituted(e, index) for e in s.parameters[0]]))]
         if s.name == "pick":
             x, *rest = s.inputs
-            return [(x, (DYNAMIC,) * len(self.statements[x].known.shape)),
-                    *[(i, index) for i in rest]]
+            return [(x, tuple([self.entry(i, index) for i in rest])), *[(i, index) for i in rest]]
         return [(i, index) for i in s.inputs]
+
+    def entry(self, n: int, index: Index) -> Axis:
+        """The index that a statement is, at an index."""
+        s = self.statements[n]
+        return index[s.parameters[1]] if s.name == "iota" else DYNAMIC
 
     def complete(self, k: int, n: int, index: Index, space: Shape) -> int:
         """The first pass of group ``k`` that may read a stored statement at an index."""
@@ -322,14 +327,21 @@ class Fusing(Roots):
                 read.add(n)
                 continue
             if not isinstance(s.known, tuple) and prod(s.known.shape) == size:
-                pass_.operations += s.name in POINTWISE
-                pass_.itemsize = max(pass_.itemsize, s.known.dtype.itemsize)
+                self.count(pass_, n)
             plain &= own or self.plain(n)
             below = self.operands(n) if own else s.inputs
             read.update(i for i in below if i in pass_.roots)
             waiting += [i for i in below if i not in seen]
             seen.update(below)
         return read, plain
+
+    def count(self, pass_: Pass, n: int) -> None:
+        """Count the work of a statement in a pass."""
+        s = self.statements[n]
+        pass_.operations += s.name in POINTWISE
+        pass_.curves += s.name == "elementwise" and s.parameters[0] in FORMULAS
+        kind, size = s.known.dtype.kind == "f", s.known.dtype.itemsize
+        pass_.itemsize = max(pass_.itemsize, (kind, size))
 
     def plain(self, n: int) -> bool:
         """Whether a statement is computed at one place of flat memory from the same place."""

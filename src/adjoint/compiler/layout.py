@@ -187,6 +187,11 @@ class Layout:
         self.slots += 1
         return Home("table", self.slots - 1)
 
+    def curves(self) -> int:
+        """The number of long formulas that kernels evaluate; loops' bodies too."""
+        own = sum(p.curves for group in self.schedule.groups for p in group.passes)
+        return own + sum(body.curves() for body in self.bodies.values())
+
     def made(self) -> set[int]:
         """The statements that native segments compute."""
         return {n for group in self.schedule.groups if group.kind != "call" for n in group.roots}

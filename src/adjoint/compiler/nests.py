@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .schedule import Group, Pass, Schedule
     from .text import Module
 
-WIDE, NARROW = 64, 128  # operations of a pass from which its values span fewer registers
+WIDE, NARROW = 96, 192  # operations of a pass from which its values span fewer registers
 
 
 class Reduction:
@@ -123,7 +123,7 @@ class Nest(Loops):
                 self.fill(n, r.to, kept, identity(r.op, r.dtype))
         self.computing, self.reductions = {*pass_.roots}, reductions
         spans = WIDENED if pass_.operations < WIDE else 2 if pass_.operations < NARROW else 1
-        self.over_lanes(inner, pass_.itemsize, spans)
+        self.over_lanes(inner, pass_.itemsize[1], spans)
         self.level(pass_.roots, straight(space), inner, {})
         self.computing, self.vector, self.width = set(), "", 0
 

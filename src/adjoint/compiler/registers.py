@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .text import constant, register_type, suffix
-from .vector_maths import define
+from .vector_maths import define, inline
 
 if TYPE_CHECKING:
     from .text import Writer
+    from .vector_maths import Definition, Inlined
 
 BOOL, INT32, INT64 = np.dtype(np.bool_), np.dtype(np.int32), np.dtype(np.int64)
 C_FUNCTIONS = {"sin", "cos", "tan", "sinf", "cosf", "tanf"}  # of arguments beyond 2^20
@@ -143,17 +144,30 @@ class Lanes:
         return self.called(outlined, arguments)
 
     def formula(self, name: str, *arguments: str) -> str:
-        """A function of `vector_maths`, as a function of its own that all calls share."""
+        """A function of `vector_maths`: here, or as a function of its own that all calls share."""
         module = self.writer.module
         kind = suffix(register_type(self.dtype))
+        if module.inlined:
+            block = self.writer.blocks[self.depth]
+            here = inline(name, kind, max(self.width, 1), arguments, fused=module.fused,
+                          prefix=self.writer.name("f") + "_", label=block.label)
+            self.needs(here)
+            block.lines += here.lines
+            block.label = here.label
+            return here.result
         found = define(name, kind, max(self.width, 1), module.fused, "#0")
+        self.needs(found)
+        module.define(found.name, found.text)
+        return self.called(found.name, arguments)
+
+    def needs(self, found: Definition | Inlined) -> None:
+        """Declare and define what a formula uses."""
+        module = self.writer.module
         for text in found.declarations:
             module.declared(text)
             module.externals.update(C_FUNCTIONS & {text.partition("@")[2].partition("(")[0]})
         for helper, text in found.helpers.items():
             module.define(helper, text)
-        module.define(found.name, found.text)
-        return self.called(found.name, arguments)
 
     def called(self, name: str, arguments: tuple[str, ...]) -> str:
         """A call of a function of values of this type."""

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 class Pass:
     """Loops over the axes of ``space`` behind the outer ones, computing ``roots`` together.
 
-    ``operations`` are what one point computes, and ``itemsize`` the bytes of its largest element.
+    ``operations`` are what one point computes, ``curves`` those of them that are long formulas.
+    ``itemsize`` says whether there are floats, and how many bytes the largest (or else the largest
+    integer) has: indices do not make vectors shorter.
     """
 
     def __init__(self, space: Shape) -> None:
         self.space = space
         self.roots: list[int] = []
-        self.operations, self.itemsize = 0, 1
+        self.operations, self.curves, self.itemsize = 0, 0, (False, 1)
 
 
 class Group:

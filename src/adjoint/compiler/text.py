@@ -81,8 +81,9 @@ def positions(lanes: int, step: int = 1) -> str:
 class Module:
     """Declarations and functions, each once; kernels of equal text are one."""
 
-    def __init__(self, fused: bool = False) -> None:
+    def __init__(self, fused: bool = False, *, inlined: bool = False) -> None:
         self.fused = fused  # whether the processor rounds a b + c once
+        self.inlined = inlined  # whether long formulas stand where they are used
         self.parts: dict[str, str] = {}
         self.externals: set[str] = set()  # functions of the C library
         self.kernels: dict[str, str] = {}
