@@ -21,6 +21,8 @@ PANEL = 1 << 19  # bytes of a panel that stay in the next one
 FAR = 2048       # bytes between rows from which a side that is read often is packed
 SET = 4096       # bytes after which places compete for the same lines of the innermost cache
 WAYS = 8         # the number of such lines
+FEW = 12         # rows below which a right side along k is not packed
+INNER = 4        # rows of a tile whose lanes run over k
 LINE = 64
 
 
@@ -60,7 +62,7 @@ class Plan(NamedTuple):
     lanes: int
     rows: int
     vectors: int
-    blocked: bool
+    scheme: str                           # small, large or inner
     depths: tuple[int, ...]               # of k, for each pair
     pairs: tuple[tuple[Side, Side], ...]  # left, right
     region: int                           # of partial sums, in elements
@@ -173,10 +175,29 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     size = s.known.dtype.itemsize
     far = max(depths, default=0) * min(shape.columns, 4 * lanes) * size > NEAR
     height, vectors = tile(shape.rows, shape.columns, lanes, count, fused, far)
-    plan = Plan(shape, lanes, height, vectors, False, depths, (), 0, 0, 0)
-    if is_large(plan, size):
+    plan = Plan(shape, lanes, height, vectors, "small", depths, (), 0, 0, 0)
+    if is_inner(program, stored, plan, inputs):
+        plan = plan._replace(scheme="inner", rows=min(shape.rows, INNER), vectors=1)
+    elif is_large(plan, size):
         plan = cut(plan, size)
     return regions(program, stored, plan, inputs, size)
+
+
+def is_inner(program: Program, stored: set[int], plan: Plan,
+             inputs: list[tuple[int, int]]) -> bool:
+    """Whether few rows meet a right side that lies along k: lanes then run over k themselves."""
+    if not 0 < plan.shape.rows < FEW or not inputs or min(plan.depths) < 2 * plan.lanes:
+        return False
+    for x, z in inputs:
+        along, across = (-1, -2) if plan.shape.swapped else (-2, -1)
+        found = seen(program, stored, x if plan.shape.swapped else z)
+        if found is None or found.strides[along] != 1 or (
+                found.strides[across] == 1 and plan.shape.columns > 1):
+            return False
+        left = z if plan.shape.swapped else x
+        if not lies_along(program, stored, left, len(found.strides) + across):
+            return False
+    return True
 
 
 def is_large(plan: Plan, size: int) -> bool:
@@ -189,7 +210,7 @@ def cut(plan: Plan, size: int) -> Plan:
     """The plan in blocks of equal sizes."""
     depth, most = max(plan.depths), max(PANEL // (plan.width * size), 1)
     deep = up(-(-depth // -(-depth // most)), max(plan.lanes, UNROLLED))
-    return plan._replace(blocked=True, deep=deep)
+    return plan._replace(scheme="large", deep=deep)
 
 
 def up(n: int, step: int) -> int:
@@ -208,27 +229,30 @@ def regions(program: Program, stored: set[int], plan: Plan, inputs: list[tuple[i
             rank = len(program.statements[side].known.shape)
             axis = rank - 1 if (k == 0) != plan.shape.swapped else rank - 2  # of k
             along = lies_along(program, stored, side, axis)
-            packed = plan.blocked or is_packed(plan, seen(program, stored, side), k, axis, size)
+            packed = is_packed(plan, seen(program, stored, side), k, axis, size)
             sides.append(Side(side, packed, along, end))
             if packed:
                 end += up(panel(plan, depth, k), line)
         pairs.append((sides[0], sides[1]))
-        if plan.blocked and len(pairs) < len(inputs):
+        if plan.scheme == "large" and len(pairs) < len(inputs):
             end = 0  # pairs take turns
-    waiting = plan.blocked * up(plan.shape.rows, plan.rows) * up(plan.shape.columns, plan.width)
+    waiting = {"small": 0, "inner": plan.rows * plan.lanes, "large": up(
+        plan.shape.rows, plan.rows) * up(plan.shape.columns, plan.width)}[plan.scheme]
     return plan._replace(pairs=tuple(pairs), region=end, elements=end + waiting)
 
 
 def panel(plan: Plan, depth: int, k: int) -> int:
     """The elements that a packed side takes; a row's last vector may be written beyond its end."""
-    deep = plan.deep if plan.blocked else up(depth, plan.lanes)
+    deep = plan.deep if plan.scheme == "large" else up(depth, plan.lanes)
     return deep * (plan.width if k else up(plan.shape.rows, plan.rows)) + plan.lanes
 
 
 def is_packed(plan: Plan, found: Seen | None, k: int, axis: int, size: int) -> bool:
     """Whether a side is copied first: an expression, lanes that lie apart, or rows far apart."""
-    if found is None:
+    if found is None or plan.scheme == "large":
         return True
+    if plan.scheme == "inner":
+        return found.strides[axis] != 1
     step = found.strides[axis]
     other = found.strides[-1 if axis == len(found.strides) - 2 else -2]
     if k and other != 1 and plan.shape.columns > 1:

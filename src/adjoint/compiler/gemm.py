@@ -32,6 +32,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from .blocks import planned
+from .inner import Inner
 from .schemes import Large, Small, parts
 from .tiles import PACK
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .evaluator import Evaluator
     from .program import Program
 
+SCHEMES = {"small": Small, "large": Large, "inner": Inner}
 __all__ = ["PACK", "suits", "units", "workspace", "write"]
 
 
@@ -68,7 +70,7 @@ def write(kernel: Evaluator, n: int, roots: Sequence[int], vector_bytes: int,
     plan = planned(kernel.program, n, kernel.stored, vector_bytes, fused)
     kernel.vector, kernel.width, kernel.active = "column", plan.lanes, 0
     if prod(kernel.known(n).shape):
-        (Large if plan.blocked else Small)(kernel, n, roots, plan, span).write()
+        SCHEMES[plan.scheme](kernel, n, roots, plan, span).write()
     kernel.vector = ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .blocks import up
 from .tiles import PACK, Access, Tiles
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Packing(Tiles):
 
     def across(self, side: Side, to: Access, turns: int, width: int) -> None:
         """Some turns of k, for all columns of a panel: squares of lanes, transposed."""
-        whole = -(-turns // self.plan.turns) * self.plan.turns if self.plan.blocked else turns
+        whole = up(turns, self.plan.turns) if self.plan.scheme == "large" else turns
 
         def square(columns: int) -> None:
             rows: list[str] = []

@@ -53,6 +53,20 @@ class Scheme(Packing):
         strides = {"k": 1, "row": deep} if left.along else {"k": self.plan.rows, "row": 1}
         return self.panel(left.region, {"row": deep, "k": strides["k"]}, strides)
 
+    def direct(self, side: Side, left: bool) -> Access:
+        """A side where it is stored."""
+        return self.access(side.statement, self.side(
+            left, (0, (("row" if left else "column", 1),)), (0, (("k", 1),))))
+
+    def left(self, side: Side, depth: int) -> Access:
+        """The left side: packed as a whole, or where it is stored."""
+        if not side.packed:
+            return self.direct(side, True)
+        to = self.panels(side, up(depth, self.lanes))
+        self.pieces("row", self.plan.shape.rows, self.plan.rows,
+                    lambda rows: self.pack_left(side, to, depth, rows))
+        return to
+
     def matrix(self) -> None:
         """One product."""
         raise NotImplementedError
@@ -68,20 +82,6 @@ class Small(Scheme):
         width = self.plan.width
         self.pieces("column", self.plan.shape.columns, width,
                     lambda width: self.strip(lefts, width), self.bounds("column", width))
-
-    def direct(self, side: Side, left: bool) -> Access:
-        """A side where it is stored."""
-        return self.access(side.statement, self.side(
-            left, (0, (("row" if left else "column", 1),)), (0, (("k", 1),))))
-
-    def left(self, side: Side, depth: int) -> Access:
-        """The left side: packed as a whole, or where it is stored."""
-        if not side.packed:
-            return self.direct(side, True)
-        to = self.panels(side, up(depth, self.lanes))
-        self.pieces("row", self.plan.shape.rows, self.plan.rows,
-                    lambda rows: self.pack_left(side, to, depth, rows))
-        return to
 
     def right(self, side: Side, depth: int, width: int) -> Access:
         """The right side of a strip: packed, or where it is stored."""
