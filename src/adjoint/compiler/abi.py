@@ -29,8 +29,7 @@ KIND_MASK = ~(0xFF << 24) & (2**64 - 1)  # without the fourth byte, which means 
 MEMBER, MEMBER_OFFSET = 40, 16  # of the descriptor of a slot, and of what it points to
 C_ORDER, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 BINARY_VERSION = 0x02000000  # of NumPy's C interface: all of NumPy 2
-NEW_FROM_DESCR = 94  # its places in NumPy's table of functions, which never change
-SCALAR = 60
+NEW_FROM_DESCR = 94  # its place in NumPy's table of functions, which never changes
 
 PYTHON = ("PyDict_GetItemWithError", "PyErr_Clear", "PyEval_RestoreThread", "PyEval_SaveThread",
           "PyFloat_FromDouble", "PyLong_FromLongLong", "PyObject_CallNoArgs",
@@ -69,30 +68,39 @@ def abi() -> Abi | None:
         return None
     if sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
-    numpy_functions = numpy_table()
-    if numpy_functions is None or not all(fits() for fits in TESTS):
+    table = numpy_table()
+    if table is None or not all(fits() for fits in TESTS):
         return None
     functions = {name: address(getattr(ctypes.pythonapi, name))
                  for name in PYTHON if hasattr(ctypes.pythonapi, name)}
     if len(functions) < len(PYTHON) or not tuple_items():
         return None
-    return Abi({**functions, **numpy_functions}, tuple_items())
+    return Abi({**functions, **table}, tuple_items())
 
 
 def numpy_table() -> dict[str, int] | None:
     """NumPy's C functions, if its binary version is the known one."""
+    table = numpy_functions()
+    if not table or numpy_version() != BINARY_VERSION or word(table + 2 * 8) != id(np.ndarray):
+        return None
+    return {"PyArray_NewFromDescr": word(table + 8 * NEW_FROM_DESCR)}
+
+
+def numpy_functions() -> int:
+    """The address of the table of NumPy's C functions; 0 if it is not found."""
     try:
         capsule = import_module("numpy._core._multiarray_umath")._ARRAY_API
         pointer = ctypes.pythonapi.PyCapsule_GetPointer
         pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-        table = pointer(capsule, None)
+        return pointer(capsule, None) or 0
     except (ImportError, AttributeError, ValueError):
-        return None
-    version = ctypes.PYFUNCTYPE(ctypes.c_uint)(word(table))()
-    if version != BINARY_VERSION or word(table + 2 * 8) != id(np.ndarray):
-        return None
-    return {"PyArray_NewFromDescr": word(table + 8 * NEW_FROM_DESCR),
-            "PyArray_Scalar": word(table + 8 * SCALAR)}
+        return 0
+
+
+def numpy_version() -> int:
+    """The version of NumPy's binary interface, which its first C function tells; 0 if unknown."""
+    table = numpy_functions()
+    return ctypes.PYFUNCTYPE(ctypes.c_uint)(word(table))() if table else 0
 
 
 # ---- tests on real objects
@@ -174,7 +182,7 @@ def tuple_items() -> int:
 
 def slot_offset(type_: type, name: str) -> int:
     """Where instances keep a member of ``__slots__``; 0 if it is no such member."""
-    member = type_.__dict__.get(name) if hasattr(type_, "__dict__") else None
+    member = next((vars(c)[name] for c in type_.__mro__ if name in vars(c)), None)
     if type(member).__name__ != "member_descriptor":
         return 0
     return word(word(id(member) + MEMBER) + MEMBER_OFFSET)

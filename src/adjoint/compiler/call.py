@@ -157,7 +157,7 @@ class Writing:
                 "one Output for each")
         for given, n in zip(self.inputs, self.program.inputs, strict=True):
             check_source(given.source)
-            if given.kind == "number" and self.aval(n).shape:
+            if given.kind != "array" and self.aval(n).shape:
                 raise RuleError(f"an input of shape {self.aval(n).shape} is no number; give "
                                 'kind="array"')
         for given, n in zip(self.outputs, self.program.outputs, strict=True):
@@ -231,8 +231,8 @@ class Writing:
         table = t.fixed("table")
         self.data: list[str] = []
         for k, (given, n) in enumerate(zip(self.inputs, self.program.inputs, strict=True)):
-            if given.kind == "number":
-                data = t.read_number(given.source, self.aval(n).dtype)
+            if given.kind != "array":
+                data = t.read_number(given.source, self.aval(n).dtype, given.kind)
             elif k in written:
                 data = t.array(given.source, self.aval(n), WRITEABLE)
                 t.alone(given.source, given.holders)

@@ -17,6 +17,7 @@ from adjoint.modes import DEFAULT_DTYPE
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import check_function, flatten, kind_of_all, unflatten
 
+from .fast_calls import fast_call
 from .plans import Plan
 from .showing import STAGES
 from .tracing import Capture, trace
@@ -24,6 +25,7 @@ from .tracing import Capture, trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+MOST = 4  # quick ways that are tried one after the other
 NUMBERS = (bool, int, float, complex)
 
 
@@ -36,14 +38,37 @@ class Jitted:
         self.__jitted__, self.name = f, getattr(f, "__name__", type(f).__name__)
         self.static, self.donated = static, donated
         self.plans: dict[Any, list[Plan]] = {}
+        self.quick: Any = self.general
+        self.ways: list[Any] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives."""
+        return self.general(*args, **kwargs)
+
+    def general(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives, computed by the version that fits; a new one if none does."""
         modes = MODES.get()
         if modes.watch is not None or modes.tapes:  # a doctor or an explanation looks at each step
             return self.__jitted__(*args, **kwargs)
         plan, given = self.version(args, kwargs)
+        if plan.calls == 1 and not kwargs and not self.static:
+            self.quicken(plan, args)
+        plan.calls += 1
         return plan.call(given, kind_of_all(given))
+
+    def quicken(self, plan: Plan, args: Sequence[Any]) -> None:
+        """Let further calls of a version go the quick way, before any other is asked.
+
+        What is called must belong to the class, so a function that has one gets a class of its own.
+        """
+        numbers = bool(args) and all(type(x) is float for x in args)
+        slow = self.quick if len(self.ways) < MOST else self.general
+        quick = fast_call(plan, args, numbers, slow)
+        if quick is not None:
+            self.ways.append(quick)
+            self.quick = quick
+            own: Any = type("Jitted", (Jitted,), {"__call__": staticmethod(quick)})
+            self.__class__ = own
 
     def version(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Plan, list[Any]]:
         """The version for these arguments, and their leaves; traced if there is none yet."""

@@ -18,6 +18,7 @@ from adjoint.errors import GraphError, MutationError
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import flatten, unflatten
 
+from .fast_calls import native_guards
 from .jit_row import JitGraph, called, parts
 from .reachable import Attribute, Passing
 from .tracing import Frozen, check_after
@@ -53,9 +54,13 @@ class Plan:
         self.sources = [(n, s) for n, s in self.capture.sources.items() if n in used]
         self.arguments = [k for k, n in enumerate(arguments) if n in used]
         self.graph.inputs = [arguments[k] for k in self.arguments] + [n for n, _ in self.sources]
-        text = Text(rebound(tracing))
+        self.noted = self.capture.noted
+        self.calls = 0
+        self.rebound = rebound(tracing)
+        self.text = text = Text(self.rebound)
         self.fits: Callable[[], bool] = text.check(tracing, self.sources)
         self.fetch: Callable[[], tuple[Any, ...]] = text.fetch(self.sources, self.recorded)
+        self.native_guards = native_guards(tracing)
         self.finishers = [finisher(c, leaves, s) for c, leaves, s in self.stores]
         del self.tracing, self.capture
 
@@ -84,6 +89,12 @@ class Plan:
         return self.outputs.index(n)
 
     # ---- a call
+
+    def expression(self, s: Source, names: dict[str, Any]) -> str:
+        """The Python expression that reads an input, with what it names added to ``names``."""
+        text = self.text.source(s)
+        names |= self.text.names
+        return text
 
     def call(self, given: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
         """Run it on the leaves of the arguments."""

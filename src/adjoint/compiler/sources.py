@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from types import CellType
 
-Kind = Literal["array", "number"]
+Kind = Literal["array", "number", "float", "scalar"]
 Result = Literal["array", "scalar", "float", "into"]
 
 
@@ -58,7 +58,8 @@ class Input(NamedTuple):
     """An input of the program: its source, and how that is read.
 
     ``array``: an ndarray of the input's dtype and shape, in C order and aligned. ``number``: a
-    NumPy scalar of the input's dtype, or a Python float where that is float64. ``holders`` is the
+    NumPy scalar of the input's dtype, or a Python float where that is float64; ``float`` and
+    ``scalar`` are only the one or the other. ``holders`` is the
     number of references to the array when nobody else holds it, where an output is written into it.
     """
 

@@ -100,6 +100,7 @@ class Capture(Trace):
         self.numbers: dict[Node, Any] = {}  # Python numbers that became inputs
         self.relied: dict[Node, Any] = {}  # those that Python code has looked at
         self.placed: list[Put] = []
+        self.noted: set[str] = set()  # settings of the library that were read
         self.born: dict[int, Any] = {}  # tensors made while tracing: constants
         self.foreign: list[Tensor] = []  # results of operations recorded outside
 

@@ -221,11 +221,12 @@ class Trampoline:
         self.demand(self.put(f"call i1 @alone(ptr %record, ptr {self.object(source)}, "
                              f"i32 {holders})"))
 
-    def read_number(self, source: Source, dtype: Any) -> str:
+    def read_number(self, source: Source, dtype: Any, kind: str = "number") -> str:
         """A place on the stack with the number that an object is."""
         pointer = self.object(source)
-        floats = [id(float)] if dtype == np.float64 else []
-        self.of_class(pointer, id(dtype.type), *floats)
+        floats = [id(float)] if dtype == np.float64 and kind != "scalar" else []
+        scalars = [id(dtype.type)] if kind != "float" else []
+        self.of_class(pointer, *scalars, *floats)
         type_ = f"i{8 * dtype.itemsize}"
         value, place = self.load(pointer, CONTENTS, type_), self.number()
         self.do(f"store {type_} {value}, ptr {place}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.core.node import MODES
 from adjoint.errors import ArgumentError, DTypeError
 from adjoint.modes import DEFAULT_DTYPE
 
@@ -51,6 +52,9 @@ class default_dtype:  # noqa: N801 - a function to its users, like open
 def parameter_dtype(dtype: Any = None) -> np.dtype[Any]:
     """The dtype of new parameters: the one given, or the default."""
     if dtype is None:
+        noted = getattr(MODES.get().trace, "noted", None)
+        if noted is not None:  # a compiled function depends on the setting
+            noted.add("default_dtype")
         return DEFAULT_DTYPE.get()
     try:
         found = np.dtype(dtype)

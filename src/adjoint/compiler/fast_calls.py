@@ -1,0 +1,327 @@
+"""The quick way of calling one version of a function: what `Jitted` does in general, written out.
+
+`fast_call` makes it, for usual arguments and no open modes. Where machine code can ask and do
+everything it is a builtin function (`call.entry`); else it is Python source made for this version,
+around such a builtin. Whatever does not fit goes the general way, to ``slow``.
+"""
+
+from __future__ import annotations
+
+from types import CellType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optree
+
+from adjoint.core.box import Box
+from adjoint.core.node import Switch, switch
+from adjoint.modes import DEFAULT_DTYPE
+from adjoint.tensors import Tensor, untracked
+from adjoint.transforms.trees import unflatten
+
+from . import call
+from .reachable import Attribute, Passing
+from .sources import FLOAT, SCALAR, STATE, Argument, Cell, Held, Input, Item, Output, Slot, into
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .plans import Plan
+    from .reachable import Place
+    from .tracing import Source as From
+    from .tracing import Tracing
+
+ARMED = (Slot(Held(switch), Switch, "armed"), 0)
+MISS = object()
+OWN = 1  # references to an array that only its Tensor, or its dict, holds
+
+
+def missed(*_: Any, **__: Any) -> Any:
+    """What a builtin answers where its arguments do not fit."""
+    return MISS
+
+
+def fast_call(plan: Plan, args: Sequence[Any], numbers: bool,
+              slow: Callable[..., Any]) -> Callable[..., Any] | None:
+    """The quick way of a Plan; None where there is none.
+
+    ``numbers`` says that all arguments are Python numbers, so results without axes are too.
+    """
+    compiled = plan.graph.executable.compiled
+    if compiled is None or plan.recorded or call.why_not(compiled):
+        return None
+    writing = Writing(plan, numbers)
+    if not writing.arguments(args) or not writing.inputs():
+        return None
+    writing.outputs()
+    return writing.made(slow)
+
+
+class Writing:
+    """The quick way of one Plan, being written."""
+
+    def __init__(self, plan: Plan, numbers: bool) -> None:
+        self.plan, self.numbers = plan, numbers
+        self.names: dict[str, Any] = {
+            "switch": switch, "MISS": MISS, "untracked": untracked, "Tensor": Tensor,
+            "DEFAULT_DTYPE": DEFAULT_DTYPE, "dtype": DEFAULT_DTYPE.get(), "unflatten": unflatten,
+            "fits": plan.fits, "float64": np.float64}
+        self.lines: list[str] = []
+        self.leaves: list[tuple[str, Any]] = []  # expressions of the leaves of the arguments
+        self.plain = True  # whether every argument is itself a leaf that machine code reads
+        self.builtin: list[Input] = []
+        self.passed: list[str] = []  # what is given to the builtin
+
+    def name(self, value: Any) -> str:
+        """A name for an object."""
+        name = f"n{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    # ---- arguments
+
+    def arguments(self, args: Sequence[Any]) -> bool:
+        """Take the arguments apart; False where only optree can."""
+        self.count = len(args)
+        return all(self.taken(f"args[{k}]", a) for k, a in enumerate(args))
+
+    def taken(self, expression: str, value: Any) -> bool:
+        """Take one argument apart."""
+        kind = value.__class__
+        if kind is Tensor:
+            if isinstance(value.value, Box):
+                return False
+            name = self.fresh(expression)
+            self.demand(f"{name}.__class__ is Tensor and {name}.node is None and not {name}.level")
+            self.leaves.append((f"{name}.value", value.value))
+            self.plain = False
+        elif kind in (np.ndarray, float, np.float64):
+            if kind is not np.ndarray:
+                expression = self.fresh(expression)
+                self.demand(f"{expression}.__class__ is {kind.__name__}")
+            self.leaves.append((expression, value))
+        elif kind in (list, tuple, dict) and value:
+            self.plain = False
+            name = self.fresh(expression)
+            self.demand(f"{name}.__class__ is {kind.__name__} and len({name}) == {len(value)}")
+            keys = sorted(value) if kind is dict else range(len(value))
+            if any(not isinstance(k, (str, int)) for k in keys):
+                return False
+            read = f"{name}.get({{!r}}, MISS)" if kind is dict else f"{name}[{{!r}}]"
+            return all(self.taken(read.format(k), value[k]) for k in keys)
+        else:
+            return False
+        return True
+
+    def fresh(self, expression: str) -> str:
+        """A local name for an expression."""
+        name = f"v{len(self.lines)}"
+        self.lines.append(f"    {name} = {expression}")
+        return name
+
+    def demand(self, test: str) -> None:
+        """Go the general way unless a test holds."""
+        self.lines.append(f"    if not ({test}): return slow(*args, **kwargs)")
+
+    # ---- inputs of the program
+
+    def inputs(self) -> bool:
+        """Say where each input is found; False for something that machine code cannot read."""
+        for k in self.plan.arguments:
+            expression, value = self.leaves[k]
+            self.given(expression, "array" if isinstance(value, np.ndarray) else
+                       "float" if type(value) is float else "scalar")
+        self.positions: dict[tuple[str, int], int] = {}
+        for n, s in self.plan.sources:
+            source, known = source_of(s, self.plan.rebound), n.aval
+            self.positions[s.what, id(s.owner)] = len(self.builtin)
+            kind: Any = "array" if known.shape or is_array(s) else (
+                "float" if known.weak else "scalar")
+            if source is None:
+                self.plain = False
+                self.given(self.plan.expression(s, self.names), kind)
+            else:
+                self.builtin.append(Input(source, kind))
+        return True
+
+    def given(self, expression: str, kind: Any) -> None:
+        """An input that Python hands over."""
+        self.builtin.append(Input(Argument(len(self.passed)), kind))
+        self.passed.append(expression)
+
+    # ---- outputs
+
+    def outputs(self) -> None:
+        """Say what becomes of each output, and where the others find it."""
+        plan = self.plan
+        results = {x.index for x in plan.results if x.index >= 0}
+        self.kinds: dict[int, Output] = {}
+        self.finishers = list[Any]()
+        for finish, (c, leaves, _) in zip(plan.finishers, plan.stores, strict=True):
+            place = self.place_of(c, leaves, results)
+            if place is None:
+                self.finishers.append(finish)
+                for x in leaves:
+                    if x.index >= 0:
+                        shape = plan.outputs[x.index].aval.shape
+                        self.kinds[x.index] = STATE if shape else SCALAR
+            else:
+                self.kinds[leaves[0].index] = into(place)
+                self.builtin[place] = self.builtin[place]._replace(holders=OWN)
+        for k, n in enumerate(plan.outputs):
+            if k not in self.kinds:
+                number = FLOAT if self.numbers and n.aval.dtype.kind == "f" and all(
+                    not x.tensor for x in plan.results) else SCALAR
+                self.kinds[k] = Output() if n.aval.shape else number
+        self.order = [k for k in range(len(plan.outputs)) if self.kinds[k].kind != "into"]
+
+    def place_of(self, c: Any, leaves: Sequence[Any], results: set[int]) -> int | None:
+        """The input that an assigned output is written over; None if it becomes a new object."""
+        if len(leaves) != 1 or leaves[0].index < 0 or leaves[0].index in results or (
+                leaves[0].index in self.kinds):
+            return None
+        k = self.positions.get(("value", id(c.owner))) if c.what == "value" else next(
+            (self.positions[s.what, id(s.owner)] for _, s in self.plan.sources
+             if s.what == "place" and s.owner.holder is c.owner and s.owner.key == c.key
+             and not s.owner.inner and not leaves[0].tensor), None) if c.what == "item" else None
+        if k is None or self.builtin[k].kind != "array" or isinstance(
+                self.builtin[k].source, Argument):
+            return None
+        there = self.plan.graph.inputs[k].aval
+        return k if there is self.plan.outputs[leaves[0].index].aval else None
+
+    # ---- the function
+
+    def made(self, slow: Callable[..., Any]) -> Callable[..., Any] | None:
+        """The builtin itself where it can do everything, else Python around it."""
+        plan, compiled = self.plan, self.plan.graph.executable.compiled
+        assert compiled is not None  # noqa: S101 - asked before
+        outputs = [self.kinds[k] for k in range(len(plan.outputs))]
+        direct = self.plain and plan.native_guards is not None and not self.finishers and (
+            not plan.noted and self.is_plain_result())
+        if direct:
+            inputs = [i._replace(source=Argument(plan.arguments[i.source.position]))
+                      if isinstance(i.source, Argument) else i for i in self.builtin]
+            guards = [ARMED, *(plan.native_guards or ())]
+            found = call.entry(compiled, inputs, outputs, slow, arguments=self.count,
+                               guards=guards)
+            return None if found is slow else found
+        run = call.entry(compiled, self.builtin, outputs, missed, arguments=len(self.passed),
+                         guards=[ARMED])
+        if run is missed:
+            return None
+        self.names |= {"run": run, "slow": slow}
+        return self.python()
+
+    def is_plain_result(self) -> bool:
+        """Whether what the builtin gives is what the function gives."""
+        plan = self.plan
+        leaves = [x.index for x in plan.results]
+        whole = optree.tree_unflatten(plan.structure, leaves)
+        flat = whole if isinstance(whole, int) else list(whole) if type(whole) is tuple else None
+        wanted = self.order[0] if len(self.order) == 1 else self.order
+        return flat is not None and flat == wanted and not any(x.tensor for x in plan.results)
+
+    def python(self) -> Callable[..., Any]:
+        """Python source, compiled."""
+        noted = " or DEFAULT_DTYPE.get() is not dtype" if self.plan.noted else ""
+        lines = ["def call(*args, **kwargs):",
+                 f"    if kwargs or len(args) != {self.count} or switch.armed{noted}:",
+                 "        return slow(*args, **kwargs)",
+                 *self.lines, "    if not fits(): return slow(*args, **kwargs)",
+                 f"    r = run({', '.join(self.passed)})",
+                 "    if r is MISS: return slow(*args, **kwargs)"]
+        single = len(self.order) == 1
+        where = {k: "r" if single else f"r[{p}]" for p, k in enumerate(self.order)}
+        if self.finishers:
+            outs = ", ".join(where.get(k, "None") for k in range(len(self.plan.outputs)))
+            lines.append(f"    outs = [{outs}]")
+            lines += [f"    {self.name(f)}(outs)" for f in self.finishers]
+        leaves = [self.result(x, where) for x in self.plan.results]
+        lines.append(f"    return {self.rendered(leaves)}")
+        exec(compile("\n".join(lines), "<adjoint call>", "exec"), self.names)  # noqa: S102
+        return self.names["call"]
+
+    def result(self, x: Any, where: dict[int, str]) -> str:
+        """The expression of one leaf of the result."""
+        if x.index < 0:
+            value = self.name(x.constant)
+            return f"untracked({value}.copy())" if x.tensor and isinstance(
+                x.constant, np.ndarray) else f"untracked({value})" if x.tensor else value
+        if x.tensor:
+            return f"untracked({where[x.index]})"
+        number = self.numbers and not self.plan.outputs[x.index].aval.shape
+        return f"{where[x.index]}.item()" if number and self.kinds[x.index] != FLOAT else (
+            where[x.index])
+
+    def rendered(self, leaves: Sequence[str]) -> str:
+        """The expression of the whole result."""
+        def render(tree: Any) -> str:
+            if isinstance(tree, str):
+                return tree
+            if type(tree) is list:
+                return f"[{', '.join(map(render, tree))}]"
+            if type(tree) is tuple:
+                return f"({''.join(render(t) + ', ' for t in tree)})"
+            if type(tree) is dict and all(isinstance(k, (str, int)) for k in tree):
+                return "{" + ", ".join(f"{k!r}: {render(v)}" for k, v in tree.items()) + "}"
+            if tree is None:
+                return "None"
+            raise TypeError
+        try:
+            return render(optree.tree_unflatten(self.plan.structure, list(leaves)))
+        except TypeError:
+            return f"unflatten({self.name(self.plan.structure)}, [{', '.join(leaves)}])"
+
+
+def is_array(s: From) -> bool:
+    """Whether an input without axes is an array all the same, and no NumPy scalar."""
+    return isinstance(s.owner, np.ndarray) if s.what == "array" else isinstance(
+        s.owner.get(), np.ndarray) if s.what == "place" else False
+
+
+def source_of(s: From, rebound: dict[int, Place]) -> Any:
+    """Where machine code finds an input; None if only Python does."""
+    if s.what == "array":
+        return Held(s.owner)
+    if s.what == "place":
+        return place_source(s.owner)
+    if type(s.owner) is not Tensor:
+        return None
+    place = rebound.get(id(s.owner))
+    owner = Held(s.owner) if place is None else place_source(place)
+    if owner is None:
+        return None
+    return Slot(owner if s.what == "value" else Slot(owner, Tensor, "_gradient"), Tensor, "value")
+
+
+def place_source(p: Place) -> Any:
+    """Where machine code finds what stands at a place; None if only Python does."""
+    if p.inner:
+        return None
+    if isinstance(p.key, Attribute):
+        return Cell(p.holder) if isinstance(p.holder, CellType) else None
+    return Item(p.holder, p.key) if type(p.holder) is dict else None
+
+
+def native_guards(tracing: Tracing) -> list[tuple[Any, Any]] | None:
+    """The guards of a version as machine code asks them: objects that must be the same ones.
+
+    None if there is one that only Python can ask.
+    """
+    found, guards = tracing.found, list[tuple[Any, Any]]()
+    if found.containers or tracing.capture.relied or len(found.arrays) > len(
+            {id(p.get()) for p in found.arrays}):
+        return None
+    for place, value in [*found.same, *[(p, p.get()) for p, _ in (*found.equal, *found.lengths)]]:
+        if isinstance(place.holder, Passing):
+            continue
+        source = place_source(place._replace(inner=()))
+        if source is None:
+            return None
+        guards.append((source, place.outer() if place.inner else value))
+    for t, _, n, grad, _, _ in tracing.capture.held.values():
+        if n is not None or grad is not None or type(t) is not Tensor:
+            return None
+        guards.append((Slot(Held(t), Tensor, "node"), None))
+    return guards
