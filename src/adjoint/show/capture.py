@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 SMALL = 4  # elements of a constant that is written out
 CUTS = 1_000  # that are noted
 WAYS = ("source", "v")
+TAUGHT = Value, AutogradValue
 Ended = tuple[Any, list[Node], Any]  # a row, what it was given, and where
 BACKWARD, RECORDED, INNER = range(3)  # sweeps: the last two are there to be differentiated again
 
@@ -90,7 +91,7 @@ def unneeded(ran: Run) -> list[Node]:
     reached: set[Node] = set(ran.leaves)
     found: list[Node] = []
     for n in ran.witness.nodes:
-        if n.inputs and any(i in reached for i in n.inputs):
+        if n.inputs and not reached.isdisjoint(n.inputs):
             reached.add(n)
             if not n.prim.several:
                 found.append(n)
@@ -161,6 +162,7 @@ class Retaining:
 
     def __init__(self, before: Any, sweeps: list[tuple[int, Node]], cuts: list[Ended]) -> None:
         self.before, self.sweeps, self.cuts = before, sweeps, cuts
+        self.modes: tuple[Any, Any] = None, None  # the last ones, and those without this watch
         self.lookers = () if before is None else before.lookers
 
     def replaced(self, watch: Any) -> Retaining:
@@ -169,8 +171,10 @@ class Retaining:
 
     def __call__(self, row: Any, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply ``row``, with the watch that was there before."""
-        modes = MODES.get()
-        MODES.set(modes._replace(watch=self.before))
+        modes, known = MODES.get(), self.modes
+        if known[0] is not modes:
+            known = self.modes = modes, modes._replace(watch=self.before)
+        MODES.set(known[1])
         try:
             y = bind(row, args, params)
         finally:
@@ -294,14 +298,15 @@ def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, 
     first = [n for n in ran.leaves if isinstance(n, Node)]
     for n in [*first, *[n for n in nodes if n not in ran.leaves]]:
         if not n.prim.several:
-            made[n] = step_of(n, made, groups.get(n, ()), ran)
-    for n, s in made.items():
-        s.name = (getattr(n, "label", "") or ran.leaves.get(n) or ran.witness.names.get(n)
-                  or outside.get(n) or ran.skipped.get(id(n.value), ""))
-        s.given, s.named = s.name, bool(s.name)
-    steps = [s for s in made.values() if s.kind in {INPUT, OPERATION}]
-    steps.sort(key=lambda s: s.kind == OPERATION)  # inputs first; the order is stable
-    used = dict.fromkeys(i for s in steps for i in s.inputs)  # by first use: some are made once
+            taught = isinstance(n, TAUGHT)
+            made[n] = s = step_of(n, made, groups.get(n, ()), ran, taught=taught)
+            s.given = s.name = ((taught and getattr(n, "label", "")) or ran.leaves.get(n)
+                                or ran.witness.names.get(n) or outside.get(n)
+                                or ran.skipped.get(id(s.value), ""))
+            s.named = s.name != ""
+    steps = [s for s in made.values() if s.kind == INPUT]
+    steps += [s for s in made.values() if s.kind == OPERATION]
+    used = dict.fromkeys([i for s in steps for i in s.inputs])  # by first use: some are made once
     constants = [s for s in {**used, **dict.fromkeys(made.values())}
                  if s.kind in {CONSTANT, SKIPPED}]
     name_all(steps, constants, names)
@@ -329,24 +334,24 @@ def detached(constants: Sequence[Step], steps: Sequence[Step]) -> list[Cut]:
     return [Cut(s.row, source, source.place) for s, source in found]
 
 
-def step_of(n: Any, made: Mapping[Node, Step], group: tuple[str, ...], ran: Run) -> Step:
+def step_of(n: Any, made: Mapping[Node, Step], group: tuple[str, ...], ran: Run, *, taught: bool
+            ) -> Step:
     """The Step of one Node."""
-    value = n.value
-    if isinstance(n, Value):
-        value = np.float64(n.data)
-    elif isinstance(n, AutogradValue):
-        value = np.asarray(value)[()]
-    if n.prim is CONSTANT_ROW:
-        return Step(SKIPPED if id(value) in ran.skipped else CONSTANT, n, n.prim, value)
-    if not n.inputs:
-        return Step(INPUT, n, n.prim, value)
-    source = n.inputs[0] if n.inputs[0].prim.several else n
-    row, params, site = source.prim, dict(source.params), n.site
-    picked = n.params["index"] if source is not n else None
-    if isinstance(n, (Value, AutogradValue)):
-        row, params, site = taught_row(n), {}, ran.witness.site_of(n)
-    return Step(OPERATION, n, row, value, tuple([made[i] for i in source.inputs]), params,
-                group=group, site=site, picked=picked)
+    value, row, inputs = n.value, n.prim, n.inputs
+    if taught:
+        value = np.float64(n.data) if isinstance(n, Value) else np.asarray(value)[()]
+    if row is CONSTANT_ROW:
+        return Step(SKIPPED if id(value) in ran.skipped else CONSTANT, n, row, value)
+    if not inputs:
+        return Step(INPUT, n, row, value)
+    if taught:
+        return Step(OPERATION, n, taught_row(n), value, tuple([made[i] for i in inputs]),
+                    group=group, site=ran.witness.site_of(n))
+    source, picked = n, None
+    if inputs[0].prim.several:
+        (source,), picked = inputs, n.params["index"]
+    return Step(OPERATION, n, source.prim, value, tuple([made[i] for i in source.inputs]),
+                dict(source.params), group=group, site=n.site, picked=picked)
 
 
 def taught_row(n: Node) -> Primitive:
@@ -356,14 +361,14 @@ def taught_row(n: Node) -> Primitive:
 
 def name_all(steps: Sequence[Step], constants: Sequence[Step], names: str) -> None:
     """Names for all: those of the source, told apart by numbers, or v1, v2, ..."""
-    seen: Counter[str] = Counter()
+    seen: dict[str, int] = {}
     for number, s in enumerate(steps, 1):
         s.number = number
         if names == "v" or not s.named:
             s.name, s.named = f"v{number}", False
-        seen[s.name] += 1
-        if seen[s.name] > 1:
-            s.name = f"{s.name}.{seen[s.name]}"
+        count = seen[s.name] = seen.get(s.name, 0) + 1
+        if count > 1:
+            s.name = f"{s.name}.{count}"
     for s in constants:
         s.name = s.name or (shown(s.value) if np.size(s.value) <= SMALL else "array")
 
@@ -371,9 +376,15 @@ def name_all(steps: Sequence[Step], constants: Sequence[Step], names: str) -> No
 def group_names(witness: Witness, f: Callable[..., Any]) -> dict[Node, tuple[str, ...]]:
     """The layers around each Node as names: ``("net", "0: Linear")``; a second call gets a .2."""
     labels: dict[Call, str] = {}
+    known: dict[int, tuple[str, ...]] = {}  # by the id of the path, which most steps share
     counts: Counter[tuple[tuple[str, ...], str]] = Counter()
     found: dict[Node, tuple[str, ...]] = {}
     for n, path in witness.groups.items():
+        if not path:
+            continue
+        if id(path) in known:
+            found[n] = known[id(path)]
+            continue
         above: list[str] = []
         parent: Any = None
         for call in path:
@@ -384,7 +395,7 @@ def group_names(witness: Witness, f: Callable[..., Any]) -> dict[Node, tuple[str
                 labels[call] = name if k == 1 else f"{name}.{k}"
             above.append(labels[call])
             parent = call.module
-        found[n] = tuple(above)
+        found[n] = known[id(path)] = tuple(above)
     return found
 
 

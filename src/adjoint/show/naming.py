@@ -1,13 +1,17 @@
 """What the user calls a value: variables of the frames that run, parameters, layers.
 
 A `Witness` is a tape: every Node is appended to it as it is recorded. Each time it looks at the
-frames of the user, those of the moment and those of the last time: a variable that holds a value
-recorded since then names it. That finds every assignment, `a, b = f(x), g(x)` and `ys.append(y)`
-too, without reading bytecode, and in a REPL where there is no source.
+frames of the user that have run since the last time: a variable that holds a value recorded before
+names it. That finds every assignment, `a, b = f(x), g(x)` and `ys.append(y)` too, without reading
+bytecode, and in a REPL where there is no source.
+
+Every step pays for this, so nothing is asked twice: while a function runs, the functions that
+called it stand still and stay the same. (Not so those around a generator, which is resumed.)
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from bisect import bisect
@@ -18,6 +22,7 @@ import numpy as np
 from adjoint.core.box import Box
 from adjoint.core.node import Leaf, Node, clock
 from adjoint.core.primitive import CONSTANT
+from adjoint.core.reverse import Tracked
 from adjoint.modes import HERE
 from adjoint.ops.declare import COMPOSED
 
@@ -30,8 +35,14 @@ if TYPE_CHECKING:
 FRAMES = 30  # looked at, from the innermost one
 FEW, LAST = 16, 1  # of a list all elements are looked at, or the last
 ARRAYS = 200  # constants that are compared with variables
-USERS, LAYER, PLAIN = "the user's", "a layer", ""
+USERS, RESUMED, LAYER, PLAIN = "the user's", "the user's, resumed", "a layer", ""
+NOTHING, TRACKED, OTHER = range(3)  # what variables of a class hold: another Box, or a list
+RESUMABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 OURS = {composed.decompose.__code__: name for name, composed in COMPOSED.items()}
+
+
+# the user's frames, innermost first, and the layers outside each of them, outermost first
+Around = tuple[list["FrameType"], list[tuple["Call", ...]]]
 
 
 class Witness:
@@ -43,29 +54,34 @@ class Witness:
         self.names: dict[Node, str] = {}
         self.groups: dict[Node, tuple[Call, ...]] = {}
         self.waiting: set[Node] = set()
-        self.frames: list[FrameType] = []
-        self.scopes: dict[CodeType, FrameType] = {}
-        self.whose: dict[CodeType, str] = {}
+        self.around: Around = [], []
+        self.scopes: dict[int, FrameType] = {}
+        self.whose: dict[int, str] = {}  # by the id of a code: its hash reads all of it
+        self.codes: list[CodeType] = []  # these codes, so that their ids stay theirs
+        self.kinds: dict[type, int] = {}
         self.marks: list[tuple[int, Any]] = []
 
     def append(self, n: Node) -> None:
         """A Node was recorded: name those before it, and note where this one was made."""
-        frames, self.groups[n] = self.surroundings()
+        before, _ = last = self.around
+        ran, self.groups[n], now = self.surroundings(last)
+        frames, _ = now
         n.site = (frames[0].f_code, frames[0].f_lasti) if frames else None
-        for frame in self.frames:
+        for frame in before[:ran]:
             self.look(frame)
-        for frame in frames:
-            if frame not in self.frames:
-                self.look(frame)
-                self.scopes[frame.f_code] = frame
-        self.frames = frames
+        if now is not last:
+            self.around = now
+            for frame in frames:
+                if frame not in before:
+                    self.look(frame)
+                    self.scopes[id(frame.f_code)] = frame
         self.nodes.append(n)
         self.waiting.add(n)
 
     def line(self, frame: FrameType, event: str, _: Any) -> Any:
         """Trace a program of teaching classes: they tell no tape, so every line is looked at."""
         code = frame.f_code
-        if event == "call" and (kind_of(code, frame) is not USERS or is_rule(frame)):
+        if event == "call" and (kind_of(code, frame) not in {USERS, RESUMED} or is_rule(frame)):
             return None
         self.marks.append((next(clock), (code, frame.f_lasti)))
         if event != "call":
@@ -90,46 +106,66 @@ class Witness:
 
     def finish(self) -> None:
         """The function has returned: look once more."""
-        for frame in self.frames:
+        for frame in self.around[0]:
             self.look(frame)
 
     def forget(self) -> None:
         """Let the frames go: each holds its callers, this witness among them, and their arrays."""
-        self.frames.clear()
+        self.around = [], []
         self.scopes.clear()
         self.groups.clear()
 
-    def surroundings(self) -> tuple[list[FrameType], tuple[Call, ...]]:
-        """The frames of the user, innermost first, and the layers around, outermost first."""
+    def surroundings(self, last: Around) -> tuple[int, tuple[Call, ...], Around]:
+        """How many of the last frames may have run since; the layers around; the frames now."""
         frame: FrameType | None = sys._getframe(2)
+        before, whose = last[0], self.whose
         users: list[FrameType] = []
-        groups: list[Call] = []
+        within: list[list[Call]] = []  # the layers inside each of them
         ours: list[tuple[FrameType, str]] = []
         while frame is not None and (code := frame.f_code) is not self.stop:
-            whose = self.whose.get(code)
-            if whose is None:
-                whose = self.whose[code] = kind_of(code, frame)
-            if whose is USERS:
-                groups += calls(ours)
-                ours = []
+            kind = whose.get(id(code))
+            if kind is None:
+                kind = self.known(code, frame)
+            if kind is USERS and frame in before and (len(users) + len(before) < FRAMES or (
+                    frame is before[0] and not users)):
+                return joined(last, before.index(frame), calls(ours), users, within)
+            if kind is USERS or kind is RESUMED:
                 users.append(frame)
+                within.append(calls(ours))
+                ours = []
                 if len(users) == FRAMES:
                     break
-            elif whose:
-                ours.append((frame, whose))
+            elif kind:
+                ours.append((frame, kind))
             frame = frame.f_back
-        return users, tuple((groups + calls(ours))[::-1])
+        around, groups = grouped(within, tuple(calls(ours)[::-1]))
+        return len(before), groups, (users, around)
+
+    def known(self, code: CodeType, frame: FrameType) -> str:
+        """Whose code runs in a frame: the same for all frames of it."""
+        self.codes.append(code)
+        found = self.whose[id(code)] = kind_of(code, frame)
+        return found
 
     def look(self, frame: FrameType) -> None:
         """Name what the variables of a frame hold, if it is new."""
-        if not self.waiting:
+        waiting, kinds = self.waiting, self.kinds
+        if not waiting:
             return
         for name, value in frame.f_locals.items():
-            for label, x in elements(name, value):
-                for n in nodes_of(x):
-                    if n in self.waiting:
-                        self.waiting.discard(n)
-                        self.names[n] = label
+            kind = kinds.get(type(value))
+            if kind is None:
+                kind = kinds[type(value)] = kind_held(value)
+            if kind == TRACKED and not isinstance(value.value, Box):
+                if value.node in waiting:
+                    waiting.discard(value.node)
+                    self.names[value.node] = name
+            elif kind:
+                for label, x in elements(name, value):
+                    for n in nodes_of(x):
+                        if n in waiting:
+                            waiting.discard(n)
+                            self.names[n] = label
 
 
 class Call:
@@ -151,7 +187,8 @@ def kind_of(code: CodeType, frame: FrameType) -> str:
     """Whose code runs in a frame: the user's, a layer's call, a composed operation's by name."""
     home = str(frame.f_globals.get("__name__"))
     if not code.co_filename.startswith(HERE):
-        return PLAIN if home.partition(".")[0] == "numpy" else USERS
+        return PLAIN if home.partition(".")[0] == "numpy" else (
+            RESUMED if code.co_flags & RESUMABLE else USERS)
     if home == "adjoint.nn.modules" and code.co_qualname == "Module.__call__":
         return LAYER
     return OURS.get(code) or (code.co_name if home == "adjoint.nn.functional" else PLAIN)
@@ -174,6 +211,35 @@ def calls(ours: list[tuple[FrameType, str]]) -> list[Call]:
         return []
     found = [Call(frame, frame.f_locals["self"], "") for frame, whose in ours if whose is LAYER]
     return found or [Call(ours[-1][0], None, ours[-1][1])]
+
+
+def joined(last: Around, place: int, inside: list[Call], users: list[FrameType],
+           within: list[list[Call]]) -> tuple[int, tuple[Call, ...], Around]:
+    """What `surroundings` tells where ``users`` run inside the frame at ``place`` of the last."""
+    frames, around = last
+    outside = around[place]
+    if inside:
+        outside = (*outside, *inside[::-1])
+    if not users and not place:
+        return 1, outside, last
+    inner, outside = grouped(within, outside)
+    return place + 1, outside, (users + frames[place:], inner + around[place:])
+
+
+def grouped(within: list[list[Call]], outside: tuple[Call, ...]
+            ) -> tuple[list[tuple[Call, ...]], tuple[Call, ...]]:
+    """The layers outside each of some frames, innermost first, and all those around a step."""
+    around: list[tuple[Call, ...]] = []
+    for found in reversed(within):
+        around.append(outside)
+        outside = (*outside, *found[::-1])
+    return around[::-1], outside
+
+
+def kind_held(value: Any) -> int:
+    """What variables of a class hold."""
+    return TRACKED if isinstance(value, Tracked) else (
+        OTHER if isinstance(value, (Box, Node, list, tuple)) else NOTHING)
 
 
 def elements(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import weakref
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 FIRST = 8  # names that an error lists
 INPUT, CONSTANT, SKIPPED, OPERATION = "input", "constant", "skipped", "operation"
+DIFFERENTIATED = frozenset({INPUT, OPERATION})
+ARRAYS = {np.ndarray, np.float64}  # what values are nearly always; they know their shape at once
 
 
 class Place(NamedTuple):
@@ -83,33 +86,36 @@ class Step:
     group: tuple[str, ...] = ()
     site: Any = None
     picked: int | None = None  # which result of a row that has several
-    weak_users: list[tuple[weakref.ref[Step], int]] = field(
-        default_factory=list[tuple["weakref.ref[Step]", int]])
+    within: weakref.ref[Record] | None = None  # weak, so that a Record goes with its last name
 
     @property
     def users(self) -> list[tuple[Step, int]]:
-        """The uses of this step; held weakly, so that a Record goes with its last name."""
-        return [(user, k) for ref, k in self.weak_users if (user := ref()) is not None]
+        """The uses of this step, while its Record lives."""
+        record = None if self.within is None else self.within()
+        return [] if record is None else record.uses.get(self, [])
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Size along each axis."""
-        return np.shape(self.value)
+        x = self.value
+        return x.shape if x.__class__ in ARRAYS else np.shape(x)
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.size(self.value))
+        x = self.value
+        return x.size if x.__class__ in ARRAYS else int(np.size(x))
 
     @property
     def dtype(self) -> Any:
         """The NumPy dtype of the value."""
-        return np.asarray(self.value).dtype
+        x = self.value
+        return x.dtype if x.__class__ in ARRAYS else np.asarray(x).dtype
 
     @property
     def differentiated(self) -> bool:
         """Whether a derivative flows through it."""
-        return self.kind in {INPUT, OPERATION}
+        return self.kind in DIFFERENTIATED
 
     @property
     def is_hook(self) -> bool:
@@ -146,15 +152,28 @@ class Record:
         self.steps, self.constants, self.output = list(steps), list(constants), output
         self.rules, self.title, self.cuts = rules, title, list(cuts)
         self.remarks: list[str] = []  # what a reader of any table has to know
-        self.by_name = {s.name: s for s in (*self.constants, *self.steps)}
+        own: weakref.ref[Record] = weakref.ref(self)
+        for s in (*self.constants, *self.steps):
+            s.within = own
+
+    @cached_property
+    def by_name(self) -> dict[str, Step]:
+        """The steps by their names, by v and their number, and by their names in the source."""
+        found = {s.name: s for s in (*self.constants, *self.steps)}
         for s in self.steps:
-            self.by_name.setdefault(f"v{s.number}", s)
+            found.setdefault(f"v{s.number}", s)
             if s.given:
-                self.by_name.setdefault(s.given, s)
+                found.setdefault(s.given, s)
+        return found
+
+    @cached_property
+    def uses(self) -> dict[Step, list[tuple[Step, int]]]:
+        """For each step that is used the steps that use it, and the position of each use."""
+        found: dict[Step, list[tuple[Step, int]]] = {}
         for step in self.steps:
-            own = weakref.ref(step)
             for k, source in enumerate(step.inputs):
-                source.weak_users.append((own, k))
+                found.setdefault(source, []).append((step, k))
+        return found
 
     @property
     def inputs(self) -> list[Step]:
@@ -181,18 +200,18 @@ class Record:
 
     def behind(self, targets: Iterable[Step]) -> list[Step]:
         """The differentiated steps that ``targets`` depend on, themselves included, in order."""
-        reached = {id(t) for t in targets}
+        reached = set(targets)
         found: list[Step] = []
         for step in reversed(self.steps):
-            if id(step) in reached:
+            if step in reached:
                 found.append(step)
-                reached.update(id(i) for i in step.inputs)
+                reached.update(step.inputs)
         return found[::-1]
 
     def after(self, source: Step) -> list[Step]:
         """The steps that depend on ``source``, itself included, in order."""
-        reached = {id(source)}
+        reached = {source}
         for step in self.steps:
-            if any(id(i) in reached for i in step.inputs):
-                reached.add(id(step))
-        return [s for s in self.steps if id(s) in reached]
+            if not reached.isdisjoint(step.inputs):
+                reached.add(step)
+        return [s for s in self.steps if s in reached]
