@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from string import Formatter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ import pytest
 import scipy.special
 
 import adjoint as ad
-from adjoint.core.primitive import REGISTRY
+from adjoint.core.primitive import LEAF, REGISTRY
+from adjoint.errors import AdjointError
 from adjoint.ops.declare import COMPOSED
-from adjoint.show import expansion
+from adjoint.show import complexes, expansion
+from adjoint.show.record import Step
 
 ROWS = [REGISTRY[n] for n in sorted(REGISTRY) if REGISTRY[n].cases is not None]
 ELEMENTWISE = [r for r in ROWS if r.elementwise]
@@ -225,7 +228,9 @@ class Formula:
             if self.latex and self.matrices:
                 value = self.matrix_power(value)
             else:
-                value = np.power(np.asarray(value, float), self.exponent())
+                value = np.asarray(value)
+                value = np.power(value if value.dtype.kind == "c" else value.astype(float),
+                                 self.exponent())
         return value
 
     def exponent(self) -> Any:
@@ -404,6 +409,59 @@ def test_each_partial_is_what_the_rule_gives(row):
                 got, 0.0 if expected is None else expected, xs, tolerance,
                 f"{row}, argument {k}: {formula} at {args}")
     assert len(compared) == len(row.label.partials) and min(compared.values()) > 10
+
+
+def complex_points(row: Any) -> list[Any]:
+    """Regular cases moved off the real axis, where the row computes with complex numbers."""
+    rng, found = np.random.default_rng(6), []
+    for args, params, tolerance, domain in points(row):
+        if domain != "regular" or tolerance != TOLERANCE:
+            continue
+        xs = [x + 0.3j * rng.normal(size=np.shape(x)) if np.asarray(x).dtype == float else x
+              for x in broadcast(args)]
+        try:
+            with np.errstate(all="ignore"):
+                y = np.asarray(row.impl(*xs, **params))
+                back = [row.vjp(dy, y, *xs, (True,) * len(xs), **params)
+                        for dy in (np.ones(y.shape, y.dtype), 1j * np.ones(y.shape))]
+        except (TypeError, AdjointError, np.exceptions.ComplexWarning):  # of real numbers only
+            return []
+        found.append((xs, params, y, back))
+    return found
+
+
+COMPLEX = [r for r in ELEMENTWISE if not r.nondiff and complex_points(r)]
+
+
+@pytest.mark.parametrize("row", COMPLEX, ids=str)
+def test_what_is_said_of_complex_arguments_is_what_the_rule_gives(row):
+    compared = 0
+    for xs, params, y, (back, turned) in complex_points(row):
+        inputs = tuple(Step("input", None, LEAF, x, name=n)
+                       for n, x in zip(NAMES, xs, strict=False))
+        node = SimpleNamespace(inputs=[SimpleNamespace(prim=LEAF)])
+        step = Step("operation", node, row, y, inputs, params, name="y")
+        for k, expected in enumerate(back):
+            values = {**dict(zip(NAMES, xs, strict=False)), "y": y, "D": np.ones(y.shape)}
+            template = complexes.partial_template(step, k)
+            if template:
+                got = value_of(filled(template, params), values, latex=True)
+                compared += same(got, 0.0 if expected is None else expected, (*xs, y), 1e-8,
+                                 f"{row}, argument {k}: {template}")
+                product = y.dtype.kind != "c" or turned[k] is None or np.allclose(
+                    turned[k], 1j * np.asarray(expected), equal_nan=True)
+                assert product and complexes.has_partial(step, k), "no number is its derivative"
+            elif k < len(row.label.pullbacks) and expected is not None:
+                values["D"] = 1j * np.ones(y.shape)
+                got = value_of(filled(row.label.pullbacks[k], params), values, latex=True)
+                compared += same(got, turned[k], (*xs, y), 1e-8, row.label.pullbacks[k])
+                assert not complexes.has_partial(step, k)
+    assert compared > 3
+
+
+def test_rows_of_complex_numbers_are_among_them():
+    assert {"abs", "conjugate", "exp", "imag", "multiply", "power", "real"} <= {
+        r.name for r in COMPLEX}
 
 
 # ---- brackets

@@ -260,7 +260,8 @@ absolute = elementwise(
     "abs", np.absolute, lambda y, x: _sign(x), vjp=_abs_vjp, jvp=_abs_jvp, numpy=[np.absolute],
     scalar=abs,
     label=Label("|{0}|", r"\left|{0}\right|", (r"\mathrm{{sign}}({0})",),
-                "chain rule for the absolute value"),
+                "chain rule for the absolute value",
+                pullbacks=(r"{dy} \odot \overline{{\mathrm{{sign}}({0})}}",)),
     domain=(0.1, 2.0), kinks=[(0.0,)], kink=lambda x: np.equal(x, 0),
     doc="""The absolute value; its derivative at 0 is taken to be 0.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from adjoint.errors import ArgumentError, ShapeError
 
+from .complexes import has_partial, is_complex, takes_real_part_back
 from .expansion import expanded
 from .numbers import shown
 from .record import CONSTANT
@@ -47,6 +48,7 @@ WIDEST = 160  # characters of a nested formula on one line
 GROUPS = re.compile(r"\\[{}|]|(?P<opens>\\left\b[(\[|]?|[(\[{])"
                     r"|(?P<closes>\\right\b[)\]|]?|[)\]}])|(?P<sign> [+-] )")
 SLOTS = re.compile(r"\{(?:\d+|y)\}")
+COMPLEX = "of a complex v: dL/dRe v - i dL/dIm v"
 FACTOR = re.compile(r"\{(?:\d+|dy)\}(?:\^\\top)?")
 
 
@@ -188,8 +190,13 @@ class Writer:
         if not source.differentiated:
             return Line(rf"\mathrm{{d}}\,{bracketed(source)}", "= 0", "constant rule")
         given = self.labelled(s, position, self.adjoint(s, bare=True), plain=True)
-        if given and (s.is_hook or s.shape + source.shape):  # told by what goes back
+        bare = s.is_hook or not has_partial(s, position)
+        if given and takes_real_part_back(s, position):
+            given = rf"\mathrm{{Re}}\left({given}\right)"
+        if given and (bare or s.shape + source.shape):  # told by what goes back
             return Line(self.adjoint(source, bare=True), rf"\leftarrow {given}", rule_name(s))
+        if bare:
+            return Line(derivative_latex(s, source), r"\colon \mbox{not holomorphic}", rule_name(s))
         places = [k for k, i in enumerate(s.inputs) if i is source]
         parts = [partial_latex(s, k) for k in places]
         left, sign = derivative_latex(s, source), derivative_latex(s, source)
@@ -204,7 +211,8 @@ class Writer:
         """The adjoint of the result, and each contribution in the order of the sweep."""
         output = self.e.record.output
         seed = self.number(self.laid(self.e.flows.reverse.seed))
-        first = Line(self.adjoint(output, bare=True), f"= {seed}")
+        remark = COMPLEX if any(map(is_complex, self.e.record.steps)) else ""
+        first = Line(self.adjoint(output, bare=True), f"= {seed}", remark)
         return [first, *some(self.e.flows.reverse.contributions, self.step_back)]
 
     def step_back(self, c: Contribution) -> Line:
@@ -221,10 +229,18 @@ class Writer:
     # ---- factors
 
     def contribution(self, c: Contribution) -> str:
+        """What goes back to an input: of a complex adjoint the real part, if that is real."""
+        found = self.sent_back(c)
+        return rf"\mathrm{{Re}}\left({found}\right)" if takes_real_part_back(
+            c.user, c.position) else found
+
+    def sent_back(self, c: Contribution) -> str:
         """The adjoint of the user times the local derivative, in the layout's order."""
         u, dy = c.user, self.adjoint(c.user)
         if found := self.labelled(u, c.position, dy):
             return found
+        if not has_partial(u, c.position):
+            return rf"\mathrm{{pullback}}({dy})"
         partial = partial_latex(u, c.position)
         if not u.row.elementwise:
             sign = derivative_latex(u, c.target)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.errors import DTypeError
+from adjoint.errors import ArgumentError, DTypeError
 
 from .capture import capture
 from .chain import Chain, chain_of
+from .complexes import has_partial
 from .costs import modes_of
 from .derivation import Derivation, derivation
 from .flows import Flows, seed_of
@@ -96,12 +97,18 @@ class Explanation:
         """The local partial derivative of a step by one that it is computed from directly.
 
         Summed over the places where ``wrt`` stands among its arguments. Raises ArgumentError if it
-        stands in none.
+        stands in none, or if there is no such number: of the conjugate of a complex argument.
 
         >>> ad.explain(lambda x: x * x, 3.0).partial("v2", wrt="x")
         np.float64(6.0)
         """
-        return self.flows.partial(self.step(name), self.step(wrt))
+        step, source = self.step(name), self.step(wrt)
+        if any(s is source and not has_partial(step, k) for k, s in enumerate(step.inputs)):
+            raise ArgumentError(
+                f"partial: {step.name} is not holomorphic in {source.name}, so no complex number "
+                f"is its derivative; tangent({step.name!r}, {source.name!r}, tangent=1j) is the "
+                "derivative along one axis, without a tangent along the other")
+        return self.flows.partial(step, source)
 
     # ---- derivations
 

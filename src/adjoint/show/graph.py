@@ -17,6 +17,7 @@ from adjoint import drawing
 from adjoint.drawing import Diagram, Edge, Line, Vertex
 from adjoint.errors import ArgumentError
 
+from .complexes import has_partial
 from .numbers import SMALL, shown
 from .record import CONSTANT, INPUT, OPERATION, SKIPPED
 from .writing import BAR, formula, marked, partial_text
@@ -236,8 +237,8 @@ class Drawing:
 
     def partial(self, s: Step, position: int) -> str:
         """A local partial: formula and number of numbers, else the formula."""
-        if s.is_hook:
-            return "hook"
+        if s.is_hook or not has_partial(s, position):
+            return "hook" if s.is_hook else "not holomorphic"
         text = brief(partial_text(s, position))
         if s.shape or s.inputs[position].shape:
             return text

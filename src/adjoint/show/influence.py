@@ -273,7 +273,8 @@ def influence_of(record: Record, flows: Flows, sources: Sequence[Step], target: 
         if s.dtype.kind == "c":
             raise ArgumentError(
                 f"paths: {s.name} is complex, and a derivative with conjugates is no product of "
-                "complex factors; write the program in real and imaginary parts")
+                "complex factors; e.table('reverse') has what goes back at each step. Or write the "
+                "program in real and imaginary parts")
     if elements:
         check_size(steps)
     kept = keeper(record, group, {*sources, target}) if group is not False else None

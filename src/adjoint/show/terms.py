@@ -14,6 +14,7 @@ import numpy as np
 
 from adjoint.core.node import Node
 
+from .complexes import has_partial, takes_real_part, takes_real_part_back
 from .numbers import shown
 from .typesetting import FUNCTIONS, latex_formula, latex_text
 from .writing import (
@@ -108,13 +109,20 @@ def is_pointwise(step: Step, position: int) -> bool:
     label = step.row.label
     told = label.partials or not label.pullbacks  # else only what goes back has a formula
     scalar = told and step.shape == step.inputs[position].shape == ()
-    return bool(step.row.elementwise or scalar) and step.picked is None
+    return bool(step.row.elementwise or scalar) and step.picked is None and (
+        has_partial(step, position))
 
 
 # ---- backward
 
 def contribution(step: Step, position: int, lead: int) -> Term:
     """What the use of an input adds to its adjoint; ``lead`` axes of adjoints are a result's."""
+    made = sent_back(step, position, lead)
+    return real_part(made) if takes_real_part_back(step, position) else made
+
+
+def sent_back(step: Step, position: int, lead: int) -> Term:
+    """The same, complex where the step is."""
     source, dy = step.inputs[position], adjoint_name(step)
     if is_pointwise(step, position):
         slope = partial(step, position)
@@ -122,8 +130,14 @@ def contribution(step: Step, position: int, lead: int) -> Term:
         if source.shape == step.shape:
             return made
         return unbroadcast(made)
-    return (None if lead else pullback(step, position, dy)) or product(
-        dy, derivative(step, source))
+    return (None if lead else pullback(step, position, dy)) or (
+        product(dy, derivative(step, source)) if has_partial(step, position) else
+        Term(f"pullback({dy.text})", rf"\mathrm{{pullback}}({dy.latex})"))
+
+
+def real_part(term: Term) -> Term:
+    """The real part of a term."""
+    return Term(f"Re({term.text})", rf"\mathrm{{Re}}({term.latex})")
 
 
 def pullback(step: Step, position: int, dy: Term) -> Term | None:
@@ -155,6 +169,10 @@ def is_spread(step: Step, position: int, template: str) -> bool:
 def tangent_terms(record: Record, step: Step) -> list[Term]:
     """The terms whose sum is the tangent of a step, one for each argument that can move."""
     moving = [k for k, s in enumerate(step.inputs) if s.differentiated]
+    if takes_real_part(step):
+        parts = [tangent_term(record, step, k) for k in moving]
+        return [real_part(Term(" + ".join(p.text for p in parts),
+                               " + ".join(p.latex for p in parts)))]
     if step.is_hook:  # tangents pass it by
         return [tangent_name(step.inputs[0])]
     if set(step.row.label.partials) == {"1"} and not step.row.elementwise and (
@@ -171,6 +189,9 @@ def tangent_term(record: Record, step: Step, position: int) -> Term:
         slope = partial(step, position)
         return product(tangent_name(source), slope, sign_for(step, slope))
     found = replaced(step, [position]) if is_linear(record, step, position) else None
+    if not found and not has_partial(step, position):
+        dx = tangent_name(source)
+        return Term(f"pushforward({dx.text})", rf"\mathrm{{pushforward}}({dx.latex})")
     return found or generic(step, [position])[0]
 
 
@@ -194,9 +215,13 @@ def replaced(step: Step, positions: Sequence[int]) -> Term | None:
 
 
 def is_linear(record: Record, step: Step, position: int) -> bool:
-    """Whether a product is linear in an argument: the rule gives what the row itself gives."""
-    if step.row.zero_wins is None or not isinstance(step.node, Node) or (
-            step.picked is not None):
+    """Whether a product is linear in an argument: the rule gives what the row itself gives.
+
+    Of complex arguments a conjugate is so too, where a number is to be multiplied with nothing.
+    """
+    multiplies = step.row.zero_wins is not None or (
+        step.row.elementwise and not has_partial(step, position))
+    if not multiplies or not isinstance(step.node, Node) or step.picked is not None:
         return False
     source = step.inputs[position]
     tangent = np.cos(np.arange(1.0, source.size + 1.0)).reshape(source.shape).astype(source.dtype)
@@ -215,9 +240,14 @@ def number(value: Any, digits: int | None) -> str:
     return f"({text})" if is_sum(text) else text
 
 
-def numbers(pairs: Sequence[tuple[Any, Any]], before: Any, digits: int | None) -> str:
-    """``5 + 1 · 0.5``: a sum of products of numbers, behind what was there before."""
+def numbers(pairs: Sequence[tuple[Any, Any]], before: Any, digits: int | None, *,
+            real: bool = False) -> str:
+    """``5 + 1 · 0.5``: a sum of products of numbers, behind what was there before.
+
+    With ``real`` it is the real part of the products.
+    """
     parts = [number(a, digits) + TIMES + number(b, digits) for a, b in pairs]
+    parts = [f"Re({' + '.join(parts)})"] if real and parts else parts
     return " + ".join([shown(before, digits), *parts] if before is not None else parts)
 
 

@@ -9,6 +9,7 @@ from adjoint.errors import ArgumentError
 
 from . import terms
 from .cells import Cell, Column, Piece
+from .complexes import has_partial, is_complex, takes_real_part
 from .hooks import hook_notes
 from .numbers import shown
 from .record import OPERATION
@@ -101,16 +102,21 @@ class ForwardTracer(Tracer):
             return ""
         if step.is_hook:
             return shown(m.of(step.inputs[0]), self.digits)
-        pairs = [(m.of(s), self.local(step, k)) for k, s in enumerate(step.inputs)
-                 if s.differentiated]
-        return terms.numbers(pairs, None, self.digits)
+        moving = [(k, s) for k, s in enumerate(step.inputs) if s.differentiated]
+        if not all(has_partial(step, k) for k, _ in moving):
+            return ""
+        return terms.numbers([(m.of(s), self.local(step, k)) for k, s in moving], None,
+                             self.digits, real=takes_real_part(step))
 
     def notes(self) -> list[str]:
         """What the table leaves open."""
         arrays = [m.wrt for m in self.moving if m.lead]
         jacobians = [f"{s.name} has shape {s.shape}, so each tangent by it is a Jacobian, made in "
                      f"{s.size} passes: its last axes are those of {s.name}." for s in arrays]
-        return [*self.lines.notes, *constant_notes(self.record), *jacobians,
+        along = [f"{m.wrt.name} is complex: these are the derivatives along its real axis; "
+                 "tangent=1j gives those along the imaginary axis."
+                 for m in self.moving if is_complex(m.wrt) and m.tangent is None]
+        return [*self.lines.notes, *constant_notes(self.record), *jacobians, *along,
                 *hook_notes(self.record), *troubles(self.e, backward=False)]
 
 

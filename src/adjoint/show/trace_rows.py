@@ -14,6 +14,7 @@ import numpy as np
 
 from . import terms
 from .cells import ACCUMULATES, MUTED, Cell, Column, Piece, Row
+from .complexes import has_partial, takes_real_part_back
 from .numbers import SMALL, shown
 from .trace_sheet import (
     Lines,
@@ -109,6 +110,9 @@ class Tracer:
         """A derivative and its value; of a Jacobian that is not small the shape."""
         if step.is_hook:
             return terms.Term("a hook", r"\mbox{a hook}")
+        if not has_partial(step, position):
+            return terms.Term(f"{left.text}: not holomorphic",
+                              rf"{left.latex}\colon \mbox{{not holomorphic}}")
         source = step.inputs[position]
         if value is None or (np.size(value) > SMALL and not terms.is_pointwise(step, position)):
             shape = step.shape + source.shape
@@ -118,6 +122,8 @@ class Tracer:
     def local(self, step: Step, position: int) -> Any:
         """The local partial; None if it is a Jacobian that no table shows."""
         size = step.size * step.inputs[position].size
+        if not has_partial(step, position):
+            return None
         if not step.row.elementwise and size > ENTRIES:
             return None
         return self.e.flows.local(step, position)
@@ -155,7 +161,15 @@ class Tracer:
             slope, dy = self.local(c.user, c.position), self.e.flows.adjoint(c.user)
             if c.user.is_hook:
                 return Cell(c.amount, *terms.hooked(dy, c.amount, self.digits))
-            return Cell(c.amount, terms.numbers([(dy, slope)], entry.before, self.digits))
+            if not has_partial(c.user, c.position):
+                return self.added(c)
+            real = takes_real_part_back(c.user, c.position)
+            return Cell(c.amount, terms.numbers([(dy, slope)], entry.before, self.digits,
+                                                real=real))
+        return self.added(c)
+
+    def added(self, c: Contribution) -> Cell:
+        """What is added to an adjoint, where it is no product of numbers."""
         if c.first:
             return Cell(c.amount, "")
         text = f"+ {shown(c.amount, self.digits)}"

@@ -13,6 +13,7 @@ import numpy as np
 from adjoint.errors import ArgumentError
 
 from .cells import Column
+from .complexes import complex_notes
 from .hooks import hook_notes
 from .sheet_view import Look
 from .trace_rows import FORWARD, REVERSE, Tracer
@@ -95,6 +96,7 @@ def sheet(tracer: Tracer, title: str, columns: Iterable[Column], rows: Iterable[
     lined = tracer.lines.notes if any(c.key == "line" for c in columns) else []
     said = [*notes, *lined, *constant_notes(record),
             *reading_notes(tracer.lead, record, record.output.shape), *hook_notes(record),
+            *complex_notes(record, given=tracer.e.flows.cotangent is not None),
             *troubles(tracer.e)]
     return TraceSheet(f"{record.title}: {title}", columns, rows, said, look=look,
                       parallel=parallel)

@@ -15,6 +15,7 @@ import numpy as np
 from adjoint.core.node import Node
 from adjoint.core.primitive import CONSTANT as CONSTANT_ROW
 
+from .complexes import is_complex
 from .hooks import changed
 from .numbers import shown
 from .record import CONSTANT, INPUT, SKIPPED
@@ -138,7 +139,11 @@ def gradient(e: Explanation, step: Step, *, hooked: bool = False) -> Reason:
     zeros = int(np.sum(found == 0))
     result = e.record.output.name if e.flows.cotangent is None else (
         f"(u\u00b7{e.record.output.name})")  # u is the cotangent that was given
-    sign = f"The adjoint of {step.name}" if hooked else f"d{result}/d{step.name}"
+    result = f"Re({result})" if is_complex(e.record.output) else result
+    sign = f"d{result}/d{step.name}"
+    if is_complex(step):
+        sign = f"d{result}/dRe({step.name}) - i d{result}/dIm({step.name})"
+    sign = f"The adjoint of {step.name}" if hooked else sign
     text = f"{sign} = {shown(found[()])}"
     if size > 1 and zeros:
         text += f"; {zeros:,} of its {size:,} elements {'is' if zeros == 1 else 'are'} 0"

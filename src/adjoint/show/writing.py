@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adjoint.ops.index import Slot
 
+from .complexes import holds, partial_template
 from .numbers import shown
 from .record import CONSTANT
 from .typesetting import RECENT, latex_name, latex_text
@@ -138,11 +139,9 @@ def partial_latex(step: Step, position: int) -> str:
     """The partial derivative of a step by one of its inputs, in LaTeX."""
     if step.is_hook:
         return "1"
-    texts = step.row.label.partials
-    if position < len(texts) and texts[position] and step.picked is None:
-        found = filled_latex(texts[position], step)
-        if found:
-            return lowered(found)
+    found = filled_latex(partial_template(step, position), step)
+    if found:
+        return lowered(found)
     return derivative_latex(step, step.inputs[position])
 
 
@@ -155,11 +154,10 @@ def partial_text(step: Step, position: int) -> str:
     """The partial derivative of a step by one of its inputs, as plain text."""
     if step.is_hook:
         return "1"
-    texts = step.row.label.partials
-    if position < len(texts) and texts[position] and step.picked is None:
-        found = filled(texts[position], step, [operand(i) for i in step.inputs], step.name)
-        if found:
-            return lowered(plain(found))
+    found = filled(partial_template(step, position), step, [operand(i) for i in step.inputs],
+                   step.name)
+    if found:
+        return lowered(plain(found))
     return derivative_text(step, step.inputs[position])
 
 
@@ -185,7 +183,8 @@ def pullback_label(step: Step, position: int) -> str:
     texts = step.row.label.pullbacks
     if texts and "..." in step.row.label.text:  # the last one stands for the rest
         position = min(position, len(texts) - 1)
-    if position >= len(texts) or step.picked is not None:
+    if position >= len(texts) or step.picked is not None or (
+            not holds(step, position, texts[position])):
         return ""
     return ONES if texts[position] == SPREAD and not step.shape else texts[position]
 
@@ -240,6 +239,7 @@ LATEX: tuple[tuple[str, Any], ...] = (
     (r"\\bar(?:\{(\w)\}|\s*(\w))", lambda m: (m[1] or m[2]) + BAR),
     (r"\\mathbf\{1\}", "ones"),
     (r"\\(?:mathrm|operatorname|mbox|mathit|mathbf)" + GROUP, r" \1 "),
+    (r"\\overline" + GROUP, r"conj(\1)"),
     (r"\\sqrt" + GROUP, r"sqrt(\1)"),
     (r"\^" + GROUP, lambda m: f"^{enclosed(m[1])}"),
     (r"\\frac" + GROUP + GROUP, lambda m: f"{enclosed(m[1])}/{enclosed(m[2])}"))
