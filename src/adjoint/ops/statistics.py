@@ -210,11 +210,11 @@ def _spread_cases(rng: np.random.Generator, params: Any, equal_numbers: Case) ->
 
 _var = _spread_row(
     "var", _var_impl, r"\mathrm{{var}}_{{\mathrm{{axis}}={axis}}}({0})",
-    r"\frac{{2}}{{n - {ddof}}}\,({0}_i - \overline{{{0}}})",
+    r"\frac{{2}}{{n - {ddof}}}\,({0}_i - \mathrm{{mean}}({0}))",
     jvp=_var_jvp, vjp=_var_vjp, keeps=frozenset({0}), lower=_lower_var)
 _std = _spread_row(
     "std", _std_impl, r"\mathrm{{std}}_{{\mathrm{{axis}}={axis}}}({0})",
-    r"\frac{{{0}_i - \overline{{{0}}}}}{{(n - {ddof})\,{y}}}", jvp=_std_jvp, vjp=_std_vjp,
+    r"\frac{{{0}_i - \mathrm{{mean}}({0})}}{{(n - {ddof})\,{y}}}", jvp=_std_jvp, vjp=_std_vjp,
     keeps=frozenset({0, "y"}), lower=_lower_std,
     kink=lambda x, axis, ddof, keepdims: _var_impl(x, axis, ddof, keepdims=True) == (
         np.zeros(x.shape)))
