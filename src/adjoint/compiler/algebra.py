@@ -301,6 +301,8 @@ def decided_truth(e: Editor, s: Statement) -> int | None:
 def needless_cast(e: Editor, s: Statement) -> int | None:
     """A cast of what has the dtype, or of a cast that lost nothing."""
     (x,), (dtype,) = s.inputs, s.parameters
+    if x in e.numbers:
+        return None  # it becomes an array's number, not a Python number's
     if e.known(x).dtype == dtype:
         return x
     inner = e.statements[x]

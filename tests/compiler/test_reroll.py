@@ -1,0 +1,431 @@
+"""The stage that re-rolls: what becomes a loop, what does not, and that nothing changes."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import adjoint as ad
+from adjoint.compiler import reroll, verify
+from adjoint.compiler.compiled import Compiled
+from adjoint.compiler.periods import Run, runs
+from adjoint.compiler.program import Program, ProgramBuilder, Statement, lowered
+from adjoint.compiler.reroll import rerolled
+from adjoint.compiler.simplify import simplified
+from adjoint.compiler.verify import proved, unrolled
+from adjoint.core.node import aval, aval_of
+from adjoint.core.symbol import trace
+
+COMPILED = range(0, 40, 8)  # seeds of the loops that run as machine code too
+
+
+def program_of(f, *args):
+    """The simplified Program of a function of arrays."""
+    graph, out = trace(f, *map(aval_of, args))
+    graph.outputs = [o.node for o in flat(out) if hasattr(o, "node")]
+    return simplified(lowered(graph))
+
+
+def flat(out):
+    if isinstance(out, (tuple, list)):
+        return [x for part in out for x in flat(part)]
+    return [out]
+
+
+def loops(program):
+    """Turns and statements of each loop's body, but for its inputs."""
+    return [(s.parameters[1], sum(b.name not in {"input", "const"} for b in map(
+        s.parameters[0].statements.__getitem__, s.parameters[0].live())))
+        for s in program.statements if s.name == "loop"]
+
+
+def check(f, *args, native=False):
+    """The re-rolled Program, which gives what it gave; also as machine code."""
+    before = program_of(f, *args)
+    after = rerolled(before)
+    if after is not before:
+        assert proved(after, before)
+    with np.errstate(all="ignore"):
+        expected = before(*args)
+        for got, want in zip(after(*args), expected, strict=True):
+            np.testing.assert_array_equal(got, want)
+        if native:
+            for got, want in zip(Compiled(after)(*args), expected, strict=True):
+                loose = 2e-4 if want.dtype.itemsize < 8 else 1e-9
+                np.testing.assert_allclose(got, want, rtol=loose, atol=loose)
+    return after
+
+
+# ---- stretches that repeat
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("xxabcabcabcabcabcabcabcabcyy", [(2, 3, 24)]),
+    ("a" * 30, [(0, 1, 30)]),
+    ("abc" * 3 + "xyz", []),
+    ("ab" * 12 + "q" + "cde" * 9, [(0, 2, 24), (25, 3, 27)]),
+    ("aab" * 10, [(0, 3, 30)]),
+    ("abcdefgh" * 3, [])])
+def test_periods(text, found):
+    assert [tuple(r) for r in runs([ord(c) for c in text])] == found
+
+
+def test_turns_of_a_run():
+    assert Run(1, 2, 7).turns(list(range(9))) == [[1, 2], [3, 4], [5, 6]]
+
+
+# ---- what becomes a loop
+
+def test_chain():
+    def f(x):
+        for _ in range(500):
+            x = np.sin(x) * 1.01
+        return x
+    after = check(f, 0.7, native=True)
+    assert loops(after) == [(500, 2)]
+    assert [s.name for s in after.statements] == ["input", "loop", "item"]
+
+
+def test_chain_and_its_gradient():
+    def f(x):
+        y = x
+        for _ in range(300):
+            y = np.sin(y) * 1.01
+        return y
+    after = check(ad.value_and_grad(f), 0.7, native=True)
+    assert [turns for turns, _ in loops(after)] == [300, 298]
+    assert len(after.live()) < 30
+
+
+def test_rnn_and_its_gradient():
+    rng = np.random.default_rng(0)
+    Wx, Wh, b, x, h = [rng.normal(size=s).astype(np.float32) * 0.3 for s in (
+        (3, 4), (4, 4), (4,), (30, 2, 3), (2, 4))]
+
+    def f(Wx, Wh, b, x, h):
+        for t in range(30):
+            h = np.tanh(x[t] @ Wx + h @ Wh + b)
+        return np.mean(h * h)
+    after = check(ad.value_and_grad(f, (0, 1, 2)), Wx, Wh, b, x, h, native=True)
+    assert [turns for turns, _ in loops(after)] == [30, 27]
+    (forward, backward) = [s for s in after.statements if s.name == "loop"]
+    body = [s.name for s in forward.parameters[0].statements if s.name != "input"]
+    assert body == ["dot", "view", "elementwise", "elementwise"]
+    # The partials 1 - h h are computed where they are read, from the states that are kept.
+    assert [k.shape for k in forward.known] == [(2, 4), (30, 2, 4)]
+    assert [k.shape for k in backward.known] == [(2, 4), (4,), (4, 4), (3, 4)]
+
+
+def test_windows_that_slide():
+    rng = np.random.default_rng(0)
+    x, W, v = rng.normal(size=(3, 25)), rng.normal(size=(6, 4)), rng.normal(size=(4, 2))
+
+    def f(x, W, v):
+        y = 0.0
+        for p in range(20):
+            y = y + np.tanh(x[:, p:p + 6] @ W) @ v
+        return np.sum(y * y)
+    after = check(ad.value_and_grad(f, (1, 2)), x, W, v, native=True)
+    assert [turns for turns, _ in loops(after)] == [19, 17]
+    rows = [s for s in after.statements if s.name == "view" and s.known.shape == (19, 3, 6)]
+    assert [s.parameters[0] for s in rows] == [((0, ((1, 1),)), (1, ((0, 1), (2, 1))))]
+
+
+def test_training_steps_of_a_network():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(8, 5)), rng.normal(size=(8, 2))
+    parameters = [rng.normal(size=s) * 0.3 for s in ((5, 6), (6,), (6, 2), (2,))]
+
+    def loss(W, b, V, c, X, Y):
+        return np.mean((np.tanh(X @ W + b) @ V + c - Y) ** 2)
+
+    def f(*args):
+        parameters, data = args[:4], args[4:]
+        for _ in range(12):
+            gradient = ad.grad(loss, (0, 1, 2, 3))(*parameters, *data)
+            parameters = [p - 0.1 * g for p, g in zip(parameters, gradient, strict=True)]
+        return tuple(parameters)
+    after = check(f, *parameters, X, Y, native=True)
+    assert [turns for turns, _ in loops(after)] == [12]
+    assert len([n for n in after.live() if after.statements[n].name == "dot"]) <= 8
+
+
+def test_numbers_that_differ_become_a_table():
+    def f(x):
+        for t in range(30):
+            x = np.sin(x) * (0.5 + 0.01 * t)
+        return x
+    after = check(f, np.arange(3.0), native=True)
+    assert loops(after) == [(30, 3)]
+    (table,) = [c for c in after.constants if np.shape(c)]
+    np.testing.assert_array_equal(table, 0.5 + 0.01 * np.arange(30))
+
+
+def test_every_other_row_backwards():
+    x = np.arange(120.0).reshape(60, 2)
+
+    def f(x):
+        y = x[59]
+        for t in range(58, 0, -2):
+            y = np.sin(y) + x[t] * y
+        return y
+    after = check(f, x, native=True)
+    (view,) = [s for s in after.statements if s.name == "view" and len(s.known.shape) == 2]
+    assert view.parameters[0] == ((58, ((0, -2),)), (0, ((1, 1),)))
+    assert loops(after) == [(29, 3)]
+
+
+def test_what_each_turn_makes_is_stacked():
+    def f(x):
+        made = []
+        for _ in range(12):
+            x = np.sin(x) * 2.0 - 0.3
+            made.append(x)
+        return np.stack(made)
+    check(f, np.arange(3.0))
+
+
+def test_states_that_change_places():
+    def f(x, z):
+        for _ in range(20):
+            x, z = np.sin(z), x * 0.5
+        return x, z
+    after = check(f, np.arange(3.0), np.ones(3), native=True)
+    assert [turns for turns, _ in loops(after)] in ([10], [20], [19])
+
+
+def test_only_the_last_value_is_kept_if_only_that_is_read():
+    def f(x):
+        for _ in range(20):
+            y = np.sin(x) * x
+            x = np.cos(y)
+        return x, y
+    after = check(f, np.arange(3.0), native=True)
+    (loop,) = [s for s in after.statements if s.name == "loop"]
+    assert [k.shape for k in loop.known] == [(3,), (3,)]
+
+
+# ---- what does not
+
+def test_little_stays_as_it_is():
+    def f(x):
+        for _ in range(5):
+            x = np.sin(x) * 2.0
+        return x
+    before = program_of(f, 0.3)
+    assert rerolled(before) is before
+
+
+def test_what_runs_by_python_stays_outside():
+    def f(x):
+        for _ in range(10):
+            x = np.linalg.inv(x) * 2.0 + x.T * 0.5
+        return x
+    after = check(f, np.eye(2) + 0.1)
+    assert not loops(after)
+
+
+def test_a_read_over_two_turns_stays_unrolled():
+    def f(x):
+        a, b = x, np.sin(x)
+        for _ in range(20):
+            a, b = b, np.sin(a) + b
+        return b
+    after = check(f, np.arange(3.0))
+    assert len(loops(after)) <= 1
+
+
+def test_loops_that_are_there_stay():
+    graph, out = trace(lambda a: (np.sin(a),), aval((3,), np.dtype(float)))
+    graph.outputs = [o.node for o in out]
+    b = ProgramBuilder()
+    x = y = b.input(aval((3,), np.dtype(float)))
+    y = b.item(b.loop(graph, 5, [y], []), 0)
+    for _ in range(40):
+        y = b.elementwise("sin", y)
+    b.program.outputs = [y.number]
+    after = rerolled(b.program)
+    assert [s.parameters[1] for s in after.statements if s.name == "loop"] == [5, 40]
+    np.testing.assert_array_equal(after(np.ones(3))[0], b.program(np.ones(3))[0])
+    assert x.number in after.inputs
+
+
+# ---- the proof
+
+def changed(program, change):
+    """A Program with one statement of its loop's body changed."""
+    after = Program()
+    for s in program.statements:
+        if s.name == "loop":
+            body = Program()
+            body.inputs, body.outputs = s.parameters[0].inputs, s.parameters[0].outputs
+            body.constants = s.parameters[0].constants
+            body.statements = [change(inner) for inner in s.parameters[0].statements]
+            s = s._replace(parameters=(body, *s.parameters[1:]))
+        after.statements.append(s)
+    after.inputs, after.outputs, after.constants = (
+        program.inputs, program.outputs, program.constants)
+    return after
+
+
+def test_a_wrong_loop_is_not_proved(monkeypatch):
+    def f(x, z):
+        for t in range(20):
+            x = np.sin(x) - z[t] * x
+        return x
+    before = program_of(f, np.ones(3), np.ones((20, 3)))
+    after = rerolled(before)
+    assert proved(changed(after, lambda s: s), before)
+    wrongs = [
+        lambda s: s._replace(parameters=("cos",)) if s.parameters == ("sin",) else s,
+        lambda s: s._replace(inputs=s.inputs[::-1]) if s.parameters == ("subtract",) else s,
+        lambda s: Statement("elementwise", (0, 0), ("multiply",), s.known)
+        if s.parameters == ("multiply",) else s]
+    for wrong in wrongs:
+        assert not proved(changed(after, wrong), before)
+    monkeypatch.setattr(reroll, "with_loops", lambda *_: changed(after, wrongs[0]))
+    assert rerolled(before) is before
+
+
+def test_a_stack_read_as_a_whole_is_no_proof():
+    b = ProgramBuilder()
+    x = b.input(aval((3,), np.dtype(float)))
+    body = ProgramBuilder()
+    a = body.input(aval((3,), np.dtype(float)))
+    body.program.outputs = [body.elementwise("sin", a).number] * 2
+    stack = b.item(b.loop(body.program, 4, [x], []), 1)
+    b.program.outputs = [b.reduce("add", stack, (0,)).number]
+    same = ProgramBuilder()
+    same.program.outputs = [same.input(aval((3,), np.dtype(float))).number]
+    assert not proved(b.program, same.program)
+    with pytest.raises(verify.UnknownRow):
+        unrolled(b.program)
+
+
+def test_unrolled_is_what_it_was():
+    def f(x, z):
+        for t in range(20):
+            x = np.sin(x) - z[19 - t] * x
+        return x
+    before = program_of(f, np.ones(3), np.ones((20, 3)))
+    again = unrolled(rerolled(before))
+    assert len(again.statements) == len(before.statements)
+    functions = [s.parameters for s in again.statements if s.name == "elementwise"]
+    assert functions.count(("sin",)) == 20
+
+
+# ---- lines, and time
+
+def test_bodies_know_their_lines():
+    def f(x):
+        for _ in range(20):
+            x = np.sin(x)
+            x = x * 1.5
+        return x
+    with ad.sites():
+        before = program_of(f, np.ones(3))
+    after = rerolled(before)
+    (loop,) = [s for s in after.statements if s.name == "loop"]
+    body, first = loop.parameters[0], f.__code__.co_firstlineno
+    lines = {body.statements[n].parameters[0]: {ad.line_of(site)[1] for site in sites}
+             for n, sites in body.sites.items() if body.statements[n].name == "elementwise"}
+    assert lines == {"sin": {first + 2}, "multiply": {first + 3}}
+    (n,) = [n for n, s in enumerate(after.statements) if s.name == "loop"]
+    assert {ad.line_of(site)[1] for site in after.sites[n]} == {first + 2, first + 3}
+
+
+def calls(f, *args):
+    """How many Python functions a call runs."""
+    count = 0
+
+    def profile(frame, event, arg):
+        nonlocal count
+        count += event == "call"
+    sys.setprofile(profile)
+    try:
+        f(*args)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_time_is_linear():
+    def gradient_of_chain(n):
+        def f(x):
+            h = x
+            for _ in range(n):
+                h = np.sin(h * x) + x
+            return h
+        return program_of(ad.value_and_grad(f), 0.3)
+    small, large = gradient_of_chain(200), gradient_of_chain(1600)
+    assert calls(rerolled, large) <= 9 * calls(rerolled, small)
+    assert len(rerolled(large).live()) == len(rerolled(small).live())
+
+
+def test_stretches_that_nearly_repeat_are_read_once():
+    words = [[5, 6, 7, 8] * 3 + [k] for k in range(100, 400)]
+    text = [x for word in words for x in word] * 3  # three times the whole: too few
+    reads = 0
+
+    class Counted(list):
+        def __getitem__(self, at):
+            nonlocal reads
+            reads += not isinstance(at, slice)
+            return super().__getitem__(at)
+    assert runs(Counted(text)) == []
+    assert reads < 20 * len(text)
+
+
+# ---- random loops
+
+def random_loop(seed):
+    """A loop over slices, weights and several states, and arguments for it."""
+    q = np.random.default_rng(seed)
+    T, B, H = int(q.integers(5, 14)), int(q.choice([1, 3, 4])), int(q.choice([1, 4, 5]))
+    shapes = ((T + 3, B, H), (H, H), (H,), (B, H), (B, T + 8))
+    args = [q.standard_normal(s) * (0.3 if s == (H, H) else 1.0) for s in shapes]
+    if seed % 2:
+        args = [a.astype(np.float32) for a in args]
+    ops = [int(k) for k in q.integers(0, 13, int(q.integers(2, 7)))]
+    turns = range(T - 1, -1, -1) if q.integers(2) else range(T)
+    every = bool(q.integers(2))
+
+    def f(x, W, b, h, s):
+        c, acc = h * 0.5, 0.0
+        for t in turns:
+            v = h
+            for k in ops:
+                v, c = STEPS[k](v, c, h, t, x, W, b, s)
+            h = np.tanh(v)
+            acc = acc + np.sum(h * h) * 0.1 if every else acc
+        return np.sum(h * 0.3) + np.sum(c) + acc
+    return f, args
+
+
+STEPS = [
+    lambda v, c, h, t, x, W, b, s: (v @ W, c),
+    lambda v, c, h, t, x, W, b, s: (v + x[t], c),
+    lambda v, c, h, t, x, W, b, s: (np.tanh(v), c),
+    lambda v, c, h, t, x, W, b, s: (v * x[t + 2] + b, c),
+    lambda v, c, h, t, x, W, b, s: (np.tanh(c * 0.9 + v), c * 0.9 + v),
+    lambda v, c, h, t, x, W, b, s: (v + s[:, t:t + 1], c),
+    lambda v, c, h, t, x, W, b, s: (v / np.sqrt(np.mean(v * v, 1, keepdims=True) + 0.1), c),
+    lambda v, c, h, t, x, W, b, s: (ad.relu(v) + 0.1 * h, c),
+    lambda v, c, h, t, x, W, b, s: (np.where(v > c, v, c), v * 0.5),
+    lambda v, c, h, t, x, W, b, s: (v - 0.1 * ad.logsumexp(v, -1)[:, None], c),
+    lambda v, c, h, t, x, W, b, s: ((v + x[t]) @ W * 0.5 + h * b, c),
+    lambda v, c, h, t, x, W, b, s: (v * (0.5 + 0.1 * t), c),
+    lambda v, c, h, t, x, W, b, s: (v + x[t].T @ v @ W if v.shape[0] == W.shape[0] else v, c)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_loops_and_their_gradients(seed):
+    f, args = random_loop(seed)
+    check(ad.value_and_grad(f, (1, 2, 3)), *args, native=seed in COMPILED)
+
+
+def test_most_random_loops_are_rolled():
+    rolled = 0
+    for seed in range(40):
+        f, args = random_loop(seed)
+        rolled += bool(loops(rerolled(program_of(ad.value_and_grad(f, (1, 2, 3)), *args))))
+    assert rolled >= 32
