@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 UNROLLED = 4     # turns of k in one turn of the loop
 NEAR = 3 << 13   # bytes of a panel that stay in the innermost cache
 PANEL = 1 << 19  # bytes of a panel that stay in the next one
-FAR = 2048       # bytes between rows from which a side that is read often is packed
-SET = 4096       # bytes after which places compete for the same lines of the innermost cache
-WAYS = 8         # the number of such lines
+FAR = 2048       # bytes between rows from which a right side that is read often is packed
+OFTEN = 12       # tiles that read it
+HIGH = 8         # rows of a tile at most: if they are far apart, their lines compete for a cache
 FEW = 12         # rows below which a right side along k is not packed
 INNER = 4        # rows of a tile whose lanes run over k
 LINE = 64
@@ -143,7 +143,7 @@ def tile(rows: int, columns: int, lanes: int, count: int, fused: bool,
         most = (count - vectors - (1 if fused else 2)) // vectors
         if most < 1 or (vectors > 1 and (vectors - 1) * lanes >= columns):
             continue
-        for height in range(1, min(most, rows, 2 * WAYS if vectors == 1 else WAYS) + 1):
+        for height in range(1, min(most, rows, 2 * HIGH if vectors == 1 else HIGH) + 1):
             best = min(best, (time(rows, columns, lanes, height, vectors, far), height, vectors))
     return best[1:]
 
@@ -253,9 +253,10 @@ def is_packed(plan: Plan, found: Seen | None, k: int, axis: int, size: int) -> b
         return True
     if plan.scheme == "inner":
         return found.strides[axis] != 1
+    if k == 0:
+        return False
     step = found.strides[axis]
     other = found.strides[-1 if axis == len(found.strides) - 2 else -2]
-    if k and other != 1 and plan.shape.columns > 1:
+    if other != 1 and plan.shape.columns > 1:
         return True
-    often = plan.shape.rows >= (4 if k else 2) * plan.rows and max(plan.depths) >= 64
-    return often and step * size >= FAR
+    return step * size >= FAR and plan.shape.rows >= OFTEN * plan.rows and max(plan.depths) >= 64

@@ -69,6 +69,7 @@ def write(kernel: Evaluator, n: int, roots: Sequence[int], vector_bytes: int,
     fused = kernel.writer.module.fused
     plan = planned(kernel.program, n, kernel.stored, vector_bytes, fused)
     kernel.vector, kernel.width, kernel.active = "column", plan.lanes, 0
+    kernel.reader = n
     if prod(kernel.known(n).shape):
         SCHEMES[plan.scheme](kernel, n, roots, plan, span).write()
     kernel.vector = ""

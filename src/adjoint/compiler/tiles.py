@@ -8,7 +8,6 @@ is affine in the variables of open loops; ``summed`` is the innermost loop of a 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from .blocks import UNROLLED
@@ -119,13 +118,12 @@ class Tiles:
             place = k.seen(s.parameters[0], place)
             (x,) = s.inputs
         start, terms = 0, dict[str, int]()
-        shape = k.known(x).shape
-        for (offset, parts), stride in zip(place, k.strides(shape), strict=True):
+        for (offset, parts), stride in zip(place, k.placed(x), strict=True):
             start += offset * stride
             for name, step in parts:
                 terms[name] = terms.get(name, 0) + step * stride
         terms = {v: s for v, s in terms.items() if s}
-        return Access(x, prod(shape), start, terms, terms)
+        return Access(x, k.extent(x), start, terms, terms)
 
     def pointer(self, at: Access, shift: int, last: int) -> str:
         """A pointer to an element; in a checked build only if it and ``last`` more are inside.
@@ -247,6 +245,9 @@ class Tiles:
             depth = self.writer.depth
             self.writer.blocks[-1].memo[self.n, place] = Value(text, depth, True)
             # A root may be written over what another one reads at this place.
-            values = [k.value(root, place) for root in self.roots]
-            for root, value in zip(self.roots, values, strict=True):
-                k.store(root, place, value)
+            values: list[Value] = []
+            for k.reader in self.roots:
+                values.append(k.value(k.reader, place))
+            for k.reader, value in zip(self.roots, values, strict=True):
+                k.store(k.reader, place, value)
+            k.reader = self.n
