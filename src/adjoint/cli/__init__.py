@@ -1,6 +1,7 @@
 """The ``adjoint`` command: explain a derivative step by step, and train a network on real digits.
 
-Start at `main`. `training` and `explaining` are its commands, `parsing` reads what is typed.
+Start at `main`. `training`, `explaining` and `caching` are its commands, `parsing` reads what is
+typed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import adjoint as ad
 from adjoint.errors import AdjointError, ArgumentError, FormatError, FormulaError
 
-from . import explaining, training
+from . import caching, explaining, training
 from .parsing import Parser
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     top.add_argument("--version", action="version", version=f"adjoint {ad.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands",
                                   parser_class=Parser)
-    return top, explaining.add_command(commands) | training.add_commands(commands)
+    return top, (explaining.add_command(commands) | training.add_commands(commands)
+                 | caching.add_command(commands))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes.util import find_library
-from functools import cache
+from functools import cache as memo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adjoint.errors import MissingPackageError, UnsupportedError
+
+from . import cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +39,7 @@ BASELINE = Target("x86-64", "", 16, fused=False)
 AVX2 = Target("x86-64-v3", "", 32, fused=True)
 
 
-@cache
+@memo
 def llvm() -> Any:
     """``llvmlite.binding``, ready to compile for this machine."""
     try:
@@ -45,10 +48,17 @@ def llvm() -> Any:
         raise MissingPackageError("Machine code is made by llvmlite", "llvmlite") from None
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
+    register_fork(binding)
     return binding
 
 
-@cache
+@memo
+def binding_version() -> str:
+    """The version of llvmlite."""
+    return import_module("llvmlite").__version__
+
+
+@memo
 def host() -> Target:
     """This machine, with all that it has."""
     features = llvm().get_host_cpu_features()
@@ -58,14 +68,14 @@ def host() -> Target:
     return Target(llvm().get_host_cpu_name(), features.flatten(), size, bool(fused))
 
 
-@cache
+@memo
 def c_library() -> tuple[ctypes.CDLL, ...]:
     """Where the functions of the C library are: in this process, or in the mathematical library."""
     found = [None, find_library("m")]
     return tuple([ctypes.CDLL(name) for name in dict.fromkeys(found)])
 
 
-@cache
+@memo
 def provide(name: str) -> None:
     """Tell LLVM the address of a function of the C library."""
     for library in c_library():
@@ -76,18 +86,55 @@ def provide(name: str) -> None:
                            "compiled program calls; run it without compiling")
 
 
+def register_fork(binding: Any) -> None:
+    """No process forks while another of its threads is inside LLVM, whose locks would stay shut."""
+    lock = getattr(binding.ffi.lib, "_lock", None)
+    if lock is not None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.__enter__, after_in_parent=lock.__exit__,
+                            after_in_child=lock.__exit__)
+
+
 class Library:
-    """Compiled functions of one module; they live as long as this object."""
+    """Compiled functions of one module; they live as long as this object.
+
+    The code is that of the cache, if it has an entry for this text.
+    """
 
     def __init__(self, text: str, externals: Iterable[str], target: Target) -> None:
         binding = llvm()
         for name in externals:
             provide(name)
-        self.module = binding.parse_assembly(text)
-        self.module.verify()
-        self.machine = binding.Target.from_default_triple().create_target_machine(
-            cpu=target.cpu, features=target.features, opt=SPEED)
-        self.engine = binding.create_mcjit_compiler(self.module, self.machine)
+        self.text, self.target = text, target
+        known = cache.versions(binding_version(), ".".join(map(str, binding.llvm_version_info)))
+        key = cache.key_of(text, target, known)
+        code = cache.found(key, known)
+        if code is None:
+            code = self.compiled()
+            cache.keep(key, known, code)
+        self.load(code)
+
+    def machine(self) -> Any:
+        """What writes code for the processor; an engine takes it as its own."""
+        return llvm().Target.from_default_triple().create_target_machine(
+            cpu=self.target.cpu, features=self.target.features, opt=SPEED, jit=True)
+
+    def module(self) -> Any:
+        """The text, read by LLVM."""
+        module = llvm().parse_assembly(self.text)
+        module.verify()
+        return module
+
+    def compiled(self) -> bytes:
+        """The code: an object file."""
+        return self.machine().emit_object(self.module())
+
+    def load(self, code: bytes) -> None:
+        """Make the functions of an object file callable."""
+        binding = llvm()
+        empty = binding.parse_assembly("")
+        empty.triple = binding.get_process_triple()
+        self.engine = binding.create_mcjit_compiler(empty, self.machine())
+        self.engine.add_object_file(binding.ObjectFileRef.from_data(code))
         self.engine.finalize_object()
 
     def function(self, name: str) -> Any:
@@ -101,4 +148,4 @@ class Library:
 
     def assembly(self) -> str:
         """The machine code as text."""
-        return self.machine.emit_assembly(self.module)
+        return self.machine().emit_assembly(self.module())
