@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tracemalloc
 from typing import Any
 
@@ -13,9 +12,9 @@ import adjoint as ad
 from adjoint.compiler.numpy_builder import run
 from adjoint.core.box import live
 from adjoint.core.node import MODES, Modes, aval_of, switch
-from adjoint.core.symbol import trace
+from adjoint.core.primitive import REGISTRY
+from adjoint.core.symbol import Symbol, trace
 from adjoint.errors import (
-    AdjointError,
     ArgumentError,
     DTypeError,
     EscapeError,
@@ -24,6 +23,7 @@ from adjoint.errors import (
     ShapeError,
 )
 from adjoint.exits import bottom
+from adjoint.ops.several import Parts
 from adjoint.transforms.trees import flatten
 
 RNG = np.random.default_rng(7)
@@ -49,12 +49,6 @@ def scan(f, init, xs=None, length=None, reverse=False):
 def fori_loop(lower, upper, body, init):
     for i in range(lower, upper):
         init = body(i, init)
-    return init
-
-
-def while_loop(cond, body, init):
-    while bottom(ad.asarray(cond(init)) if not isinstance(cond(init), ad.Tensor) else cond(init)):
-        init = body(init)
     return init
 
 
@@ -260,7 +254,7 @@ def test_second_order_in_three_ways(program):
         return slope
     expected = ad.grad(along(plain), every)(*args)
     close(ad.grad(along(f), every)(*args), expected, 1e-8)
-    close(ad.jvp(lambda *xs: ad.grad(f, every)(*xs), args, dxs)[1], expected, 1e-8)
+    close(ad.jvp(ad.grad(f, every), args, dxs)[1], expected, 1e-8)
     close(ad.grad(lambda *xs: ad.jvp(f, xs, dxs)[1], every)(*args), expected, 1e-8)
 
 
@@ -302,3 +296,439 @@ def test_compiled_is_eager(program):
     expected = plain(*args), ad.grad(plain, every)(*args)
     close(ad.jit(lambda *xs: (f(*xs), ad.grad(f, every)(*xs)))(*args), expected)
     close(ad.grad(ad.jit(f), every)(*args), expected[1])
+
+
+# ---- random loops
+
+UNARY = (np.sin, np.tanh, lambda x: x * x * 0.3, lambda x: x[::-1], np.cumsum,
+         lambda x: np.where(x > 0, x, 0.1 * x), lambda x: x - x.mean())
+BINARY = (lambda x, z: x + z, lambda x, z: x * z, lambda x, z: x * z.sum(),
+          lambda x, z: np.maximum(x, z), lambda x, z: x / (1.0 + z * z))
+
+
+class RandomLoop:
+    """Random steps on a few vectors, in a loop, which may hold another."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.carries, self.count = int(self.rng.integers(1, 4)), int(self.rng.integers(0, 5))
+        self.reverse = bool(self.rng.integers(2))
+        self.steps = [self.step() for _ in range(int(self.rng.integers(2, 7)))]
+        self.picks = self.rng.integers(100, size=self.carries + 2)
+        self.inner = RandomLoop(seed + 1000) if seed < 1000 and self.rng.integers(3) == 0 else None
+        self.shared = self.rng.normal(size=3)
+        self.args = (self.rng.normal(size=(self.carries, 3)), self.rng.normal(size=(self.count, 3)),
+                     self.rng.normal(size=3))
+
+    def step(self):
+        if self.rng.integers(2):
+            return UNARY[self.rng.integers(len(UNARY))], self.rng.integers(100), None
+        return BINARY[self.rng.integers(len(BINARY))], *self.rng.integers(100, size=2)
+
+    def body(self, o, closed):
+        def step(carry, x):
+            values = [*carry, x, closed, self.shared]
+            for f, i, j in self.steps:
+                args = (values[i % len(values)],) if j is None else (
+                    values[i % len(values)], values[j % len(values)])
+                values.append(f(*args))
+            if self.inner is not None:
+                inner = self.inner
+                begin = [np.tanh(values[k % len(values)]) for k in range(inner.carries)]
+                end, _ = o.scan(inner.body(o, values[-1]), begin, inner.args[1],
+                                reverse=inner.reverse)
+                values += end
+            at = [values[-1 - k % len(values)] for k in self.picks]
+            return [np.tanh(v) for v in at[:self.carries]], at[self.carries:]
+        return step
+
+    def __call__(self, o, init, xs, closed):
+        end, ys = o.scan(self.body(o, closed), list(init), xs, reverse=self.reverse)
+        return sum((np.sin(v) * self.shared).sum() for v in end) + sum(y.sum() for y in ys)
+
+
+class Counted(Eager):
+    """Python's loops, of no turns too."""
+
+    @staticmethod
+    def scan(f, init, xs=None, length=None, reverse=False):
+        if len(xs):
+            return scan(f, init, xs, length, reverse)
+        return init, []
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_loops(seed):
+    loop, every = RandomLoop(seed), (0, 1, 2)
+    dxs = directions(loop.args)
+
+    def f(*xs):
+        return loop(ad, *xs)
+
+    def plain(*xs):
+        return loop(Counted, *xs)
+    expected = ad.grad(plain, every)(*loop.args)
+    close(f(*loop.args), plain(*loop.args))
+    close(ad.grad(f, every)(*loop.args), expected)
+    close(ad.jvp(f, loop.args, dxs)[1], sum((g * d).sum() for g, d in zip(expected, dxs,
+                                                                           strict=True)), 1e-9)
+    close(ad.hvp(f, loop.args, dxs), ad.hvp(plain, loop.args, dxs), 1e-8)
+    graph, out = trace(ad.grad(f, every), *map(aval_of, loop.args))
+    traced = [k for k, y in enumerate(out) if isinstance(bottom(y), Symbol)]  # the others are 0
+    graph.outputs = [bottom(out[k]).node for k in traced]
+    close(run(graph, *loop.args, *graph.closed), [expected[k] for k in traced])
+
+
+# ---- what it costs
+
+def test_ten_thousand_turns_in_linear_memory():
+    def peak(n):
+        xs = np.linspace(0.0, 1.0, n)
+        f = ad.grad(lambda c, xs: ad.scan(lambda c, x: (np.sin(c + x), None), c, xs)[0], (0, 1))
+        tracemalloc.start()
+        try:
+            c, dxs = f(0.5, xs)
+            return tracemalloc.get_traced_memory()[1], c, dxs
+        finally:
+            tracemalloc.stop()
+    few, *_ = peak(1_000)
+    many, c, dxs = peak(10_000)
+    assert np.isfinite(c)
+    assert dxs.shape == (10_000,)
+    assert many < 12 * max(few, 100_000)
+    assert ad.fori_loop(0, 10_000, lambda i, x: x + 1, 0) == 10_000
+    assert ad.while_loop(lambda x: x < 10_000, lambda x: x + 1, 0) == 10_000
+
+
+@pytest.mark.parametrize("n", [10, 40])
+def test_turns_run_once_forward_and_once_backward(n, monkeypatch):
+    from adjoint.transforms.control_graphs import Body
+    turns = []
+    compute = Body.compute
+    monkeypatch.setattr(Body, "compute", lambda self, xs: turns.append(1) or compute(self, xs))
+    ad.grad(lambda w: ad.scan(lambda c, x: (np.tanh(c * w) + x, c), 0.5, np.ones(n))[0])(0.3)
+    assert len(turns) == 2 * n
+
+
+def test_the_function_runs_once_whatever_the_number_of_turns():
+    calls = []
+    x = ad.tensor(3.0, requires_grad=True)
+    y = ad.fori_loop(0, 50, lambda i, c: calls.append(1) or c * 0.9, x)
+    y.backward()
+    assert len(calls) == 1
+    np.testing.assert_allclose(x.grad.numpy(), 0.9 ** 50)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: ad.scan(lambda c, t: (c * t, c), x, np.arange(1.0, 4.0))[0],
+    lambda x: ad.fori_loop(0, 3, lambda i, c: c * 1.5, x),
+    lambda x: ad.map(lambda t: t * x, np.arange(3.0)),
+    lambda x: ad.while_loop(lambda c: c < 100.0, lambda c: c * 1.5, x),
+    lambda x: ad.cond(x > 0, lambda x: x * 2.0, lambda x: x, x)])
+def test_each_call_is_one_node(f):
+    with ad.tape() as nodes:
+        f(ad.tensor(2.0, requires_grad=True))
+    assert [n.prim.name for n in nodes if n.prim.name not in ("item", "greater")] in (
+        ["scan"], ["while_loop"], ["cond"])
+
+
+def test_a_map_carries_nothing_backward():
+    with ad.tape():
+        graph, _ = trace(ad.grad(lambda xs: ad.map(np.sin, xs).sum()), aval_of(XS))
+    scans = [n for n in graph.nodes if n.prim.name == "scan"]
+    assert {n.params["carries"] for n in scans} == {0}
+
+
+# ---- structural zeros, integers, kinds
+
+def test_what_does_not_depend_has_no_cotangent():
+    row = REGISTRY["scan"]
+    y, node = None, None
+    with ad.tape() as nodes:
+        c = ad.tensor([1.0, 2.0], requires_grad=True)
+        ad.scan(lambda c, x: ((c[0] * x, c[1] + 1), (x, c[1])), (c.sum(), 0), np.ones(3))
+    node = next(n for n in nodes if n.prim is row)
+    xs = [i.value for i in node.inputs]
+    none = [None] * len(node.value)
+    for at, got in ((0, [True, False]), (1, [False, False]), (2, [False, False])):
+        dy = Parts(np.ones(np.shape(v)) if k == at else None for k, v in enumerate(node.value))
+        y = row.vjp(dy, node.value, *xs, (True, True, False), **node.params)
+        assert [p is not None for p in y[:2]] == got
+    assert row.vjp(Parts(none), node.value, *xs, (True, True, True), **node.params) == (
+        None, None, None)
+    dy = row.jvp([None, None, np.ones(3)], node.value, *xs, **node.params)
+    assert [d is not None for d in dy[:3]] == [True, False, True]
+
+
+def test_integer_carries_have_no_tangent():
+    x = ad.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    (total, n), ys = ad.scan(lambda c, x: ((c[0] + x, c[1] + 1), c[1]), (0.0, 0), x)
+    assert not n.requires_grad and not ys.requires_grad
+    assert n.dtype == np.int64 and ys.tolist() == [0, 1, 2]
+    (total * n).backward()
+    assert x.grad.tolist() == [3.0, 3.0, 3.0]
+
+
+def test_results_have_the_kind_of_the_arguments():
+    def step(c, x):
+        return c + x, c * x
+    c, ys = ad.scan(step, 0.0, np.arange(3.0))
+    assert type(c) is float and type(ys) is np.ndarray
+    c, ys = ad.scan(step, 0.0, ad.tensor([1.0, 2.0]))
+    assert isinstance(c, ad.Tensor) and isinstance(ys, ad.Tensor)
+    assert type(ad.fori_loop(0, 3, lambda i, c: c + i, 0)) is int
+    assert type(ad.fori_loop(0, 3, lambda i, c: c * 0.5, 1)) is float  # a number adopts the dtype
+    assert ad.scan(step, np.float32(0), np.ones(2, np.float32))[1].dtype == np.float32
+    w = ad.tensor(2.0)
+    assert isinstance(ad.cond(True, lambda: w * 2.0, lambda: w), ad.Tensor)
+    assert type(ad.cond(True, lambda x: x * w, lambda x: x, 3.0)) is float
+
+
+def test_closed_over_tensors_get_their_gradients():
+    w = ad.tensor([1.0, 2.0], requires_grad=True)
+    b = ad.tensor(0.5, requires_grad=True)
+    y = ad.fori_loop(0, 3, lambda i, c: ad.cond(i < 2, lambda: c * w.sum(), lambda: c * b), 1.0)
+    y.backward()
+    np.testing.assert_allclose((y.item(), b.grad.item()), (4.5, 9.0))
+    np.testing.assert_allclose(w.grad.numpy(), [3.0, 3.0])
+    y = ad.while_loop(lambda c: c < b * 100.0, lambda c: c * w[1] + b, ad.tensor(1.0))
+    w.grad = b.grad = None
+    y.backward(create_graph=True)
+    expected = ad.grad(lambda w, b: while_by_hand(w, b), (0, 1))(2.0, 0.5)
+    np.testing.assert_allclose((w.grad[1].item(), b.grad.item()), expected)
+
+
+def while_by_hand(w, b):
+    c = 1.0
+    for _ in range(6):
+        c = c * w + b
+    return c
+
+
+def test_no_grad_in_a_body_makes_constants():
+    def step(c, x):
+        with ad.no_grad():
+            s = np.sin(c)
+            t = ad.map(lambda v: v * s, np.ones(2)).sum()
+        return c * s + x * t, None
+
+    def f(c):
+        return ad.scan(step, c, np.ones(3))[0]
+
+    def plain(c):
+        for _ in range(3):
+            with ad.no_grad():
+                s = np.sin(c)
+            c = c * s + 2.0 * ad.stop_gradient(s)
+        return c
+    close(ad.grad(f)(0.5), ad.grad(plain)(0.5))
+    close(ad.jvp(f, (0.5,), (1.0,)), ad.jvp(plain, (0.5,), (1.0,)))
+    with ad.no_grad():
+        assert not ad.fori_loop(0, 3, lambda i, c: c * c, ad.tensor(2.0, True)).requires_grad
+        close(ad.grad(f)(0.5), ad.grad(plain)(0.5))
+
+
+def test_a_zero_downstream_wins_in_every_turn():
+    def root(c):
+        return np.where(c > 0, np.sqrt(c), 0.0)
+    loops = (lambda x: ad.scan(lambda c, t: (root(c) * t, None), x, np.ones(2))[0],
+             lambda x: ad.while_loop(lambda s: s[1] < 2, lambda s: (root(s[0]), s[1] + 1), (x, 0))[0],
+             lambda x: ad.cond(x < 1.0, root, lambda x: x, x))
+    for f in loops:
+        assert ad.grad(f)(0.0) == 0.0
+        assert ad.jvp(f, (0.0,), (1.0,))[1] == 0.0
+        assert ad.jit(ad.grad(f))(0.0) == 0.0
+        with ad.strict():
+            assert np.isnan(ad.grad(f)(0.0))
+
+
+def test_complex_values():
+    def loops(o, z):
+        c = o.scan(lambda c, t: (c * c * t + z, None), z, np.array([1.0, 0.5]))[0]
+        d = o.while_loop(lambda s: s[1] < 2, lambda s: (s[0] * s[0] + z, s[1] + 1), (z, 0))[0]
+        return abs(c * o.cond(abs(d) > 0, lambda d: d * z, lambda d: d, d)) ** 2
+    z = 0.3 + 0.2j
+    close(ad.grad(lambda z: loops(ad, z))(z), ad.grad(lambda z: loops(Eager, z))(z))
+
+
+# ---- batches
+
+def test_a_batched_loop_runs_until_all_have_ended():
+    turns = []
+    f = ad.vmap(lambda x: ad.while_loop(
+        lambda s: s[0] < 100.0, lambda s: (s[0] * s[0], s[1] + 1), (x, 0)))
+    values, counts = f(np.array([2.0, 200.0, 3.0, 50.0]))
+    assert values.tolist() == [256.0, 200.0, 6561.0, 2500.0]
+    assert counts.tolist() == [3, 0, 3, 1]
+    assert not turns
+
+
+def test_frozen_elements_keep_their_values_and_gradients():
+    """What a turn would make of an element that has ended (here infinity) never shows."""
+    def f(x):
+        return ad.while_loop(lambda s: s < 1e3, np.exp, x)
+    x = np.array([0.5, 6.0, 2000.0, 1.0])
+    with np.errstate(all="raise", under="ignore"):
+        values = ad.vmap(f)(x)
+    close(values, np.stack([f(v) for v in x]))
+    close(ad.vmap(ad.grad(f))(x), np.stack([ad.grad(f)(v) for v in x]))
+
+
+def test_a_batched_predicate_chooses_by_element():
+    f = ad.vmap(lambda x: ad.cond(x > 0, np.sqrt, lambda x: x * 3.0, x))
+    x = np.array([4.0, -1.0])
+    assert f(x).tolist() == [2.0, -3.0]
+    assert ad.grad(lambda x: f(x).sum())(x).tolist() == [0.25, 3.0]
+    g = ad.vmap(lambda x: ad.cond(True, np.exp, lambda x: x / 0.0, x))
+    close(g(x), np.exp(x))
+
+
+def test_computed_bounds():
+    def f(n, x):
+        return ad.fori_loop(0, n, lambda i, c: c * x + i, 1.0)
+    expected = [f(n, 2.0) for n in (1, 3, 5)]
+    assert ad.vmap(f, in_axes=(0, None))(np.array([1, 3, 5]), 2.0).tolist() == expected
+    close(ad.vmap(ad.grad(f, 1), in_axes=(0, None))(np.array([1, 3, 5]), 2.0),
+          np.stack([ad.grad(f, 1)(n, 2.0) for n in (1, 3, 5)]))
+    assert ad.jit(f)(3, 2.0) == f(3, 2.0) == f(np.int64(3), 2.0) == f(ad.tensor(3), 2.0)
+    assert ad.fori_loop(3, 1, lambda i, c: c + 1, 0) == 0
+
+
+# ---- nothing to do
+
+def test_no_turns():
+    none = np.ones((0, 2))
+    c, ys = ad.scan(lambda c, x: (c * x.sum(), (c, x)), 3.0, none)
+    assert (c, ys[0].shape, ys[1].shape) == (3.0, (0,), (0, 2))
+    assert ad.map(lambda x: x @ np.ones((2, 3)), none).shape == (0, 3)
+    assert ad.scan(lambda c, x: (c + 1, None), 0, length=0) == (0, None)
+
+    def f(c, xs):
+        return ad.scan(lambda c, x: (c * x.sum(), c), c, xs)[0] * 2.0
+    dc, dxs = ad.grad(f, (0, 1))(3.0, none)
+    assert (dc, dxs.shape) == (2.0, (0, 2))
+    assert ad.jvp(f, (3.0, none), (1.0, none)) == (6.0, 2.0)
+    assert ad.jit(f)(3.0, none) == 6.0
+    assert ad.jit(ad.grad(f))(3.0, none) == 2.0
+    assert ad.vmap(f, in_axes=(0, None))(np.ones(4), none).tolist() == [2.0] * 4
+    assert ad.grad(lambda x: ad.while_loop(lambda c: c < 0, lambda c: c * x, x))(3.0) == 1.0
+
+
+# ---- bad input
+
+ONES = np.ones(3)
+def write_outside():
+    w = ad.tensor([1.0, 2.0])
+
+    def step(i, c):
+        w[0] = c
+        return c
+    try:
+        ad.fori_loop(0, 3, step, 5.0)
+    finally:
+        assert w.tolist() == [1.0, 2.0]
+
+
+BAD = [
+    ("shape", ShapeError, r"carry comes in as float64\[\] and goes out as float64\[3\].*np.zeros",
+     lambda: ad.scan(lambda c, x: (ONES * x, None), 0.0, ONES)),
+    ("dtype", DTypeError, r"carry\['b'\]\[1\] comes in as float64\[2\] and goes out as float32",
+     lambda: ad.scan(lambda c, x: ({"b": (c["b"][0], c["b"][1].astype(np.float32))}, None),
+                     {"b": (1.0, np.ones(2))}, ONES)),
+    ("structure", ArgumentError, r"carry comes in as \* and goes out as \(\*, \*\)",
+     lambda: ad.scan(lambda c, x: ((c, c), None), 0.0, ONES)),
+    ("while shape", ShapeError, r"ad.while_loop.*carry\[0\] comes in as float64\[\]",
+     lambda: ad.while_loop(lambda c: c[0] < 1, lambda c: (c[0] * ONES,), (0.0,))),
+    ("fori structure", ArgumentError, "goes out as None",
+     lambda: ad.fori_loop(0, 3, lambda i, c: None, 0.0)),
+    ("no pair", ArgumentError, r"returns a pair \(carry, y\), not Tensor",
+     lambda: ad.scan(lambda c, x: c, 0.0, ONES)),
+    ("numbers", ShapeError, r"xs\[0\] is one number.*np.array\(list\)",
+     lambda: ad.scan(lambda c, x: (c, None), 0.0, [1.0, 2.0])),
+    ("lengths", ShapeError, r"lengths differ \(xs\['a'\]: 2, xs\['b'\]: 3\)",
+     lambda: ad.scan(lambda c, x: (c, None), 0.0, {"a": np.ones(2), "b": ONES})),
+    ("length", ShapeError, r"lengths differ \(length: 2, xs: 3\)",
+     lambda: ad.scan(lambda c, x: (c, None), 0.0, ONES, length=2)),
+    ("xs empty", ArgumentError, "give length=n", lambda: ad.scan(lambda c, x: (c, None), 0.0)),
+    ("map of nothing", ArgumentError, "holds no array", lambda: ad.map(lambda x: x, [])),
+    ("fraction", ArgumentError, "length=2.5 is not a number of turns",
+     lambda: ad.scan(lambda c, x: (c, None), 0.0, length=2.5)),
+    ("bound", ArgumentError, "a bound is an integer, not 3.0",
+     lambda: ad.fori_loop(0, 3.0, lambda i, c: c, 0.0)),
+    ("branch structure", ArgumentError, r"true_fun returns \* and false_fun \(\*, \*\)",
+     lambda: ad.cond(True, lambda x: x, lambda x: (x, x), 1.0)),
+    ("branch shape", ShapeError, r"result is float64\[3\] if pred holds and float64\[\] if not",
+     lambda: ad.cond(True, lambda x: x * ONES, lambda x: x, 1.0)),
+    ("branch dtype", DTypeError, r"result\['h'\] is float64\[\] if pred holds and float32\[\]",
+     lambda: ad.cond(True, lambda x: {"h": x}, lambda x: {"h": x.astype(np.float32)}, 1.0)),
+    ("pred", ArgumentError, r"one truth value, not bool\[3\].*np.all or np.any",
+     lambda: ad.cond(ONES > 0, lambda: 1.0, lambda: 2.0)),
+    ("float pred", ArgumentError, "compare, as in x > 0",
+     lambda: ad.cond(0.5, lambda: 1.0, lambda: 2.0)),
+    ("condition", ArgumentError, "cond_fun gives one truth value",
+     lambda: ad.while_loop(lambda c: c > np.zeros(3), lambda c: c, 1.0)),
+    ("no condition", ArgumentError, "cond_fun gives one truth value, not None",
+     lambda: ad.while_loop(lambda c: None, lambda c: c, 1.0)),
+    ("text", ArgumentError, "returned str", lambda: ad.map(lambda x: "abc", ONES)),
+    ("an object", ArgumentError, "not object", lambda: ad.fori_loop(0, 2, max, object())),
+    ("no function", ArgumentError, "must be a function", lambda: ad.map(3, ONES)),
+    ("branch on a value", EscapeError, r"does not exist yet.*ad.where.*ad.cond",
+     lambda: ad.fori_loop(0, 3, lambda i, c: c if c > 0 else -c, 1.0)),
+    ("branch on the turn", EscapeError, r"does not exist yet.*ad.where.*ad.cond",
+     lambda: ad.fori_loop(0, 3, lambda i, c: c if i else -c, 1.0)),
+    ("while on a value", EscapeError, "does not exist yet", lambda: ad.map(in_python, ONES)),
+    ("index", EscapeError, r"does not exist yet.*ad.take",
+     lambda: ad.fori_loop(0, 3, lambda i, c: c + ONES[i], 0.0)),
+    ("float", EscapeError, r"ad.sin\(x\)", lambda: ad.map(float, ONES)),
+    ("write", MutationError, "in place", write_outside)]
+
+
+def in_python(x):
+    while x < 10.0:
+        x = x * 2.0
+    return x
+
+
+@pytest.mark.parametrize("kind, message, call", [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_bad_input(kind, message, call):
+    before = set(live)
+    with pytest.raises(kind, match=message) as caught:
+        call()
+    assert "test_control.py, line" in caught.value.where
+    assert (live, switch.armed, MODES.get()) == (before, 0, Modes())
+
+
+USES = [lambda x: x + 1.0, np.sin, lambda x: ad.map(lambda v: v * x, ONES),
+        lambda x: ad.grad(lambda v: v * x)(1.0), lambda x: ad.jit(lambda v: v * x)(1.0),
+        lambda x: ad.cond(True, lambda: x, lambda: x), lambda x: ad.tensor(1.0, True) * x]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_value_that_escapes_is_an_error_wherever_it_is_used(use):
+    kept = []
+    ad.fori_loop(0, 3, lambda i, c: kept.append(c * 2.0) or c, 1.0)
+    with pytest.raises(LevelError, match=r"after that call has ended.*Return it"):
+        use(kept[0])
+    for out in (bool, float, lambda x: x.item(), lambda x: x.tolist()):
+        with pytest.raises(EscapeError):
+            out(kept[0])
+
+
+def test_values_of_an_inner_level_do_not_escape_either():
+    kept = []
+
+    def step(i, c):
+        ad.grad(lambda v: kept.append(v * 2.0) or v * v)(c)
+        return kept[-1]
+    with pytest.raises(LevelError, match="has ended"):
+        ad.fori_loop(0, 3, step, 1.0)
+
+
+def test_an_exception_in_a_body_leaves_nothing_on():
+    before = set(live)
+    for call in (lambda: ad.map(lambda x: 1 / 0, ONES),
+                 lambda: ad.grad(lambda c: ad.fori_loop(0, 3, lambda i, c: 1 / 0, c))(1.0),
+                 lambda: ad.cond(True, lambda: 1 / 0, lambda: 1.0)):
+        with pytest.raises(ZeroDivisionError):
+            call()
+        assert (live, switch.armed, MODES.get()) == (before, 0, Modes())

@@ -17,7 +17,7 @@ from adjoint.ops.select import where
 from adjoint.ops.several import Parts
 from adjoint.ops.shape import reshape
 
-from .control_graphs import Body, batched, pushed, reached, replayed
+from .control_graphs import Body, batched, pushed, quiet, reached, replayed
 from .control_scan import parts
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Branches = tuple[Body, Body]  # for False and for True
 
 
 def _impl(pred: Any, *xs: Any, branches: Branches) -> tuple[Any, ...]:
-    return tuple(branches[bool(pred)].compute(xs))
+    return tuple(branches[bool(pred)](*xs))
 
 
 def _known(pred: Any, *avals: Any, branches: Branches) -> tuple[Any, ...]:
@@ -41,7 +41,7 @@ def _push(dxs: Any, y: Any, pred: Any, *xs: Any, branches: Branches) -> Any:
 
     def make(body: Body) -> Body:
         graph = pushed(body, moving, ends).graph
-        return Body(graph.inputs, graph.nodes, graph.outputs[count:])
+        return quiet(Body(graph.inputs, graph.nodes, graph.outputs[count:]))
     both = tuple(g.made(("push", moving, ends), partial(make, g)) for g in branches)
     dys = bind(COND, [pred, *xs, *[dxs[1 + k] for k in moving]], {"branches": both})
     found = dict(zip(ends, parts(dys, len(ends)), strict=True))

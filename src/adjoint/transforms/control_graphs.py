@@ -7,6 +7,7 @@ values or Batches that hold Symbols: the rules of the rows do the work, once for
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ ITEM, CAST = REGISTRY["item"], REGISTRY["cast"]
 class Body(Graph):
     """A Graph whose values all come in as arguments, with what has been made of it."""
 
-    __slots__ = ("derived", "plan", "root")
+    __slots__ = ("derived", "plan", "quiet", "root")
 
     def __init__(self, inputs: Iterable[Node] = (), nodes: Iterable[Node] = (),
                  outputs: Iterable[Node] = ()) -> None:
@@ -43,12 +44,18 @@ class Body(Graph):
         self.derived: dict[Any, Any] = {}
         self.plan: Plan | None = None
         self.root: Body | None = None  # the Body of which this one shows more
+        self.quiet = False  # NumPy's warnings are off: infinity is meant, or thrown away
 
     def __call__(self, *values: Any) -> list[Any]:
         """The outputs on values, whatever Boxes they are."""
         if any(isinstance(x, Box) for x in values):
             return super().__call__(*values)
-        return self.compute(values)
+        with self.silence():
+            return self.compute(values)
+
+    def silence(self) -> Any:
+        """The block in which turns are run."""
+        return np.errstate(all="ignore") if self.quiet else nullcontext()
 
     def compute(self, xs: Sequence[Any]) -> list[Any]:
         """The outputs on plain arrays; where somebody watches, by way of `bind`."""
@@ -124,14 +131,15 @@ class Tracing(Trace):
 
     def open(self) -> Mode:
         """The block in which operations are written down."""
-        return Mode(lambda modes: modes._replace(trace=self, watch=None))
+        return Mode(lambda modes: modes._replace(trace=self, watch=None, tapes=()))
 
     def barrier(self, args: Sequence[Any]) -> list[Any]:
         """Outside values become inputs; in a ``no_grad`` block of the body values are constants."""
         found = super().barrier(args)
         if MODES.get().paused <= self.level:
             return found
-        return [self.stop(a) if isinstance(a, Symbol) else a for a in found]
+        return [self.stop(a) if isinstance(a, Symbol) and a.aval.__class__ is not tuple else a
+                for a in found]
 
     def close(self, x: Box) -> Symbol:
         """The Symbol that stands for ``x``; what a Tensor holds is remembered."""
@@ -188,6 +196,12 @@ def needed(outputs: Iterable[Node], stop: set[Node]) -> list[Node]:
             found[n] = None
             stack += n.inputs
     return sorted(found, key=lambda n: n.index)
+
+
+def quiet(graph: Body) -> Body:
+    """The Body, without NumPy's warnings."""
+    graph.quiet = True
+    return graph
 
 
 def run(graph: Graph, values: Sequence[Any]) -> dict[Node, Any]:
@@ -290,7 +304,7 @@ def pushed(graph: Body, moving: tuple[int, ...], wanted: tuple[int, ...] = ()) -
         values = [o.value if m else o for o, m in zip(outs, mine, strict=True)]
         at = tuple(k for k, m in enumerate(mine) if m or k in wanted)
         tangents = [outs[k].tangent if mine[k] else blank(graph.outputs[k]) for k in at]
-        return Pushed(t.ended([*values, *tangents]), at)
+        return Pushed(quiet(t.ended([*values, *tangents])), at)
 
 
 def strong(known: Any) -> Any:
@@ -364,7 +378,7 @@ def pulled(graph: Body, moving: tuple[int, ...], ends: tuple[int, ...], fixed: I
         m.site = n.site
     body = Body([*fresh.values(), *t.graph.inputs[len(graph.inputs):]], [into[n] for n in nodes],
                 [into.get(o, o) for o in outputs])
-    return Pulled(body, tuple(fresh), tuple(found))
+    return Pulled(quiet(body), tuple(fresh), tuple(found))
 
 
 def remade(graph: Body, fixed: Iterable[int]) -> set[Node]:
@@ -387,7 +401,7 @@ def replayed(graph: Body, moving: tuple[int, ...], ends: tuple[int, ...], gives:
     It runs the Body again.
     """
     t, _, found = walked(graph, moving, ends)
-    return t.ended([found.get(k, blank(graph.inputs[k])) for k in gives])
+    return quiet(t.ended([found.get(k, blank(graph.inputs[k])) for k in gives]))
 
 
 class Batched(NamedTuple):
@@ -416,7 +430,9 @@ def batched(graph: Body, flags: tuple[bool, ...], size: int, wanted: tuple[int, 
         for k in wanted:
             if not mine[k]:
                 values[k] = broadcast_to(values[k], (size, *graph.outputs[k].aval.shape))
-        return Batched(t.ended(values), tuple(m or k in wanted for k, m in enumerate(mine)))
+        body = t.ended(values)
+        body.quiet = graph.quiet
+        return Batched(body, tuple(m or k in wanted for k, m in enumerate(mine)))
 
 
 def enlarged(known: Any, size: int) -> Any:

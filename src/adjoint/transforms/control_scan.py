@@ -32,6 +32,7 @@ from .control_graphs import (
     needed,
     pulled,
     pushed,
+    quiet,
     strong,
     turned,
 )
@@ -47,11 +48,12 @@ def _impl(*xs: Any, graph: Body, carries: int, stacks: int, count: int, reverse:
           ) -> tuple[Any, ...]:
     state, columns, shared = list(xs[:carries]), xs[carries:][:stacks], xs[carries + stacks:]
     outs = [np.empty((count, *o.aval.shape), o.aval.dtype) for o in graph.outputs[carries:]]
-    for t in range(count)[::-1 if reverse else 1]:
-        found = graph.compute([*state, *[x[t] for x in columns], *shared])
-        state = found[:carries]
-        for out, y in zip(outs, found[carries:], strict=True):
-            out[t] = y
+    with graph.silence():
+        for t in range(count)[::-1 if reverse else 1]:
+            found = graph.compute([*state, *[x[t] for x in columns], *shared])
+            state = found[:carries]
+            for out, y in zip(outs, found[carries:], strict=True):
+                out[t] = y
     return (*map(private, state), *outs)
 
 
@@ -107,7 +109,7 @@ def pushed_turn(graph: Body, carries: int, stacks: int, start: set[int]) -> Any:
     dxs = dict(zip(sorted(moving), inner.graph.inputs[n:], strict=True))
     ends = [*inner.graph.outputs[:carries], *inner.graph.outputs[outs:]]
     inputs = arranged(inner.graph.inputs[:n], dxs, carries, stacks)
-    return Body(inputs, needed(ends, {*inputs}), ends), moving, inner.outputs
+    return quiet(Body(inputs, needed(ends, {*inputs}), ends)), moving, inner.outputs
 
 
 # ---- reverse mode
@@ -158,7 +160,7 @@ def backward_turn(graph: Body, carries: int, stacks: int, needs: frozenset[int],
                 [*pull.graph.nodes, *added],
                 [*[found.get(k) or constant(blank(graph.inputs[k])) for k in through], *added,
                  *[found[k] for k in stacked]])
-    return Transposed(body, [pull.reads[j] for j in each], [where[j] for j in own],
+    return Transposed(quiet(body), [pull.reads[j] for j in each], [where[j] for j in own],
                       [where[j] for j in shared], ends, sums, stacked)
 
 
@@ -218,7 +220,7 @@ def with_outputs(graph: Body, carries: int, keys: Iterable[Key]) -> Body:
                  for key in missing if key[1] is not None}
         body = Body(graph.inputs, [*graph.nodes, *items.values()],
                     [*graph.outputs, *[items.get(key, key[0]) for key in missing]])
-        body.root = graph.root or graph
+        body.root, body.quiet = graph.root or graph, graph.quiet
         return body
     return graph.made(("outputs", *missing), make)
 

@@ -8,7 +8,6 @@ traced) the transpose is this row again, with a function that will do that when 
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +34,7 @@ from .control_graphs import (
     blank,
     enlarged,
     inside,
+    quiet,
     reached,
     strong,
     turned,
@@ -56,9 +56,8 @@ class Turns:
     turns.
     """
 
-    def __init__(self, condition: Body, body: Body, carries: int, frozen: bool = False) -> None:
+    def __init__(self, condition: Body, body: Body, carries: int) -> None:
         self.condition, self.body, self.carries = condition, body, carries
-        self.frozen = frozen  # it also computes turns that are thrown away
         self.inputs = [i.aval for i in body.inputs]
         self.known = (*[o.aval for o in body.outputs], COUNT)
 
@@ -67,7 +66,7 @@ class Turns:
         if any(isinstance(x, Box) for x in xs):
             return parts(bind(WHILE, xs, {"function": self}), len(self.known))
         state, rest, count = list(xs[:self.carries]), xs[self.carries:], 0
-        with np.errstate(all="ignore") if self.frozen else nullcontext():
+        with self.body.silence():
             while self.condition.compute([*state, *rest])[0]:
                 state, count = self.body.compute([*state, *rest]), count + 1
         return *map(private, state), np.int64(count)
@@ -89,7 +88,7 @@ class Turns:
         condition = batched(self.condition, marks, size).graph
         if each:
             condition, body = frozen(condition, body, self.carries)
-        return Turns(condition, body, self.carries, each or self.frozen), list(marks)
+        return Turns(condition, body, self.carries), list(marks)
 
 
 def frozen(condition: Body, body: Body, carries: int) -> tuple[Body, Body]:
@@ -103,7 +102,7 @@ def frozen(condition: Body, body: Body, carries: int) -> tuple[Body, Body]:
         holds, = condition(*xs)
         ys = [where(reshape(holds, (holds.shape[0], *(1,) * (y.ndim - 1))), y, x)
               for x, y in zip(xs[:carries], body(*xs), strict=True)]
-    return test.ended([any_holds]), turn.ended(ys)
+    return test.ended([any_holds]), quiet(turn.ended(ys))
 
 
 class Derived:
@@ -217,7 +216,7 @@ def push_turns(dxs: Any, xs: Any, function: Turns, start: set[int]) -> Any:
     condition = Body(
         arranged(function.condition.inputs, {k: fresh(function.inputs[k]) for k in more}, carries),
         function.condition.nodes, function.condition.outputs)
-    turns = Turns(condition, body, carries + sum(k < carries for k in moving), function.frozen)
+    turns = Turns(condition, body, carries + sum(k < carries for k in moving))
     out = parts(bind(WHILE, arranged(xs, more, carries), {"function": turns}), turns.carries)
     found = dict(zip(at, out[carries:], strict=True))
     return Parts(found.get(k) for k in range(len(function.known)))
