@@ -48,7 +48,7 @@ class Compiled:
                  fuse: bool = True, plan: bool = True) -> None:
         self.program, self.failures = program, Failures()
         self.target = host() if target is None else target
-        self.layout = Layout(program, fuse=fuse, plan=plan)
+        self.layout = Layout(program, fuse=fuse, plan=plan, target=self.target)
         settings = Settings(self.target.vector_bytes, checked)
         module = Module(self.target.fused, inlined=self.layout.curves() <= FEW)
         self.segments: list[tuple[str, int]] = []  # the name of a native function, or a statement

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from .evaluator import CHECKS
+from .gemm import PACK
 from .kernels import Kernel
 from .layout import nbytes
 from .nests import Nest
@@ -121,7 +122,9 @@ class Driver:
         k = write(self.layout.schedule, group, self.module,
                   vector_bytes=self.settings.vector_bytes, checked=self.settings.checked)
         name = k.name()
-        pointers = ", ".join("ptr " + self.pointer(self.layout.homes[i]) for i in k.buffers)
+        pointers = ", ".join("ptr " + self.pointer(
+            self.layout.homes[i] if i != PACK else self.layout.packs[group.roots[0]])
+            for i in k.buffers)
         answer = self.put(f"call i64 @{name}({pointers})")
         if not k.writer.failures:
             return

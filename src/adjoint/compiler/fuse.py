@@ -297,7 +297,7 @@ class Fusing(Roots):
         group.found.clear()
         for p, pass_ in enumerate(group.passes):
             pass_.roots.sort()
-            read, plain = self.walk(pass_)
+            read, plain = self.walk(pass_, prod(group.outer))
             for i in read:
                 self.schedule.readers.setdefault(i, set()).add(k)
                 if self.schedule.at.get(i, (-1, 0))[0] != k:
@@ -315,9 +315,12 @@ class Fusing(Roots):
         s = self.statements[n]
         return s.name in POINTWISE or (s.name == "reduce" and len(s.parameters[1]) == rank)
 
-    def walk(self, pass_: Pass) -> tuple[set[int], bool]:
-        """The stored statements that a pass reads, and whether all are read straight."""
-        read, seen, plain, size = set[int](), {*pass_.roots}, True, prod(pass_.space)
+    def walk(self, pass_: Pass, turns: int) -> tuple[set[int], bool]:
+        """The stored statements that a pass reads, and whether all are read straight.
+
+        What has more elements than there are outer turns is counted as work of the pass.
+        """
+        read, seen, plain = set[int](), {*pass_.roots}, True
         waiting = [*pass_.roots]
         while waiting:
             n = waiting.pop()
@@ -326,7 +329,8 @@ class Fusing(Roots):
             if not own and (n in self.root or n in self.sources):
                 read.add(n)
                 continue
-            if not isinstance(s.known, tuple) and prod(s.known.shape) == size:
+            if not isinstance(s.known, tuple) and (
+                    prod(s.known.shape) > turns or prod(pass_.space) == turns):
                 self.count(pass_, n)
             plain &= own or self.plain(n)
             below = self.operands(n) if own else s.inputs

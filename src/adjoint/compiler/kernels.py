@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .evaluator import RANGES, Value
 from .functions_ir import CURVED
+from .gemm import suits, write
 from .loops import COMBINE, WIDENED, Loops, identity, straight
 from .registers import BOOL, INT64
 from .text import register_type
@@ -157,8 +158,15 @@ class Kernel(Loops):
         self.nest(others, body)
 
     def write_dot(self) -> None:
-        """Rows, columns over lanes, and the products summed in registers; a column sums lanes."""
+        """Products of floats by tiles; of others rows, and columns over lanes.
+
+        The products of one element are summed in registers; a column sums lanes.
+        """
         shape = self.statement.known.shape
+        if suits(self.program, self.n):
+            roots = [r for r in self.roots if r not in self.registers]
+            write(self, self.n, roots, self.vector_bytes)
+            return
         axes, place = self.axes(shape), straight(shape)
         deep = [("k", n) for n in self.known(self.statement.inputs[0]).shape[-1:] if n > 1]
         self.spread_lanes(axes if shape[-1] > 1 else deep)

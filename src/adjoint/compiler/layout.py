@@ -15,13 +15,18 @@ import numpy as np
 
 from .functions_ir import loop_dtype, written
 from .fuse import fused
+from .gemm import suits, workspace
 from .maths import MATHS
+from .native import BASELINE
 from .plan import Buffer, planned
 from .program import Program, lowered
 from .text import TYPES, is_native
 
 if TYPE_CHECKING:
     from adjoint.core.symbol import Graph
+
+    from .native import Target
+    from .schedule import Group
 
 
 class Home(NamedTuple):
@@ -84,14 +89,16 @@ class Layout:
     """
 
     def __init__(self, program: Program, *, fuse: bool = True, plan: bool = True,
-                 given: bool = False) -> None:
+                 given: bool = False, target: Target = BASELINE) -> None:
         self.program, self.live, self.given = program, program.live(), given
+        self.target = target
         self.called = {n: why for n in self.live if (why := why_called(program, n))}
         self.schedule = fused(program, self.called, apart=not fuse)
         self.homes: dict[int, Home] = {}
         self.results: dict[tuple[int, int], Home] = {}  # of a loop: its results and second carries
         self.bodies: dict[int, Layout] = {}    # of loops
         self.lent: dict[int, list[Home]] = {}  # to a loop's body: its workspace, its constants
+        self.packs: dict[int, Home] = {}       # what products need besides
         self.constants_of: dict[int, Any] = {}  # arrays of the table, by slot
         self.slots = 0
         self.constants: dict[int, int] = {}  # given to a body behind its inputs
@@ -99,6 +106,9 @@ class Layout:
         self.outputs = {*program.outputs}
         for n in sorted({*self.live} & (self.schedule.stored | self.numbers())):
             self.settle(n, fuse, plan)
+        for k, group in enumerate(self.schedule.groups):
+            if group.kind == "dot" and suits(program, group.roots[0]):
+                self.settle_product(k, group)
         offsets, self.bytes = planned(self.buffers, reuse=plan)
         for key, offset in offsets.items():
             self.place(key, Home("work", offset))
@@ -125,7 +135,8 @@ class Layout:
         """Give a statement its home, or ask for space."""
         s = self.program.statements[n]
         if s.name == "loop" and n not in self.called:
-            self.bodies[n] = Layout(body_of(s.parameters[0]), fuse=fuse, plan=plan, given=True)
+            self.bodies[n] = Layout(body_of(s.parameters[0]), fuse=fuse, plan=plan, given=True,
+                                    target=self.target)
             self.settle_loop(n)
         elif not self.is_plain(n) or (s.name == "item" and n not in self.called):
             return
@@ -169,12 +180,21 @@ class Layout:
             self.constants_of[home.number] = inner.program.constants[number]
             self.lent[n].append(home)
 
+    def settle_product(self, k: int, group: Group) -> None:
+        """Space for the panels of a product."""
+        n, stored = group.roots[0], self.schedule.stored - {*group.roots}
+        size = workspace(self.program, n, stored, self.target.vector_bytes, self.target.fused)
+        if size:
+            self.buffers[n, "pack"] = Buffer(k, k, size)
+
     def place(self, key: Any, home: Home) -> None:
         """Say where a buffer of the workspace is."""
         if not isinstance(key, tuple):
             self.homes[key] = home
         elif key[1] == "body":
             self.lent[key[0]].insert(0, home)
+        elif key[1] == "pack":
+            self.packs[key[0]] = home
         else:
             self.results[key] = home
             for i in self.live:

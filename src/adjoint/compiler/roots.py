@@ -61,7 +61,7 @@ class Roots:
             self.cost[n] = cost = self.priced(n)
             size = prod(s.known.shape) if s.name in POINTWISE | {"pick"} else 0
             if size and cost > 1 and (n in turned or (
-                    cost >= REPEATED and (n in alone or volume.get(n, 0) >= 2 * size))):
+                    cost >= REPEATED and (n in alone or 2 * volume.get(n, 0) >= 3 * size))):
                 self.root.add(n)
 
     def is_source(self, n: int) -> bool:
