@@ -168,6 +168,8 @@ def _pull(dy: Any, y: Any, *xs_needs: Any, graph: Body, carries: int, stacks: in
           reverse: bool) -> tuple[Any, ...]:
     *xs, needs = xs_needs
     wanted = frozenset(k for k, need in enumerate(needs) if need and graph.inputs[k].aval.inexact)
+    if not count:  # the carry is what it was, whatever a turn would make of it
+        return tuple(dy[k] if k < carries and k in wanted else None for k in range(len(xs)))
     seeds = frozenset(k for k, d in enumerate(dy)
                       if d is not None and graph.outputs[k].aval.inexact)
     back = transposed(graph, carries, stacks, wanted, seeds)
