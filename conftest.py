@@ -3,6 +3,7 @@
 One namespace per page; `<!-- skip: next -->` leaves the next block out.
 """
 
+import os
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 
 import numpy as np
@@ -11,6 +12,9 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 import adjoint
+
+# Tests neither fill the user's cache of machine code nor are answered from it.
+os.environ.setdefault("ADJOINT_CACHE", "off")
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(doctest_optionflags=ELLIPSIS | NORMALIZE_WHITESPACE),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from adjoint.compiler import cache
-from adjoint.errors import FormatError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,13 +30,14 @@ def add_command(commands: Any) -> dict[str, Parser]:
 
 
 def run_cache(console: Console, args: Any) -> int:
-    """Show it or clear it. FormatError if its folder is one that is not used."""
+    """Show it or clear it; status 1 if its folder is one that is not used."""
     found = cache.clear() if args.clear else cache.info()
     if not found.folder:
         print(found.trouble)
         return 0
     if found.trouble:
-        raise FormatError(found.trouble)
+        print(f"adjoint: {found.trouble}", file=sys.stderr)
+        return 1
     programs = f"{found.entries:,} program" + "s" * (found.entries != 1)
     size = (f"{found.bytes / MEGA:.1f} MB" if found.bytes >= MEGA else
             f"{-(-found.bytes // KILO)} KB")
