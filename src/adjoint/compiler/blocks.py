@@ -21,6 +21,8 @@ PANEL = 1 << 19  # bytes of a panel that stay in the next one
 FAR = 2048       # bytes between rows from which a right side that is read often is packed
 OFTEN = 12       # tiles that read it
 HIGH = 8         # rows of a tile at most: if they are far apart, their lines compete for a cache
+SWEPT = 2        # rows up to which a large right side is read row by row
+BEYOND = 1 << 20  # bytes of it
 FEW = 12         # rows below which a right side along k is not packed
 INNER = 4        # rows of a tile whose lanes run over k
 LINE = 64
@@ -62,7 +64,7 @@ class Plan(NamedTuple):
     lanes: int
     rows: int
     vectors: int
-    scheme: str                           # small, large or inner
+    scheme: str                           # small, large, inner or sweep
     depths: tuple[int, ...]               # of k, for each pair
     pairs: tuple[tuple[Side, Side], ...]  # left, right
     region: int                           # of partial sums, in elements
@@ -101,7 +103,8 @@ def seen(program: Program, stored: set[int], x: int) -> Seen | None:
 
 def lies_along(program: Program, stored: set[int], x: int, axis: int) -> bool:
     """Whether neighbours in memory are neighbours along an axis, by most of what is read."""
-    rank = len(program.statements[x].known.shape)
+    shape = program.statements[x].known.shape
+    rank = len(shape)
     waiting: list[tuple[int, Any]] = [(x, tuple([(0, ((d, 1),)) for d in range(rank)]))]
     votes, visited = 0, set[int]()
     while waiting:
@@ -116,7 +119,7 @@ def lies_along(program: Program, stored: set[int], x: int, axis: int) -> bool:
                 for d, step in terms:
                     steps[d] += step * stride
             other = rank - 1 if axis == rank - 2 else rank - 2
-            votes += (steps[axis] == 1) - (steps[other] == 1)
+            votes += (steps[axis] == 1) - (steps[other] == 1 and shape[other] > 1)
         elif s.name == "view":
             waiting.append((s.inputs[0],
                             tuple([substituted(entry, index) for entry in s.parameters[0]])))
@@ -139,7 +142,7 @@ def tile(rows: int, columns: int, lanes: int, count: int, fused: bool,
     operand is larger than the innermost cache, so a vector of it costs more.
     """
     best = (float("inf"), 1, 1)
-    for vectors in range(1, 9):
+    for vectors in range(1, 17 if rows == 1 else 9):
         most = (count - vectors - (1 if fused else 2)) // vectors
         if most < 1 or (vectors > 1 and (vectors - 1) * lanes >= columns):
             continue
@@ -180,7 +183,18 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
         plan = plan._replace(scheme="inner", rows=min(shape.rows, INNER), vectors=1)
     elif is_large(plan, size):
         plan = cut(plan, size)
-    return regions(program, stored, plan, inputs, size)
+    found = regions(program, stored, plan, inputs, size)
+    if is_swept(found, size):
+        found = regions(program, stored, plan._replace(scheme="sweep", vectors=4), inputs, size)
+    return found
+
+
+def is_swept(plan: Plan, size: int) -> bool:
+    """Whether hardly any rows meet a right side beyond the caches, which is read row by row."""
+    return (0 < plan.shape.rows <= SWEPT and plan.scheme == "small" and bool(plan.pairs)
+            and not any(right.packed for _, right in plan.pairs)
+            and plan.shape.columns * size >= FAR
+            and sum(plan.depths) * plan.shape.columns * size >= BEYOND)
 
 
 def is_inner(program: Program, stored: set[int], plan: Plan,
@@ -236,7 +250,8 @@ def regions(program: Program, stored: set[int], plan: Plan, inputs: list[tuple[i
         pairs.append((sides[0], sides[1]))
         if plan.scheme == "large" and len(pairs) < len(inputs):
             end = 0  # pairs take turns
-    waiting = {"small": 0, "inner": plan.rows * plan.lanes, "large": up(
+    waiting = {"small": 0, "inner": plan.rows * plan.lanes, "sweep": plan.rows * up(
+        plan.shape.columns, plan.width), "large": up(
         plan.shape.rows, plan.rows) * up(plan.shape.columns, plan.width)}[plan.scheme]
     return plan._replace(pairs=tuple(pairs), region=end, elements=end + waiting)
 

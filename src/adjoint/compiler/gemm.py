@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from .blocks import planned
 from .inner import Inner
-from .schemes import Large, Small, parts
+from .schemes import Large, Small, Sweep, parts
 from .tiles import PACK
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .evaluator import Evaluator
     from .program import Program
 
-SCHEMES = {"small": Small, "large": Large, "inner": Inner}
+SCHEMES = {"small": Small, "large": Large, "inner": Inner, "sweep": Sweep}
 __all__ = ["PACK", "suits", "units", "workspace", "write"]
 
 

@@ -1,18 +1,26 @@
-"""The loops of a product around its tiles: `Small`, where the caches hold it, and `Large`."""
+"""The loops of a product around its tiles.
+
+`Small` where the caches hold it, `Large` where k is cut, `Sweep` where one or two rows meet a
+matrix that is read once, row by row.
+"""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .blocks import up
 from .packing import Packing
+from .text import Turn
 from .tiles import PACK, Access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from .blocks import Plan, Side
     from .evaluator import Evaluator
+
+SWEPT_TURNS = 8  # rows of the right side that are read at a time
 
 
 def parts(plan: Plan) -> tuple[str, int]:
@@ -48,6 +56,15 @@ class Scheme(Packing):
                     lambda _: self.write(axis + 1), self.bounds(f"batch{axis}", 1))
         self.batch.pop()
 
+    @contextmanager
+    def waiting(self, at: Access, places: Sequence[int], first: str) -> Generator[Turn]:
+        """Sums from memory, or zeros at first, and back."""
+        turn = Turn([self.put(f"select i1 {first}, {self.type} {self.zero}, "
+                              f"{self.type} {self.load(at, place)}") for place in places])
+        yield turn
+        for place, text in zip(places, turn.following, strict=True):
+            self.store(text, at, place)
+
     def panels(self, left: Side, deep: int) -> Access:
         """The left side in panels: of [row][k] where lanes run over k, else of [k][row]."""
         strides = {"k": 1, "row": deep} if left.along else {"k": self.plan.rows, "row": 1}
@@ -66,6 +83,10 @@ class Scheme(Packing):
         self.pieces("row", self.plan.shape.rows, self.plan.rows,
                     lambda rows: self.pack_left(side, to, depth, rows))
         return to
+
+    def active(self, width: int) -> list[int]:
+        """The lanes that count, of each vector of some columns."""
+        return [min(self.lanes, width - q) for q in range(0, width, self.lanes)]
 
     def matrix(self) -> None:
         """One product."""
@@ -103,10 +124,10 @@ class Small(Scheme):
     def tile(self, lefts: Sequence[Access], rights: Sequence[Access], rows: int,
              width: int) -> None:
         """Some rows and columns: all products, summed in registers, and what is made of them."""
-        active = [min(self.lanes, width - q) for q in range(0, width, self.lanes)]
+        active = self.active(width)
         sums = [self.zero] * (rows * len(active))
         for x, z, depth in zip(lefts, rights, self.plan.depths, strict=True):
-            counted = [0 if z.buffer == PACK or a == self.lanes else a for a in active]
+            counted = [0 if z.buffer == PACK else a % self.lanes for a in active]
             sums = self.over_depth(depth, x, z, (rows, counted), sums)
         for r in range(rows):
             for q, a in enumerate(active):
@@ -167,11 +188,8 @@ class Large(Scheme):
         """Some turns of k for a tile, added to its sums so far."""
         p, at = self.plan, self.sums()
         places = [at.steps(row=r) + q * self.lanes for r in range(p.rows) for q in range(p.vectors)]
-        sums = [self.put(f"select i1 {first}, {self.type} {self.zero}, "
-                         f"{self.type} {self.load(at, place)}") for place in places]
-        sums = self.summed(x, z, span, (p.rows, [0] * p.vectors), sums)
-        for place, text in zip(places, sums, strict=True):
-            self.store(text, at, place)
+        with self.waiting(at, places, first) as turn:
+            turn.following = self.summed(x, z, span, (p.rows, [0] * p.vectors), turn.carried)
 
     def results(self) -> None:
         """What is made of the sums of some rows."""
@@ -184,3 +202,49 @@ class Large(Scheme):
                 self.finish(place, self.load(at, q), min(self.lanes, width - q))
         self.turns("r", (0, self.smaller(left, p.rows), 1), lambda: self.pieces(
             "column", p.shape.columns, p.width, strip, self.bounds("column", p.width)))
+
+
+class Sweep(Scheme):
+    """A few rows of the right side at a time, each once from end to end; the sums wait in memory.
+
+    It is read in the order in which it lies in memory, so its rows arrive before they are asked
+    for. All rows of the left side take part.
+    """
+
+    def matrix(self) -> None:
+        """One product: the sums, then what is made of them."""
+        p = self.plan
+        for j, ((left, right), depth) in enumerate(zip(p.pairs, p.depths, strict=True)):
+            x, z = self.left(left, depth), self.direct(right, False)
+            self.pieces("k", depth, SWEPT_TURNS, lambda turns, j=j, x=x, z=z: self.over_columns(
+                lambda width: self.add(x, z, turns, width, j)))
+        self.over_columns(self.results)
+
+    def over_columns(self, body: Callable[[int], object]) -> None:
+        """Strips of columns."""
+        width = self.plan.width
+        self.pieces("column", self.plan.shape.columns, width, body, self.bounds("column", width))
+
+    def sums(self) -> Access:
+        """Where sums wait."""
+        p = self.plan
+        return self.panel(p.region, {"column": 1}, {"row": up(p.shape.columns, p.width)})
+
+    def add(self, x: Access, z: Access, turns: int, width: int, j: int) -> None:
+        """Some turns of k for some columns, added to their sums so far."""
+        p, at, active = self.plan, self.sums(), self.active(width)
+        places = [at.steps(row=r) + q * self.lanes for r in range(p.rows)
+                  for q in range(len(active))]
+        k = self.writer.variables["k"].text
+        first = self.put(f"icmp eq i64 {k}, 0") if j == 0 else "false"
+        tile = p.rows, [a % self.lanes for a in active]
+        with self.waiting(at, places, first) as turn, self.writer.fixed("row", 0):
+            turn.following = self.products(x, z, turns, tile, turn.carried)
+
+    def results(self, width: int) -> None:
+        """What is made of the sums of some columns."""
+        p, at = self.plan, self.sums()
+        for r in range(p.rows):
+            for q, a in enumerate(self.active(width)):
+                place = self.place((r, ()), (q * self.lanes, (("column", 1),)))
+                self.finish(place, self.load(at, at.steps(row=r) + q * self.lanes), a)
