@@ -273,7 +273,7 @@ def chain_of(record: Record, flows: Flows, sources: Sequence[Step], *, group: An
             raise ArgumentError(f"chain: {s.name} is a constant here: no derivative with respect "
                                 "to it is asked. Give it as a float or an array of floats")
     graph = influence_of(record, flows, sources, record.output, group=group)
-    seed = flows.reverse.seed
+    seed = flows.seed
     lead = seed.shape[:seed.ndim - len(record.output.shape)]
     rows = float(np.reshape(seed, ())) if graph.numbers else np.reshape(
         seed, (math.prod(lead), record.output.size))

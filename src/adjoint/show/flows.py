@@ -8,21 +8,20 @@ the result first.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from adjoint.core.box import Level
 from adjoint.core.careful import factor, has_nan, released
 from adjoint.core.forward import push, spread
-from adjoint.core.node import MODES, aval_of
+from adjoint.core.node import MODES, aval_of, float64
 from adjoint.core.reverse import fit
 from adjoint.errors import ArgumentError, ShapeError
 from adjoint.ops.declare import total
 
-from .record import OPERATION
+from .record import DIFFERENTIATED, OPERATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 ELEMENTS = 1_000  # of a result: a Jacobian of more rows is no explanation
 ENTRIES = 1_000_000  # of a local Jacobian
+ONE = float64(1)
 
 
 class EngineRules:
@@ -38,24 +38,27 @@ class EngineRules:
 
     def pull(self, step: Step, dy: Any) -> Sequence[Any]:
         """The cotangents that a step gives back; a zero downstream cancels what is not finite."""
-        def plain(dy: Any) -> Sequence[Any]:
-            with np.errstate(all="ignore"):  # an infinite partial is meant
-                return self.pulled(step, dy)
-        parts = plain(dy)
-        if MODES.get().strict or step.row.effects == "callback" or not any(map(has_nan, parts)):
+        with np.errstate(all="ignore"):  # an infinite partial is meant
+            return self.quietly(step, dy)
+
+    def quietly(self, step: Step, dy: Any) -> Sequence[Any]:
+        """The same where NumPy is quiet already: to ask for it costs as much as a rule."""
+        parts = self.pulled(step, dy)
+        if True not in [p != p if p.__class__ is float64 else has_nan(p) for p in parts] or (
+                MODES.get().strict or step.row.effects == "callback"):
             return parts
         with Level() as level:
-            parts = plain(factor(dy, level, downstream=True))
+            parts = self.pulled(step, factor(dy, level, downstream=True))
             return [released(part, level) for part in parts]
 
     def pulled(self, step: Step, dy: Any) -> Sequence[Any]:
         """The same, plainly."""
-        y, n = step.value, step.node
+        y, n, inputs = step.value, step.node, step.inputs
         if n.inputs[0].prim.several:
             y = n.inputs[0].value
             (dy,) = n.prim.vjp(dy, step.value, y, (True,), **n.params)
-        needs = tuple([s.differentiated for s in step.inputs])
-        return step.row.vjp(dy, y, *[s.value for s in step.inputs], needs, **step.params)
+        needs = tuple([s.kind in DIFFERENTIATED for s in inputs])
+        return step.row.vjp(dy, y, *[s.value for s in inputs], needs, **step.params)
 
     def push(self, step: Step, dxs: Sequence[Any]) -> Any:
         """The tangent of a step, of the shape and dtype of its value."""
@@ -73,9 +76,13 @@ class TaughtRules:
 
     def pull(self, step: Step, dy: Any) -> Sequence[Any]:
         """What the class gives back, of numbers as NumPy's."""
-        made = step.node
         with np.errstate(all="ignore"):
-            parts = made.vjp(np.asarray(dy)[()], *made.args)
+            return self.quietly(step, dy)
+
+    def quietly(self, step: Step, dy: Any) -> Sequence[Any]:
+        """The same where NumPy is quiet already."""
+        made = step.node
+        parts = made.vjp(np.asarray(dy)[()], *made.args)
         return [np.asarray(p, float)[()] if s.differentiated else None
                 for p, s in zip(parts, step.inputs, strict=True)]
 
@@ -85,8 +92,7 @@ class TaughtRules:
         return total([None if dx is None else dx * p for dx, p in zip(dxs, partials, strict=True)])
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
+class Contribution(NamedTuple):
     """What one use of ``target`` (as the input at ``position`` of ``user``) adds to its adjoint.
 
     ``total`` is the adjoint of ``target`` so far, and ``first`` says whether this is the first
@@ -109,30 +115,36 @@ class Reverse:
         self.adjoints: dict[Step, Any] = {record.output: self.seed}
         self.contributions: list[Contribution] = []
         self.lead = lead = self.seed.ndim - len(record.output.shape)
-        for step in reversed(record.behind([record.output])):
-            if step.kind == OPERATION and step in self.adjoints:
-                self.through(step, lead)
+        with np.errstate(all="ignore"):  # inf - inf is marked where it is shown
+            for step in reversed(record.behind([record.output])):
+                if step.kind == OPERATION and step in self.adjoints:
+                    self.through(step, lead)
 
     def through(self, step: Step, lead: int) -> None:
         """Pull the adjoint of ``step`` back to its inputs."""
-        parts = pulled_back(self.record, step, self.adjoints[step], lead)
+        adjoints = self.adjoints
+        parts = quietly_back(self.record, step, adjoints[step], lead)
         for k, (source, amount) in enumerate(zip(step.inputs, parts, strict=True)):
-            if amount is not None and source.differentiated:
-                before = self.adjoints.get(source)
-                with np.errstate(all="ignore"):  # inf - inf is marked where it is shown
-                    so_far = amount if before is None else before + amount
-                self.adjoints[source] = so_far
+            if amount is not None and source.kind in DIFFERENTIATED:
+                before = adjoints.get(source)
+                adjoints[source] = so_far = amount if before is None else before + amount
                 self.contributions.append(
                     Contribution(source, step, k, amount, so_far, before is None))
 
 
 def pulled_back(record: Record, step: Step, dy: Any, lead: int) -> list[Any]:
     """The cotangent ``dy`` of a step, back at each input; its first ``lead`` axes are a batch."""
+    with np.errstate(all="ignore"):
+        return quietly_back(record, step, dy, lead)
+
+
+def quietly_back(record: Record, step: Step, dy: Any, lead: int) -> list[Any]:
+    """The same where NumPy is quiet already."""
     if not lead:
         return [None if p is None else fitted(p, source, step)
-                for p, source in zip(record.rules.pull(step, dy), step.inputs, strict=True)]
+                for p, source in zip(record.rules.quietly(step, dy), step.inputs, strict=True)]
     rows = [[None if p is None else fitted(p, source, step) for p, source in zip(
-        record.rules.pull(step, row), step.inputs, strict=True)]
+        record.rules.quietly(step, row), step.inputs, strict=True)]
         for row in dy.reshape(math.prod(dy.shape[:lead]), *step.shape)]
     return [stacked([row[k] for row in rows], source, dy.shape[:lead])
             for k, source in enumerate(step.inputs)]
@@ -157,6 +169,8 @@ def seed_of(output: Step, cotangent: Any) -> Any:
 
 def fitted(part: Any, source: Step, step: Step) -> Any:
     """A cotangent in the shape and dtype of the input that it belongs to."""
+    if part.__class__ is float64 and source.value.__class__ is float64:
+        return part
     part = np.asarray(part)[()]
     return fit(part, aval_of(np.asarray(source.value)), step.row)
 
@@ -224,12 +238,17 @@ def local(record: Record, step: Step, position: int) -> Any:
         part = record.rules.push(step, ones)
         return np.zeros(step.shape)[()] if part is None else np.broadcast_to(part, step.shape)[()]
     if step.row.elementwise or step.size == source.size == 1:
-        part = record.rules.pull(step, np.ones(step.shape, step.dtype)[()])[position]
+        part = record.rules.pull(step, cotangent_of_ones(step))[position]
         if part is None:
             return np.zeros(step.shape)[()]
         return np.broadcast_to(np.asarray(part), step.shape)[()] if step.row.elementwise else (
             np.asarray(part).reshape(())[()])
     return jacobian(record, step, position)
+
+
+def cotangent_of_ones(step: Step) -> Any:
+    """Ones in the shape and dtype of a step."""
+    return ONE if step.value.__class__ is float64 else np.ones(step.shape, step.dtype)[()]
 
 
 def jacobian(record: Record, step: Step, position: int) -> Any:
@@ -251,6 +270,11 @@ class Flows:
         self.record, self.cotangent = record, cotangent
         self.tangents: dict[tuple[Step, Any], dict[Step, Any]] = {}
         self.partials: dict[tuple[Step, int], Any] = {}
+
+    @cached_property
+    def seed(self) -> Any:
+        """What the sweep back begins with."""
+        return seed_of(self.record.output, self.cotangent)
 
     @cached_property
     def reverse(self) -> Reverse:

@@ -19,7 +19,7 @@ from adjoint.errors import ArgumentError
 
 from .cells import Cell, Column
 from .factors import derivative, factor_formula, meanings
-from .flows import ENTRIES, fitted, pulled_back
+from .flows import ENTRIES, cotangent_of_ones, fitted, pulled_back
 from .folding import fold
 from .graph import Picture, influence_picture
 from .numbers import check_count
@@ -283,7 +283,8 @@ def influence_of(record: Record, flows: Flows, sources: Sequence[Step], target: 
     flat = [v for vs in variables.values() for v in vs]
     numbers = elements or all(s.size == 1 for s in steps)
     found = Influence(record, flows, flat, variables[target], numbers=numbers)
-    connect(found, variables, elements=elements)
+    with np.errstate(all="ignore"):
+        connect(found, variables, elements=elements)
     if kept is not None:
         for v in flat:
             v.kept = kept(v.step)
@@ -342,13 +343,13 @@ def short(name: str) -> str:
 
 def connect(graph: Influence, variables: dict[Step, list[Variable]], *, elements: bool) -> None:
     """An edge for each argument of each step, or for each element that reads one."""
-    record = graph.record
+    rules, single = graph.record.rules, graph.numbers and not elements
     for step, heads in variables.items():
         if step.kind != OPERATION:
             continue
-        if graph.numbers and step.size == 1 and not elements:
-            one = np.ones(step.shape, step.dtype)[()]
-            parts = [one] if step.is_hook else record.rules.pull(step, one)
+        if single and step.size == 1:
+            one = cotangent_of_ones(step)
+            parts = [one] if step.is_hook else rules.quietly(step, one)
         else:
             parts = [None] * len(step.inputs)
         for k, source in enumerate(step.inputs):

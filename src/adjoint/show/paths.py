@@ -364,7 +364,7 @@ def rows_of(record: Record, flows: Flows, end: Step, index: tuple[int, ...] | No
         row[index] = 1
         return row.reshape(1, -1), ()
     if is_seeded(flows, record, end):
-        return np.reshape(flows.reverse.seed, (1, -1)), ()
+        return np.reshape(flows.seed, (1, -1)), ()
     return np.eye(end.size, dtype=end.dtype), end.shape
 
 

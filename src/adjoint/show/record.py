@@ -58,6 +58,10 @@ class Rules(Protocol):
         """The cotangent of each input of ``step``, not yet summed to its shape; None is zero."""
         ...
 
+    def quietly(self, step: Step, dy: Any) -> Sequence[Any]:
+        """The same inside ``np.errstate(all="ignore")``, which is worth it for many steps."""
+        ...
+
     def push(self, step: Step, dxs: Sequence[Any]) -> Any:
         """The tangent of ``step`` for the tangents of its inputs; None is zero."""
         ...
