@@ -12,8 +12,10 @@ from adjoint.compiler.fuse import fused
 from adjoint.compiler.layout import Layout
 from adjoint.compiler.plan import LINE, Buffer, planned
 from adjoint.compiler.program import ProgramBuilder, lowered
+from adjoint.compiler.reroll import rerolled
+from adjoint.compiler.simplify import simplified
 from adjoint.compiler.views import substituted
-from adjoint.core.node import aval_of
+from adjoint.core.node import aval, aval_of
 from adjoint.core.symbol import trace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tools/ is no installed package
@@ -94,7 +96,7 @@ def workload(name):
         "elementwise": (elementwise, [normal(301)], 1),
         "layers": (two_layers, [normal(7, 9), normal(9), normal(9, 4), normal(4), normal(5, 7),
                                 rng.integers(0, 4, 5)], 4),
-        "recurrent": (recurrent, [normal(3, 8), normal(8, 8), normal(8), normal(4, 2, 3)], 3),
+        "recurrent": (recurrent, [normal(3, 8), normal(8, 8), normal(8), normal(12, 2, 3)], 3),
         "attention": (attention, [normal(2, 5, 3), normal(2, 4, 3), normal(2, 4, 3)], 3)}[name]
     return with_gradient(f, count), args
 
@@ -314,10 +316,39 @@ def test_workloads_are_compiled_right(name):
     program, closed = traced(f, *args)
     expected = program(*args, *closed)
     loose = 1e-12 if expected[0].dtype.itemsize == 8 else 2e-5
-    for build in ({}, {"checked": True}, {"fuse": False}, {"plan": False}):
-        got = Compiled(program, **build)(*args, *closed)
+    small = rerolled(simplified(program))
+    assert ("loop" in {s.name for s in small.statements}) == (name == "recurrent")
+    for which, build in ((program, {}), (program, {"checked": True}), (program, {"fuse": False}),
+                         (program, {"plan": False}), (small, {"checked": True}), (small, {})):
+        got = Compiled(which, **build)(*args, *closed)
         for x, y in zip(got, expected, strict=True):
             np.testing.assert_allclose(x, y, rtol=loose, atol=loose * np.abs(y).max())
+
+
+@pytest.mark.parametrize("build", [{"checked": True}, {"fuse": False}], ids=["fused", "apart"])
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_a_loop_reads_rows_where_they_are(count, build):
+    b = ProgramBuilder()
+    known = aval((3,), np.dtype(np.float64))
+    a, row, other, whole = (b.input(known) for _ in range(4))
+    more = b.elementwise("multiply", b.elementwise("add", a, row), whole)
+    b.program.outputs = [b.elementwise("subtract", more, other).number, more.number, whole.number]
+    outer = ProgramBuilder()
+    rng = np.random.default_rng(0)
+    args = [rng.normal(size=3), rng.normal(size=(12, 3)), rng.normal(size=(3, 12))]
+    x, rows, columns = (outer.input(aval_of(v)) for v in args)
+    backwards = outer.view(rows, ((11, ((0, -2),)), (0, ((1, 1),))), (count, 3))
+    turned = outer.view(columns, ((0, ((1, 1),)), (2, ((0, 1),))), (count, 3))
+    doubled = outer.elementwise("add", x, x)
+    loop = outer.loop(b.program, count, [x], [backwards, turned, doubled], shared=1)
+    outer.program.outputs = [outer.item(loop, k).number for k in range(3)]
+    compiled = Compiled(outer.program, **build)
+    assert not compiled.layout.called
+    homes = compiled.layout.homes
+    assert backwards.number not in homes  # its rows are rows of the input
+    assert turned.number in homes
+    for got, want in zip(compiled(*args), outer.program(*args), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-14)
 
 
 def test_a_row_stays_in_registers_and_in_the_first_cache():

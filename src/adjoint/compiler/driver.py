@@ -14,6 +14,7 @@ from .gemm import PACK
 from .kernels import Kernel
 from .layout import nbytes
 from .nests import Nest
+from .roots import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,47 +136,45 @@ class Driver:
 
     def loop(self, n: int) -> None:
         """Run a body over and over: carries go from one buffer to another and back."""
-        _, count, carries, *rest = self.program.statements[n].parameters
-        whole = len(self.program.statements[n].inputs) - (rest[0] if rest else 0)
-        call = Body(self, n)
-        known = self.program.statements[n].known
-        homes = [self.pointer(self.layout.results[n, k]) for k in range(len(known) + carries)]
-        firsts, others, stacks = homes[:carries], homes[len(known):], homes[carries:len(known)]
+        s = self.program.statements[n]
+        _, count, carries, *shared = s.parameters
+        moving = len(s.inputs) - sum(shared)  # what is behind is given whole
+        body, sizes = Body(self, n), [nbytes(k) for k in s.known]
+        homes = [self.pointer(self.layout.results[n, k]) for k in range(len(sizes) + carries)]
+        firsts, others, stacks = homes[:carries], homes[len(sizes):], homes[carries:len(sizes)]
         if count % 2:
             firsts, others = others, firsts
-        inputs = self.program.statements[n].inputs
-        given = [self.pointer(self.layout.homes[i]) for i in inputs]
-        sizes = [nbytes(k) for k in known]
+        sources = [rows_of(self.program, n, k) for k in range(len(s.inputs))]
+        given = [self.pointer(self.layout.homes[r.base]) for r in sources]
         for to, from_, size in zip(firsts, given[:carries], sizes, strict=False):
             self.copied(to, from_, size)
         if not count:
             return
-        before, head, out = self.label, f"loop{n}", f"out{n}"
+        before, head, mark = self.label, f"loop{n}", len(self.lines) + 2
         self.lines.append(f"  br label %{head}")
         self.mark(head)
-        mark = len(self.lines)
-        now, then = ([f"%{side}{n}_{k}" for k in range(carries)] for side in ("now", "then"))
         turn = f"%turn{n}"
-        rows = [self.row(g, turn, nbytes(self.program.statements[i].known) // count)
-                for g, i in zip(given[carries:whole], inputs[carries:whole], strict=True)]
-        results = call.called([*now, *rows, *given[whole:]])
-        for to, from_, size in zip(then, results[:carries], sizes, strict=False):
-            self.copied(to, from_, size)
-        for stack, from_, size in zip(stacks, results[carries:], sizes[carries:], strict=True):
-            self.copied(self.row(stack, turn, size // count), from_, size // count)
+        now, then = ([f"%{side}{n}_{k}" for k in range(carries)] for side in ("now", "then"))
+        rows = [self.row(g, turn, nbytes(self.program.statements[r.base].known, 1), r.start, r.step)
+                for g, r in zip(given[carries:moving], sources[carries:moving], strict=True)]
+        to = [self.row(g, turn, size // count)
+              for g, size in zip(stacks, sizes[carries:], strict=True)]
+        body.run([*now, *rows, *given[moving:]], [*then, *to])
         following = self.put(f"add nuw nsw i64 {turn}, 1")
         again = self.put(f"icmp ult i64 {following}, {count}")
-        self.lines.append(f"  br i1 {again}, label %{head}, label %{out}")
+        self.lines.append(f"  br i1 {again}, label %{head}, label %out{n}")
         self.lines[mark:mark] = [f"  {turn} = phi i64 [0, %{before}], [{following}, %{self.label}]",
                                  *[f"  {a} = phi ptr [{b}, %{before}], [{c}, %{self.label}]"
                                    for a, b, c in zip([*now, *then], [*firsts, *others],
                                                       [*then, *now], strict=True)]]
-        self.mark(out)
+        self.mark(f"out{n}")
 
-    def row(self, base: str, turn: str, size: int) -> str:
-        """The pointer to one row of an array."""
-        return self.put(f"getelementptr i8, ptr {base}, i64 "
-                        + self.put(f"mul nuw nsw i64 {turn}, {size}"))
+    def row(self, base: str, turn: str, size: int, start: int = 0, step: int = 1) -> str:
+        """The pointer to row ``start + step * turn`` of an array of rows of a size."""
+        offset = self.put(f"mul nsw i64 {turn}, {size * step}")
+        if start:
+            offset = self.put(f"add nsw i64 {offset}, {size * start}")
+        return self.put(f"getelementptr i8, ptr {base}, i64 {offset}")
 
     def copied(self, to: str, from_: str, size: int) -> None:
         """Copy bytes."""
@@ -185,29 +184,28 @@ class Driver:
 
 
 class Body:
-    """The body of a loop as a function ``i64 (ptr %work, ptr %g0, ...)``."""
+    """The body of a loop as a function ``i64 (ptr %work, ptr %g0, ...)``.
+
+    It gets pointers to its inputs, to its outputs and to its constants.
+    """
 
     def __init__(self, outer: Driver, n: int) -> None:
         self.outer, self.layout = outer, outer.layout.bodies[n]
         self.program = program = self.layout.program
         # Two loops with one body have one function for each: failures name the statement.
         self.name = f"body_{len(outer.module.parts)}"
-        given = len(program.inputs) + len(self.layout.constants)
+        given = len(program.inputs) + len(program.outputs) + len(self.layout.constants)
         parameters = ", ".join(["ptr %work", *[f"ptr %g{k}" for k in range(given)]])
         driver = Driver(self.layout, outer.module, outer.failures, outer.settings)
         driver.function(self.name, parameters, self.layout.schedule.groups)
         self.work, *self.constants = [outer.pointer(h) for h in outer.layout.lent[n]]
 
-    def called(self, given: Sequence[str]) -> list[str]:
-        """Call it; the pointers to its results."""
-        pointers = [*given, *self.constants]
-        work = self.work
-        text = ", ".join(f"ptr {p}" for p in [work, *pointers])
+    def run(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Call it, and copy what it gives without computing it, or gives twice."""
+        pointers = [*inputs, *outputs, *self.constants]
+        text = ", ".join(f"ptr {p}" for p in [self.work, *pointers])
         self.outer.demand(self.outer.put(f"call i64 @{self.name}({text})"))
-        found: list[str] = []
-        for o in self.program.outputs:
+        for to, o in zip(outputs, self.program.outputs, strict=True):
             home = self.layout.homes[o]
-            found.append(pointers[home.number] if home.kind == "given" else self.outer.put(
-                f"getelementptr i8, ptr {work}, i64 {home.number}"))
-        return found
-
+            if pointers[home.number] != to:
+                self.outer.copied(to, pointers[home.number], nbytes(self.layout.known(o)))

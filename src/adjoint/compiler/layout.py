@@ -85,7 +85,7 @@ def why_loop(program: Program, n: int) -> str:
 class Layout:
     """The decisions for one program: what Python runs, the kernels, and the home of each buffer.
 
-    ``given`` is the body of a loop: its inputs and constants are given to it by pointers.
+    ``given`` is the body of a loop, which gets pointers to its inputs, outputs and constants.
     """
 
     def __init__(self, program: Program, *, fuse: bool = True, plan: bool = True,
@@ -101,7 +101,7 @@ class Layout:
         self.packs: dict[int, Home] = {}       # what products need besides
         self.constants_of: dict[int, Any] = {}  # arrays of the table, by slot
         self.slots = 0
-        self.constants: dict[int, int] = {}  # given to a body behind its inputs
+        self.constants: dict[int, int] = {}  # given to a body behind its inputs and outputs
         self.buffers: dict[Any, Buffer] = {}  # of the workspace, by statement or part of a loop
         self.outputs = {*program.outputs}
         for n in sorted({*self.live} & (self.schedule.stored | self.numbers())):
@@ -144,7 +144,10 @@ class Layout:
             self.homes[n] = Home("given", s.parameters[0])
         elif self.given and s.name == "const":
             self.constants[n] = len(self.constants)
-            self.homes[n] = Home("given", len(self.program.inputs) + self.constants[n])
+            before = len(self.program.inputs) + len(self.program.outputs)
+            self.homes[n] = Home("given", before + self.constants[n])
+        elif self.given and n in self.outputs:
+            self.homes[n] = Home("given", len(self.program.inputs) + self.program.outputs.index(n))
         elif n in self.called or s.name in {"input", "const"} or (
                 n in self.outputs and not self.given):
             self.homes[n] = self.slot()
@@ -217,9 +220,9 @@ class Layout:
         return {n for group in self.schedule.groups if group.kind != "call" for n in group.roots}
 
 
-def nbytes(known: Any) -> int:
-    """The size of an array in bytes."""
-    return prod(known.shape) * known.dtype.itemsize
+def nbytes(known: Any, axis: int = 0) -> int:
+    """The size of an array in bytes, or of a part of it that is behind ``axis`` axes."""
+    return prod(known.shape[axis:]) * known.dtype.itemsize
 
 
 def ways() -> str:

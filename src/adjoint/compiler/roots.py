@@ -8,7 +8,7 @@ several indices, or in another order of its axes.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .functions_ir import CURVED
 from .loops import COMBINE
@@ -25,6 +25,36 @@ ALONE = {"scan", "pad", "scatter_add", "loop", "call", "copy"}
 COSTS = {**dict.fromkeys(CURVED, 8), **dict.fromkeys(("divide", "reciprocal", "sqrt"), 3)}
 COSTLY = 1000      # no cost is counted beyond it
 REPEATED = 3       # what is computed several times is stored from this cost on
+
+
+class Rows(NamedTuple):
+    """What a loop gives to its turns: row ``start + step * t`` of a stored statement."""
+
+    base: int
+    start: int
+    step: int
+
+
+def rows_of(program: Program, n: int, k: int) -> Rows:
+    """Where the rows of input ``k`` of a loop are: in what a view looks at, if they are rows there.
+
+    What is given whole, and carries, have step 0.
+    """
+    s = program.statements[n]
+    _, _, carries, *shared = s.parameters
+    i = s.inputs[k]
+    if not carries <= k < len(s.inputs) - sum(shared):
+        return Rows(i, 0, 0)
+    inner = program.statements[i]
+    if inner.name == "view":
+        (x,) = inner.inputs
+        (start, terms), *rest = [*inner.parameters[0], (0, ())]
+        shape, straight = program.statements[x].known.shape, inner.known.shape
+        whole = tuple([(0, ((d, 1),)) if m > 1 else (0, ()) for d, m in enumerate(shape)][1:])
+        if shape[1:] == straight[1:] and tuple(rest[:-1]) == whole and (
+                [d for d, _ in terms] in ([], [0])):
+            return Rows(x, start, terms[0][1] if terms else 0)
+    return Rows(i, 0, 1)
 
 
 class Roots:
@@ -85,8 +115,10 @@ class Roots:
         volume, turned, straightly = dict[int, int](), set[int](), set[int]()
         for n in self.live:
             s = self.statements[n]
-            if n in self.called or s.name in {"loop", "dot"}:
-                needed.update(map(self.base, s.inputs) if s.name != "loop" else s.inputs)
+            if s.name == "loop" and n not in self.called:
+                needed.update([rows_of(self.program, n, k).base for k in range(len(s.inputs))])
+            elif n in self.called or s.name == "dot":
+                needed.update(map(self.base, s.inputs))
             elif s.name == "view":
                 (x,) = s.inputs
                 axes = [d for _, terms in s.parameters[0] for d, _ in terms]
