@@ -233,9 +233,9 @@ def local(record: Record, step: Step, position: int) -> Any:
     if step.is_hook:  # whose function is the user's, and is asked in the sweep alone
         return np.eye(step.size).reshape(2 * step.shape)[()] if step.size**2 <= ENTRIES else None
     if step.row.elementwise and source.shape != step.shape:  # a pullback may have summed already
-        ones: list[Any] = [None] * len(step.inputs)
-        ones[position] = np.ones(source.shape, source.dtype)[()]
-        part = record.rules.push(step, ones)
+        tangents: list[Any] = [None] * len(step.inputs)
+        tangents[position] = np.ones(source.shape, source.dtype)[()]
+        part = record.rules.push(step, tangents)
         return np.zeros(step.shape)[()] if part is None else np.broadcast_to(part, step.shape)[()]
     if step.row.elementwise or step.size == source.size == 1:
         part = record.rules.pull(step, cotangent_of_ones(step))[position]
@@ -284,8 +284,9 @@ class Flows:
     def adjoint(self, step: Step) -> Any:
         """The adjoint of a step; zeros if the output does not depend on it."""
         found = self.reverse.adjoints.get(step)
-        lead = self.reverse.seed.shape[:self.reverse.lead]
-        return np.zeros(lead + step.shape)[()] if found is None else found
+        if found is not None:
+            return found
+        return np.zeros(self.reverse.seed.shape[:self.reverse.lead] + step.shape)[()]
 
     def forward(self, wrt: Step, tangent: Any = None) -> dict[Step, Any]:
         """The tangents of all steps that depend on ``wrt``."""

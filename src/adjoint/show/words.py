@@ -192,8 +192,9 @@ def losses(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason
 def lost(e: Explanation, c: Contribution) -> Reason | None:
     """What one contribution loses, if it loses much."""
     adjoint, amount = e.adjoint(c.user), c.amount
-    if not np.ndim(amount) and not np.ndim(adjoint) and 0 < SMALL * abs(adjoint) <= abs(amount):
-        return None  # a number that loses little: nearly all of a long program
+    if is_number(amount) and is_number(adjoint) and (
+            0 < SMALL * abs(adjoint) <= abs(amount) or adjoint == 0):
+        return None  # it loses little, or has nothing to lose: nearly all of a long program
     adjoint, amount = np.asarray(adjoint), np.asarray(amount)
     if not c.user.row.elementwise:
         return zero_operand(c) if (amount == 0).any() and adjoint.all() else None
@@ -367,12 +368,17 @@ def extreme(e: Explanation, way: dict[Step, None], *, shrinks: bool) -> Step | N
 
 def norm(x: Any) -> float:
     """The Euclidean norm of all elements."""
-    return float(abs(x)) if not np.ndim(x) else float(np.linalg.norm(np.ravel(x)))
+    return float(abs(x)) if is_number(x) else float(np.linalg.norm(np.ravel(x)))
+
+
+def is_number(x: Any) -> bool:
+    """Whether it has no axes; a long program of numbers asks this of every step."""
+    return x.__class__ is np.float64 or not np.ndim(x)
 
 
 def typical(x: Any) -> float:
     """The root of the mean square."""
-    if not np.ndim(x):  # a long program of numbers asks this of every step
+    if is_number(x):
         return float(abs(x))
     with np.errstate(all="ignore"):
         return float(np.sqrt(np.mean(np.square(np.abs(x))))) if np.size(x) else 0.0
