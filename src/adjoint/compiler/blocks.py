@@ -137,17 +137,19 @@ def tile(rows: int, columns: int, lanes: int, count: int, fused: bool,
          far: bool) -> tuple[int, int]:
     """The rows and vectors of the tile that covers a product in the least time.
 
-    One register is left for each vector of the right operand, one for the element of the left one,
-    and one for the product where it is not fused with the sum. ``far``: a panel of the right
-    operand is larger than the innermost cache, so a vector of it costs more.
+    One register is left for each vector of the right operand and one for the element of the left
+    one; where a product is not fused with its sum, much of the rest is busy too. ``far``: a panel
+    of the right operand is larger than the innermost cache, so a vector of it costs more.
     """
     best = (float("inf"), 1, 1)
     for vectors in range(1, 17 if rows == 1 else 9):
-        most = (count - vectors - (1 if fused else 2)) // vectors
+        most = (count - vectors - 1 if fused else count * 9 // 16) // vectors
+        most = min(most, rows, 2 * HIGH if vectors == 1 and count > 16 else HIGH)
         if most < 1 or (vectors > 1 and (vectors - 1) * lanes >= columns):
             continue
-        for height in range(1, min(most, rows, 2 * HIGH if vectors == 1 else HIGH) + 1):
-            best = min(best, (time(rows, columns, lanes, height, vectors, far), height, vectors))
+        for height in range(1, most + 1):
+            cost = time(rows, columns, lanes, height, vectors, far)
+            best = min(best, (cost, height, vectors))
     return best[1:]
 
 
