@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Bound = int | str
 
+MANY = 12  # sums of a tile from which on fewer turns of k are enough to hide those of the loop
 PACK = -1  # stands for the scratch memory among the buffers of a kernel
 
 
@@ -227,8 +228,9 @@ class Tiles:
     def over_depth(self, depth: int, left: Access, right: Access,
                    tile: tuple[int, Sequence[int]], sums: Sequence[str]) -> list[str]:
         """All of k: whole turns, then the rest."""
-        main = depth - depth % UNROLLED
-        sums = self.summed(left, right, (0, main, UNROLLED), tile, sums)
+        step = UNROLLED if len(sums) < MANY else UNROLLED // 2
+        main = depth - depth % step
+        sums = self.summed(left, right, (0, main, step), tile, sums)
         return self.summed(left, right, (main, depth, depth - main), tile, sums)
 
     # ---- results
