@@ -7,6 +7,8 @@ import pickle
 import sys
 import threading
 import weakref
+from contextvars import Context as NoContext
+from contextvars import ContextVar
 from pathlib import Path
 from types import CellType
 
@@ -25,7 +27,11 @@ from adjoint.compiler.sources import (
     SCALAR,
     STATE,
     Argument,
+    Attribute,
     Cell,
+    Context,
+    Element,
+    Guard,
     Held,
     Input,
     Item,
@@ -386,6 +392,163 @@ def test_a_number_from_a_cell():
     np.testing.assert_array_equal(f(np.ones(3)), [0.5] * 3)
     rate = 2.0
     np.testing.assert_array_equal(f(np.ones(3)), [2.0] * 3)
+
+
+class Part:
+    """An object with attributes: plain, of the class, and computed."""
+
+    shared = np.full(3, 3.0)
+
+    def __init__(self):
+        self.own = np.full(3, 1.0)
+
+    @property
+    def computed(self):
+        return self.own * 2
+
+
+class Named(tuple):
+    __slots__ = ()
+
+
+def test_attributes_elements_and_context_variables():
+    part, variable = Part(), ContextVar("variable")
+    parts, named = [0, [part]], Named([0, part])
+    variable.set(np.full(3, 9.0))
+    sources = [Attribute(Held(part), "own"), Attribute(Held(part), "computed"),
+               Attribute(Element(Element(Held(parts), list, 1), list, 0), "shared"),
+               Attribute(Element(Argument(0), Named, 1), "own"), Context(variable)]
+
+    def write(b, *xs):
+        return [b.copy(x, (3,)) for x in xs]
+    f = entry(built(write, *[np.ones(3)] * 5), [Input(s) for s in sources], [STATE] * 5, slow,
+              arguments=1)
+    np.testing.assert_array_equal(np.stack(f(named))[:, 0], [1, 2, 3, 1, 9])
+    part.own = np.full(3, 5.0)
+    part.shared = np.full(3, 7.0)
+    variable.set(np.full(3, 8.0))
+    np.testing.assert_array_equal(np.stack(f(named))[:, 0], [5, 10, 7, 5, 8])
+    own = part.own
+    before = counts(own, part, parts, parts[1], named, variable)
+    for _ in range(100):
+        f(named), f(3), f((0, part)), f(Named([0])), f(Named([0, 1]))
+    after = counts(own, part, parts, parts[1], named, variable)
+    assert after == before
+    assert all(is_slow(f(x)) for x in (3, (0, part), Named([0]), Named([0, 1])))
+    parts[1].clear()
+    assert is_slow(f(named))
+    parts[1] = (part,)
+    assert is_slow(f(named))
+    parts[1] = [part]
+    assert not is_slow(f(named))
+    assert is_slow(NoContext().run(f, named))
+    del part.own
+    assert is_slow(f(named))
+
+
+def test_what_python_finds_cannot_go_away_before_it_is_used():
+    class Fleeting:
+        def __init__(self):
+            self.deep = Part()
+
+        @property
+        def next(self):
+            self.deep = Part()  # the one that was read before has no other holder
+            gc.collect()
+            return self.deep.own
+    x = Fleeting()
+    deep = Attribute(Held(x), "deep")
+    sources = [Attribute(deep, "own"), Attribute(Held(x), "next")]
+    f = entry(built(pair, np.ones(3), np.ones(3)),
+              [Input(s) for s in sources], [STATE] * 2, slow, arguments=0)
+    for _ in range(100):
+        total, product = f()
+        assert (total == 2).all() and (product == 1).all()
+
+
+def test_an_attribute_whose_property_raises_goes_to_the_slow_path():
+    class Angry:
+        @property
+        def value(self):
+            raise ZeroDivisionError
+    f = entry(built(double, MATRIX), [Input(Attribute(Held(Angry()), "value"))], [ARRAY], slow,
+              arguments=0)
+    assert f() == ("slow", (), {})
+
+
+VALUES = {"int": (3, 3.0), "float": (0.5, 1), "text": ("train", "eval"), "bytes": (b"a", "a"),
+          "bool": (True, 1), "tuple": ((1, "a", (2,)), (1, "a", (3,))), "None": (None, False),
+          "dtype": (np.dtype(float), np.dtype(np.float32)), "big": (10**30, 10**30 + 1),
+          "slice": (slice(1, 2), slice(1, 3))}
+
+
+@pytest.mark.parametrize("value, other", VALUES.values(), ids=VALUES)
+def test_guards_of_equality(value, other):
+    names = {"mode": value}
+    f = function(double, MATRIX, guards=[Guard(Item(names, "mode"), value, "==")])
+    assert not is_slow(f(MATRIX))
+    names["mode"] = pickle.loads(pickle.dumps(value))  # equal, and another object
+    assert not is_slow(f(MATRIX))
+    names["mode"] = other
+    assert is_slow(f(MATRIX))
+
+
+def test_a_comparison_that_raises_goes_to_the_slow_path():
+    class Angry:
+        def __eq__(self, other):
+            raise ZeroDivisionError
+        __hash__ = None
+    f = function(double, MATRIX, guards=[Guard(Argument(0), Angry(), "==")])
+    assert f(Angry())[0] == "slow"
+
+
+def test_guards_of_length_difference_and_holders():
+    items, names, box = [1, 2], {"a": 1}, Box()
+    box.value = None
+    f = function(double, MATRIX, guards=[
+        Guard(Held(items), (list, 2), "len"), Guard(Held(names), (dict, 1), "len"),
+        Guard(Slot(Held(box), Box, "value"), 3, "is not")])
+    assert not is_slow(f(MATRIX))
+    items.append(3)
+    assert is_slow(f(MATRIX))
+    items.pop()
+    names["b"] = 2
+    assert is_slow(f(MATRIX))
+    del names["b"]
+    box.value = 3
+    assert is_slow(f(MATRIX))
+    box.value = object()
+    g = function(double, MATRIX, guards=[Guard(Slot(Held(box), Box, "value"), 1, "held")])
+    assert not is_slow(g(MATRIX))
+    other = box.value
+    assert is_slow(g(MATRIX)) and other is box.value
+    h = entry(built(double, MATRIX), [Input(Argument(0))], [ARRAY], slow, arguments=2,
+              guards=[Guard(Argument(1), (tuple, 2), "len")])
+    assert not is_slow(h(MATRIX, (1, 2)))
+    assert is_slow(h(MATRIX, [1, 2])) and is_slow(h(MATRIX, (1,)))
+    for guard in (Guard(Held(3), (set, 1), "len"), Guard(Element(Held(3), dict, 0), 1),
+                  Guard(Element(Held(()), tuple, -1), 1)):
+        with pytest.raises(RuleError, match=r"length of a set|no element"):
+            function(double, MATRIX, guards=[guard])
+
+
+def test_python_ints_and_bools():
+    def write(b, k, flag):
+        return k, flag
+    f = entry(built(write, 3, True), [Input(Argument(0), "int"), Input(Argument(1), "bool")],
+              [SCALAR, SCALAR], slow, arguments=2, seconds=1.0)
+    for k in (0, -1, 7, 2**63 - 1, -2**63):
+        for flag in (True, False):
+            found = f(k, flag)
+            assert found == (k, flag)
+            assert type(found[0]) is np.int64 and type(found[1]) is np.bool
+    for args in ((2**63, True), (True, True), (1.0, True), (1, 1), (np.int64(1), True)):
+        assert is_slow(f(*args))
+    assert f(1, True) == (1, True)  # the workspace is not busy
+    for kind in ("int", "bool", "float"):
+        with pytest.raises(RuleError, match="no Python"):
+            entry(built(lambda b, x: x, np.float32(1)), [Input(Argument(0), kind)], [SCALAR], slow,
+                  arguments=1)
 
 
 # ---- in place

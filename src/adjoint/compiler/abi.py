@@ -22,7 +22,7 @@ OLDEST, NEWEST = (3, 11), (3, 14)  # the versions of Python that are known
 
 # Bytes from the start of an object, in every CPython that is tested here.
 CLASS, CONTENTS = 8, 16  # the type; what a float, a NumPy scalar or a closure cell holds
-LIST_ITEMS = 24
+LENGTH, LIST_ITEMS = 16, 24
 DATA, RANK, SHAPE, BASE, DESCR, FLAGS, WEAK = 16, 24, 32, 48, 56, 64, 72  # of an ndarray
 KIND = 24  # of a dtype: eight bytes that say kind, character, byte order and number
 KIND_MASK = ~(0xFF << 24) & (2**64 - 1)  # without the fourth byte, which means nothing
@@ -31,9 +31,11 @@ C_ORDER, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 BINARY_VERSION = 0x02000000  # of NumPy's C interface: all of NumPy 2
 NEW_FROM_DESCR = 94  # its place in NumPy's table of functions, which never changes
 
-PYTHON = ("PyDict_GetItemWithError", "PyErr_Clear", "PyEval_RestoreThread", "PyEval_SaveThread",
-          "PyFloat_FromDouble", "PyLong_FromLongLong", "PyObject_CallNoArgs",
-          "PyObject_CallOneArg", "PyObject_Vectorcall", "PyTuple_New", "Py_DecRef", "Py_IncRef")
+PYTHON = ("PyContextVar_Get", "PyDict_GetItemWithError", "PyErr_Clear", "PyEval_RestoreThread",
+          "PyEval_SaveThread", "PyFloat_FromDouble", "PyLong_AsLongLongAndOverflow",
+          "PyLong_FromLongLong", "PyObject_CallNoArgs", "PyObject_CallOneArg", "PyObject_GetAttr",
+          "PyObject_RichCompareBool", "PyObject_Vectorcall", "PyTuple_New", "Py_DecRef",
+          "Py_IncRef")
 
 
 class Abi(NamedTuple):
@@ -146,12 +148,14 @@ def references_fit() -> bool:
 
 
 def containers_fit() -> bool:
-    """Lists and cells refer to what they hold from where it is read."""
+    """Containers say how long they are, and refer to what they hold, where it is read."""
     first, second = object(), object()
     items = [first, second]
+    sized: list[Any] = [items, (1, 2, 3), {}, dict.fromkeys(range(99))]
     cell = (lambda: first).__closure__
     return (word(word(id(items) + LIST_ITEMS) + 8) == id(second) and cell is not None
-            and word(id(cell[0]) + CONTENTS) == id(first))
+            and word(id(cell[0]) + CONTENTS) == id(first)
+            and all(word(id(x) + LENGTH) == len(x) for x in sized))
 
 
 def dtypes_fit() -> bool:

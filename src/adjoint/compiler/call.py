@@ -35,7 +35,7 @@ from . import pool
 from .abi import DATA, Abi, abi, address, slot_offset, word
 from .arrays_ir import FIXED, WRITEABLE
 from .native import Library, host
-from .sources import Held, Slot
+from .sources import Attribute, Element, Held, Slot, guard_of
 from .text import is_native
 from .trampoline import Trampoline
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .compiled import Compiled
-    from .sources import Input, Output, Source
+    from .sources import Guard, Input, Output, Source
 
 LONG = 20e-6  # seconds from which on other threads may run meanwhile
 FASTCALL_WITH_KEYWORDS = 0x82
@@ -59,8 +59,9 @@ class Frame(np.ndarray):
 
 
 def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output],
-          slow: Callable[..., Any], *, arguments: int, guards: Sequence[tuple[Source, Any]] = (),
-          seconds: float = 0.0, name: str = "compiled") -> Callable[..., Any]:
+          slow: Callable[..., Any], *, arguments: int,
+          guards: Sequence[Guard | tuple[Source, Any]] = (), seconds: float = 0.0,
+          name: str = "compiled") -> Callable[..., Any]:
     """A builtin function that runs ``compiled`` natively, or calls ``slow``.
 
     Args:
@@ -70,7 +71,7 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
         slow: called with the same arguments if they do not fit, and for its errors if the program
             fails; its result is the result.
         arguments: the number of positional arguments.
-        guards: sources, and the objects that they must give.
+        guards: what else must hold; a source and an object say that it must give that very one.
         seconds: an estimate of how long the program takes; a long one lets other threads run.
         name: of the function.
 
@@ -84,7 +85,7 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
     if known is None or why_not(compiled):
         return slow
     writing = Writing(compiled, known, inputs, outputs)
-    text = writing.text(arguments, guards, released=seconds >= LONG)
+    text = writing.text(arguments, [guard_of(g) for g in guards], released=seconds >= LONG)
     target = host()
     library = trampolines.get((target, text))
     if library is None:
@@ -157,9 +158,7 @@ class Writing:
                 "one Output for each")
         for given, n in zip(self.inputs, self.program.inputs, strict=True):
             check_source(given.source)
-            if given.kind != "array" and self.aval(n).shape:
-                raise RuleError(f"an input of shape {self.aval(n).shape} is no number; give "
-                                'kind="array"')
+            check_kind(given.kind, self.aval(n))
         for given, n in zip(self.outputs, self.program.outputs, strict=True):
             self.check_output(given, self.aval(n))
 
@@ -180,19 +179,21 @@ class Writing:
 
     # ---- text
 
-    def text(self, arguments: int, guards: Sequence[tuple[Source, Any]], *, released: bool) -> str:
+    def text(self, arguments: int, guards: list[Guard], *, released: bool) -> str:
         """The trampoline."""
         t = self.t
-        self.guards, self.released = list(guards), released
+        self.guards, self.released = guards, released
         made = [self.prepared(k) for k in range(len(self.outputs))]
-        sources = [i.source for i in self.inputs] + [source for source, _ in guards]
-        for source in sources:
-            check_source(source)
-            t.look_up(source)
+        for given in self.inputs:
+            t.look_up(given.source)
+        for guard in self.guards:
+            check_guard(guard)
+            t.ask(guard)
+        t.forget()
         if released:
             t.occupy()
-        for source, expected in guards:
-            t.guard(source, expected)
+        for guard in self.guards:
+            t.guard(guard)
         self.fill(made, released=released)
         failed = any(o.kind == "into" for o in self.outputs)
         if self.compiled.segments:
@@ -239,7 +240,7 @@ class Writing:
             else:
                 data = t.array(given.source, self.aval(n))
             if released and given.kind == "array":
-                t.share(given.source)
+                t.hold(given.source)
             self.data.append(data)
             t.do(f"store ptr {data}, ptr {t.at(table, 8 * layout.homes[n].number)}")
         self.targets = [self.target(k, made[k]) for k in range(len(made))]
@@ -338,21 +339,45 @@ class Writing:
         return builtin(frame)
 
 
+def check_kind(kind: str, known: Any) -> None:
+    """A RuleError for an input that no object of its kind could be."""
+    if kind != "array" and known.shape:
+        raise RuleError(f'an input of shape {known.shape} is no number; give kind="array"')
+    wanted = {"float": "float64", "int": "int64", "bool": "bool"}.get(kind, known.dtype.name)
+    if known.dtype.name != wanted:
+        raise RuleError(f'an input of {known.dtype} is no Python {kind}; give kind="scalar"')
+
+
 def check_source(source: Source) -> None:
     """A RuleError for a source that native code cannot look into."""
-    if not isinstance(source, Slot):
+    if not isinstance(source, (Slot, Element, Attribute)):
         return
+    check_source(source.of)
+    if isinstance(source, Slot) and not is_slot(source):
+        raise RuleError(f"{source.type.__name__}.{source.name} is no member of __slots__ of that "
+                        "very type; name one that is")
+    if isinstance(source, Element) and (
+            not issubclass(source.type, (list, tuple)) or source.position < 0):
+        raise RuleError(f"position {source.position} of a {source.type.__name__} is no element of "
+                        "a list or a tuple, counted from the front")
+
+
+def is_slot(source: Slot) -> bool:
+    """Whether a slot is where its descriptor says; of a known object, it is read."""
     of, type_, name = source
-    check_source(of)
     offset = slot_offset(type_, name)
-    fits = offset > 0
-    if fits and isinstance(of, Held):
-        value = getattr(of.value, name, None)
-        fits = type(of.value) is type_ and (
-            value is None or word(id(of.value) + offset) == id(value))
-    if not fits:
-        raise RuleError(f"{type_.__name__}.{name} is no member of __slots__ of that very type; "
-                        "name one that is")
+    if not offset or not isinstance(of, Held):
+        return offset > 0
+    value = getattr(of.value, name, None)
+    return type(of.value) is type_ and (value is None or word(id(of.value) + offset) == id(value))
+
+
+def check_guard(guard: Guard) -> None:
+    """A RuleError for a guard that native code cannot ask."""
+    check_source(guard.source)
+    if guard.how == "len" and not issubclass(guard.value[0], (list, tuple, dict)):
+        raise RuleError(f"the length of a {guard.value[0].__name__} is no guard; of a list, a "
+                        "tuple or a dict it is one")
 
 
 @cache

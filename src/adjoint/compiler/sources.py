@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from contextvars import ContextVar
     from types import CellType
 
-Kind = Literal["array", "number", "float", "scalar"]
+Kind = Literal["array", "number", "float", "scalar", "int", "bool"]
 Result = Literal["array", "scalar", "float", "into"]
+Question = Literal["is", "is not", "==", "len", "held"]
 
 
 class Argument(NamedTuple):
@@ -51,7 +53,41 @@ class Slot(NamedTuple):
     name: str
 
 
-Source = Argument | Held | Cell | Item | Slot
+class Element(NamedTuple):
+    """What stands at a position of a list, or of a tuple, of that very type."""
+
+    of: Source
+    type: type
+    position: int
+
+
+class Attribute(NamedTuple):
+    """An attribute, as ``getattr`` finds it: by Python, if need be."""
+
+    of: Source
+    name: str
+
+
+class Context(NamedTuple):
+    """The value of a context variable that has one, or a default."""
+
+    variable: ContextVar[Any]
+
+
+Source = Argument | Held | Cell | Item | Slot | Element | Attribute | Context
+
+
+class Guard(NamedTuple):
+    """What must hold of an object for a call to fit.
+
+    ``is`` and ``is not``: it is that very object, or another. ``==``: it is of the same type and
+    equal. ``len``: the value is a type (list, dict or a tuple's) and the length that it must have.
+    ``held``: the object has at most so many references.
+    """
+
+    source: Source
+    value: Any
+    how: Question = "is"
 
 
 class Input(NamedTuple):
@@ -59,8 +95,9 @@ class Input(NamedTuple):
 
     ``array``: an ndarray of the input's dtype and shape, in C order and aligned. ``number``: a
     NumPy scalar of the input's dtype, or a Python float where that is float64; ``float`` and
-    ``scalar`` are only the one or the other. ``holders`` is the
-    number of references to the array when nobody else holds it, where an output is written into it.
+    ``scalar`` are only the one or the other. ``int`` and ``bool``: a Python int where the dtype is
+    int64, a Python bool. ``holders`` is the number of references to the array when nobody else
+    holds it, where an output is written into it.
     """
 
     source: Source
@@ -87,3 +124,8 @@ def into(position: int) -> Output:
 
 
 ARRAY, STATE, SCALAR, FLOAT = (Output(), Output(pooled=False), Output("scalar"), Output("float"))
+
+
+def guard_of(given: Guard | tuple[Source, Any]) -> Guard:
+    """A guard; a source and an object say that it must be that one."""
+    return given if isinstance(given, Guard) else Guard(given[0], given[1])

@@ -16,198 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .abi import CLASS, CONTENTS, DATA, kind_of, slot_offset
+from .abi import CONTENTS, DATA, kind_of
 from .arrays_ir import FIXED, HELPERS, MEMCPY, READABLE, SPEC_SHAPE, WRITEABLE
-from .sources import Argument, Cell, Held, Item, Slot
+from .looking import Looking
 
 if TYPE_CHECKING:
     from .sources import Source
 
-class Record:
-    """The words that a trampoline reads, in the order in which it asks for them."""
 
-    def __init__(self) -> None:
-        self.words: list[int] = [0] * len(FIXED)
-        self.blocks: list[tuple[int, bytes]] = []  # stand behind the words, which point to them
+class Trampoline(Looking):
+    """The text of one trampoline, and the record of its words."""
 
-    def add(self, *words: int) -> int:
-        """The byte offset of new words."""
-        self.words += words
-        return 8 * (len(self.words) - len(words))
-
-    def point(self, block: bytes) -> int:
-        """The byte offset of a new word that points to these bytes, wherever they will be.
-
-        So the offsets that a text names do not depend on how long the blocks are.
-        """
-        self.blocks.append((len(self.words), block))
-        return self.add(0)
-
-    def bytes_at(self, address: int) -> bytes:
-        """The whole record, as it must be at an address; `size` says how long it is."""
-        end = 8 * len(self.words)
-        for k, block in self.blocks:
-            self.words[k] = address + end
-            end += len(block)
-        whole = struct.pack(f"<{len(self.words)}Q", *self.words)
-        return whole + b"".join([block for _, block in self.blocks])
-
-    def size(self) -> int:
-        """How many bytes it has."""
-        return 8 * len(self.words) + sum(len(block) for _, block in self.blocks)
-
-    def set(self, name: str, value: int) -> None:
-        """Fill one of the words that every record has."""
-        self.words[FIXED.index(name)] = value
-
-
-class Trampoline:
-    """The text of one trampoline, and the record of its words.
-
-    ``made`` and ``numbers`` count the objects that a failure must release, and the numbers that
-    are on the stack for the time of a call.
-    """
-
-    def __init__(self, tuple_items: int) -> None:
-        self.record, self.tuple_items = Record(), tuple_items
-        self.lines: list[str] = []
-        self.count, self.made, self.numbers = 0, 0, 0
-        self.unfit = "unfit"  # where to go on when something does not fit
-        self.objects: dict[int, str] = {}  # of a Source, by its id
-        self.looked_up: list[str] = []  # objects of which a reference is ours
-
-    # ---- text
-
-    def put(self, text: str) -> str:
-        """A new value."""
-        self.count += 1
-        self.lines.append(f"  %v{self.count} = {text}")
-        return f"%v{self.count}"
-
-    def do(self, text: str) -> None:
-        """An instruction without a value."""
-        self.lines.append(f"  {text}")
-
-    def label(self) -> str:
-        """A new label."""
-        self.count += 1
-        return f"l{self.count}"
-
-    def mark(self, label: str) -> None:
-        """Begin a block."""
-        self.lines.append(f"{label}:")
-
-    def demand(self, condition: str, otherwise: str = "") -> None:
-        """Go on only if the condition holds."""
-        good = self.label()
-        self.do(f"br i1 {condition}, label %{good}, label %{otherwise or self.unfit}")
-        self.mark(good)
-
-    def at(self, pointer: str, offset: int) -> str:
-        """A pointer some bytes further."""
-        return self.put(f"getelementptr i8, ptr {pointer}, i64 {offset}") if offset else pointer
-
-    def load(self, pointer: str, offset: int = 0, type_: str = "ptr") -> str:
-        """What is in memory."""
-        return self.put(f"load {type_}, ptr {self.at(pointer, offset)}")
-
-    def word(self, offset: int) -> str:
-        """The pointer that is a word of the record."""
-        return self.load("%record", offset)
-
-    def fixed(self, name: str) -> str:
-        """The pointer that is a word of every record."""
-        return self.word(8 * FIXED.index(name))
-
-    def called(self, name: str, arguments: str, result: str = "ptr") -> str:
-        """The result of a C function."""
-        return self.put(f"call {result} {self.fixed(name)}({arguments})")
-
-    def run(self, name: str, arguments: str) -> None:
-        """Call a C function that has no result."""
-        self.do(f"call void {self.fixed(name)}({arguments})")
-
-    def not_null(self, pointer: str, otherwise: str = "") -> None:
-        """Go on only if a pointer is not null."""
-        self.demand(self.put(f"icmp ne ptr {pointer}, null"), otherwise)
-
-    # ---- places of a call
-
-    def number(self) -> str:
-        """Eight bytes of the stack."""
-        self.numbers += 1
-        return self.put(f"getelementptr i64, ptr %numbers, i64 {self.numbers - 1}")
-
-    def keep(self, pointer: str) -> None:
-        """Release this object if the call fails later."""
-        self.do(f"store ptr {pointer}, ptr " + self.put(
-            f"getelementptr ptr, ptr %made, i64 {self.made}"))
-        self.made += 1
+    # ---- inputs
 
     def spec(self, known: Any, flags: int) -> str:
         """A pointer to what an array must be, in the order in which `array` reads it."""
         words = (id(np.ndarray), id(known.dtype), kind_of(known.dtype), len(known.shape), flags,
                  *known.shape)
         return self.word(self.record.point(struct.pack(f"<{len(words)}Q", *words)))
-
-    # ---- sources
-
-    def look_up(self, source: Source) -> None:
-        """Read dictionaries: their keys may run Python when they are compared."""
-        if isinstance(source, Slot):
-            self.look_up(source.of)
-        if not isinstance(source, Item) or id(source) in self.objects:
-            return
-        mapping, key = (self.word(self.record.add(id(x))) for x in source)
-        found = self.called("PyDict_GetItemWithError", f"ptr {mapping}, ptr {key}")
-        self.not_null(found, "missing")
-        self.run("Py_IncRef", f"ptr {found}")
-        self.keep(found)
-        self.looked_up.append(found)
-        self.objects[id(source)] = found
-
-    def object(self, source: Source) -> str:
-        """The object that a source gives; the reference is another's."""
-        if id(source) not in self.objects:
-            self.objects[id(source)] = self.found(source)
-        return self.objects[id(source)]
-
-    def found(self, source: Source) -> str:
-        """The text for one source."""
-        match source:
-            case Argument(position):
-                return self.load("%args", 8 * position)
-            case Held(value):
-                return self.word(self.record.add(id(value)))
-            case Cell(cell):
-                found = self.load(self.word(self.record.add(id(cell))), CONTENTS)
-            case Slot(of, type_, name):
-                owner = self.object(of)
-                if not isinstance(of, Held):
-                    self.of_class(owner, id(type_))
-                offset = self.load("%record", self.record.add(slot_offset(type_, name)), "i64")
-                found = self.load(self.put(f"getelementptr i8, ptr {owner}, i64 {offset}"))
-            case Item():
-                raise AssertionError("dictionaries are read before")
-        self.not_null(found)
-        return found
-
-    def of_class(self, pointer: str, *classes: int) -> None:
-        """Go on only if an object is of one of some types."""
-        class_ = self.load(pointer, CLASS)
-        found = [self.put(f"icmp eq ptr {class_}, {self.word(self.record.add(c))}")
-                 for c in classes]
-        fits = found[0]
-        for other in found[1:]:
-            fits = self.put(f"or i1 {fits}, {other}")
-        self.demand(fits)
-
-    def guard(self, source: Source, expected: Any) -> None:
-        """Go on only if a source gives this very object."""
-        wanted = self.word(self.record.add(id(expected)))
-        self.demand(self.put(f"icmp eq ptr {self.object(source)}, {wanted}"))
-
-    # ---- inputs
 
     def array(self, source: Source, known: Any, flags: int = READABLE) -> str:
         """The memory of an array that must be as it is known to be."""
@@ -224,21 +50,31 @@ class Trampoline:
     def read_number(self, source: Source, dtype: Any, kind: str = "number") -> str:
         """A place on the stack with the number that an object is."""
         pointer = self.object(source)
+        if kind in {"int", "bool"}:
+            return self.read_python(pointer, kind)
         floats = [id(float)] if dtype == np.float64 and kind != "scalar" else []
         scalars = [id(dtype.type)] if kind != "float" else []
         self.of_class(pointer, *scalars, *floats)
         type_ = f"i{8 * dtype.itemsize}"
-        value, place = self.load(pointer, CONTENTS, type_), self.number()
+        return self.placed(self.load(pointer, CONTENTS, type_), type_)
+
+    def read_python(self, pointer: str, kind: str) -> str:
+        """A place on the stack with a Python int of 64 bits, or a bool."""
+        self.of_class(pointer, id(int if kind == "int" else bool))
+        if kind == "bool":
+            true = self.word(self.record.add(id(True)))
+            return self.placed(self.put(
+                f"zext i1 {self.put(f'icmp eq ptr {pointer}, {true}')} to i8"), "i8")
+        flag = self.number()
+        value = self.called("PyLong_AsLongLongAndOverflow", f"ptr {pointer}, ptr {flag}", "i64")
+        self.demand(self.put(f"icmp eq i32 {self.load(flag, 0, 'i32')}, 0"))
+        return self.placed(value, "i64")
+
+    def placed(self, value: str, type_: str) -> str:
+        """A place on the stack with a value."""
+        place = self.number()
         self.do(f"store {type_} {value}, ptr {place}")
         return place
-
-    def share(self, source: Source) -> None:
-        """Hold an object while other threads run."""
-        found = self.object(source)
-        if not isinstance(source, Argument) and found not in self.looked_up:
-            self.run("Py_IncRef", f"ptr {found}")
-            self.keep(found)
-            self.looked_up.append(found)
 
     # ---- results
 
