@@ -24,7 +24,7 @@ from .numbers import check_count, shown
 from .sheet import Sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .flows import Flows
     from .influence import Edge
@@ -36,7 +36,7 @@ WIDEST = 48  # characters of what goes back that are written out
 DOT, DOT_LATEX = " \u00b7 ", r" \cdot "
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Line:
     """One use of a variable: ``dL/dv  = or +=  (∂head/∂v) dL/dhead``.
 
@@ -106,17 +106,19 @@ class Chain:
             if head not in found or not head.sources:
                 continue
             already = self.shaped(head, found[head])
-            for e, amount in self.parts(head).items():
+            for e, amount in self.parts(head):
                 v = e.tail
                 first = v not in found
-                found[v] = amount if first else found[v] + amount
-                yield Line(e, already, self.shaped(v, amount), self.shaped(v, found[v]), first)
+                total = found[v] = amount if first else found[v] + amount
+                part = self.shaped(v, amount)
+                yield Line(e, already, part, part if first else self.shaped(v, total), first)
 
-    def parts(self, head: Variable) -> dict[Edge, Any]:
+    def parts(self, head: Variable) -> Iterable[tuple[Edge, Any]]:
         """What each edge that leads to a variable carries back."""
+        known = self.found[head]
         if not self.graph.numbers:
-            return self.graph.back(head, self.found[head])
-        return {e: times(self.found[head], e.number or 0.0) for e in head.sources}
+            return self.graph.back(head, known).items()
+        return [(e, times(known, e.number or 0.0)) for e in head.sources]
 
     def shaped(self, v: Variable, rows: Any) -> Any:
         """A derivative in the shape of the adjoint."""

@@ -30,6 +30,14 @@ def times(downstream: float, upstream: float) -> float:
 
 def fold(variables: Sequence[Variable]) -> list[Variable]:
     """The variables that are ``kept``, with one edge between two of them at most."""
+    if all(v.kept and len({e.tail for e in v.sources}) == len(v.sources) for v in variables):
+        for v in variables:
+            v.uses = []
+        for v in variables:
+            for e in v.sources:
+                e.tail.uses.append(e)
+            v.sources.sort(key=lambda e: e.tail.number)
+        return list(variables)
     into: dict[Variable, dict[Variable, Edge]] = {v: {} for v in variables}
     out: dict[Variable, dict[Variable, Edge]] = {v: {} for v in variables}
     for v in variables:
