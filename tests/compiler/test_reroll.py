@@ -99,7 +99,7 @@ def test_chain_and_its_gradient():
 def test_rnn_and_its_gradient():
     rng = np.random.default_rng(0)
     Wx, Wh, b, x, h = [rng.normal(size=s).astype(np.float32) * 0.3 for s in (
-        (3, 4), (4, 4), (4,), (30, 2, 3), (2, 4))]
+        (3, 8), (8, 8), (8,), (30, 4, 3), (4, 8))]
 
     def f(Wx, Wh, b, x, h):
         for t in range(30):
@@ -111,8 +111,8 @@ def test_rnn_and_its_gradient():
     body = [s.name for s in forward.parameters[0].statements if s.name != "input"]
     assert body == ["dot", "view", "elementwise", "elementwise"]
     # The partials 1 - h h are computed where they are read, from the states that are kept.
-    assert [k.shape for k in forward.known] == [(2, 4), (30, 2, 4)]
-    assert [k.shape for k in backward.known] == [(2, 4), (4,), (4, 4), (3, 4)]
+    assert [k.shape for k in forward.known] == [(4, 8), (30, 4, 8)]
+    assert [k.shape for k in backward.known] == [(4, 8), (8, 8), (3, 8), (8,)]
 
 
 def test_windows_that_slide():
@@ -190,7 +190,7 @@ def test_states_that_change_places():
             x, z = np.sin(z), x * 0.5
         return x, z
     after = check(f, np.arange(3.0), np.ones(3), native=True)
-    assert [turns for turns, _ in loops(after)] in ([10], [20], [19])
+    assert [turns for turns, _ in loops(after)] == [20]
 
 
 def test_only_the_last_value_is_kept_if_only_that_is_read():
@@ -428,4 +428,4 @@ def test_most_random_loops_are_rolled():
     for seed in range(40):
         f, args = random_loop(seed)
         rolled += bool(loops(rerolled(program_of(ad.value_and_grad(f, (1, 2, 3)), *args))))
-    assert rolled >= 32
+    assert rolled >= 38

@@ -24,6 +24,7 @@ class Source(NamedTuple):
     loop: int = 0
     first: int = 0
     step: int = 0
+    moves: Any = None  # of a slice: first offsets, and their steps
 
 
 class Plan(NamedTuple):
@@ -139,8 +140,6 @@ class Outer:
         turns = self.plans[r].turns
         if key[0] == "kept":
             _, value, other, first, step = key
-            if self.plans[other].moving(value):
-                return self.slices(other, value, len(turns), first, step)
             item = self.items[other, value]
             shape = self.writer.statements[item].known.shape
             index = ((first, ((0, step),)), *straight(shape[1:], 1))
@@ -150,17 +149,11 @@ class Outer:
             numbers = [number_of(self.program, self.program.statements[nodes[j]].inputs[k])
                        for nodes in turns]
             return self.writer.const(np.stack(numbers))
-        return self.slices(r, key[1], len(turns), 0, 1)
-
-    def slices(self, r: int, j: int, turns: int, first: int, step: int) -> int:
-        """The slices that statement j of a loop is in turns ``first + step * t``, in one view."""
-        plan = self.plans[r]
-        s = self.program.statements[plan.turns[0][j]]
-        slice_ = Slice(s)
-        index = tuple([
-            (o + k * first, (*(((0, k * step),) if k else ()), *[(d + 1, i) for d, i in terms]))
-            for o, k, terms in zip(*plan.moves[j], slice_.placed, strict=True)])
-        return self.writer.view(self.seen(s.inputs[0]), index, (turns, *slice_.shape))
+        _, base, terms, shape, first, steps = key
+        slice_ = Slice(terms, shape)
+        index = tuple([(o, (*(((0, k),) if k else ()), *[(d + 1, i) for d, i in placed]))
+                       for o, k, placed in zip(first, steps, slice_.placed, strict=True)])
+        return self.writer.view(self.seen(base), index, (len(turns), *slice_.shape))
 
 
 def stacked(known: Any, turns: int) -> Any:
@@ -187,14 +180,13 @@ class Slice:
     The slice is a row of what the loop is given; the body turns and repeats its axes.
     """
 
-    def __init__(self, s: Statement) -> None:
-        index, shape = s.parameters
-        axes = [d for _, terms in index for d, _ in terms]
-        if len(axes) != len({*axes}) or any(len(terms) > 1 for _, terms in index):
-            self.placed, self.shape, self.index = [t for _, t in index], shape, straight(shape)
+    def __init__(self, terms: Any, shape: Any) -> None:
+        axes = [d for along in terms for d, _ in along]
+        if len(axes) != len({*axes}) or any(len(along) > 1 for along in terms):
+            self.placed, self.shape, self.index = terms, shape, straight(shape)
             return
         rank = iter(range(len(axes)))
-        self.placed: list[Any] = [tuple([(next(rank), k) for _, k in terms]) for _, terms in index]
+        self.placed: Any = [tuple([(next(rank), k) for _, k in along]) for along in terms]
         self.shape = tuple([shape[d] for d in axes])
         self.index = tuple([(0, ((d, 1),)) for d in axes])
 
@@ -220,20 +212,34 @@ class Inner:
     def key(self, j: int, k: int) -> Any:
         """What tells rows apart, if operand k of statement j is one."""
         source = self.plan.sources[j][k]
-        return (source.kind, j, k) if source.kind == "numbers" else tuple(source)
+        if source.kind == "local":
+            s = self.program.statements[self.plan.turns[0][source.value]]
+            return self.slice_key(s, self.plan.moves[source.value])
+        if source.kind == "slice":
+            return self.slice_key(self.program.statements[source.value], source.moves)
+        return (source.kind, j, k) if source.kind == "numbers" else tuple(source[:5])
+
+    def slice_key(self, s: Statement, moves: tuple[list[int], list[int]]) -> Any:
+        """What tells slices apart."""
+        terms = tuple([t for _, t in s.parameters[0]])
+        return ("slice", s.inputs[0], terms, s.known.shape, tuple(moves[0]), tuple(moves[1]))
+
+    def is_row(self, source: Source) -> bool:
+        """Whether an operand is a row of what the body is given."""
+        return source.kind in {"kept", "numbers", "slice"} or (
+            source.kind == "local" and self.plan.moving(source.value))
 
     def collect(self) -> None:
         """Find what the body needs from outside."""
         first = self.plan.turns[0]
         for j, sources in enumerate(self.plan.sources):
             if self.plan.moving(j):
-                self.slots.rows["slice", j] = 0
                 continue
             for k, source in enumerate(sources):
                 i = self.program.statements[first[j]].inputs[k]
                 if source.kind == "carried":
                     self.slots.carries[source.value, i] = 0
-                elif source.kind in {"kept", "numbers"}:
+                elif self.is_row(source):
                     self.slots.rows[self.key(j, k)] = 0
                 elif source.kind == "same" and not is_leaf(self.program, i):
                     self.slots.shared[self.base(i)] = 0
@@ -265,29 +271,18 @@ class Inner:
         """The Aval of one row."""
         first = self.plan.turns[0]
         if key[0] == "kept":
-            plan = self.outer.plans[key[2]]
-            return self.slice_known(plan, key[1]) if plan.moving(key[1]) else (
-                self.known(plan.turns[0][key[1]]))
+            return self.known(self.outer.plans[key[2]].turns[0][key[1]])
         if key[0] == "numbers":
             known = self.known(self.program.statements[first[key[1]]].inputs[key[2]])
             return aval((), known.dtype)
-        return self.slice_known(self.plan, key[1])
-
-    def slice_known(self, plan: Plan, j: int) -> Any:
-        """The Aval of a row of slices."""
-        s = self.program.statements[plan.turns[0][j]]
-        return aval(Slice(s).shape, s.known.dtype)
-
-    def sliced(self, plan: Plan, j: int, row: int) -> int:
-        """A slice whose offset moves, made of the row that this turn is given."""
-        s = self.program.statements[plan.turns[0][j]]
-        return self.writer.view(row, Slice(s).index, s.known.shape)
+        _, base, terms, shape, _, _ = key
+        return aval(Slice(terms, shape).shape, self.known(base).dtype)
 
     def write(self) -> None:
         """The statements of the first turn, on what the body is given."""
         for j, n in enumerate(self.plan.turns[0]):
             if self.plan.moving(j):
-                self.made.append(self.sliced(self.plan, j, self.slots.rows["slice", j]))
+                self.made.append(-1)  # its readers see rows
                 continue
             s = self.program.statements[n]
             inputs = tuple([self.operand(j, k) for k in range(len(s.inputs))])
@@ -304,15 +299,12 @@ class Inner:
         """An operand in the body."""
         source = self.plan.sources[j][k]
         i = self.program.statements[self.plan.turns[0][j]].inputs[k]
+        if self.is_row(source):
+            return self.seen_row(self.key(j, k), self.known(i).shape)
         if source.kind == "local":
             return self.made[source.value]
         if source.kind == "carried":
             return self.slots.carries[source.value, i]
-        if source.kind == "kept":
-            row, plan = self.slots.rows[self.key(j, k)], self.outer.plans[source.loop]
-            return self.sliced(plan, source.value, row) if plan.moving(source.value) else row
-        if source.kind == "numbers":
-            return self.writer.view(self.slots.rows[self.key(j, k)], (), self.known(i).shape)
         if i in self.slots.shared:
             return self.slots.shared[i]
         if not is_leaf(self.program, i):
@@ -323,6 +315,13 @@ class Inner:
         if i not in self.copies:
             self.copies[i] = rewritten(self.writer, self.program, i, self.copies)
         return self.copies[i]
+
+    def seen_row(self, key: Any, shape: Any) -> int:
+        """The row that a turn is given, as its readers see it."""
+        row = self.slots.rows[key]
+        if key[0] == "kept":
+            return row
+        return self.writer.view(row, Slice(key[2], shape).index if key[0] == "slice" else (), shape)
 
     def close(self, everything: list[int], last: list[int]) -> None:
         """The results of the body: the next carries, then what is stacked; and their places."""

@@ -19,6 +19,7 @@ ALONE = {"loop", "item", "call"}  # never part of a repetition
 GRAM = 4    # signatures that are looked up together
 TRIED = 4   # distances that are tried at each place
 FEWEST = 4  # repetitions
+TWICE = 1000  # what a byte costs more that crosses two cuts: such a value is no carry
 SHORTEST = 24  # statements of all repetitions together
 
 
@@ -73,7 +74,7 @@ def signatures(program: Program, order: list[int]) -> dict[int, int]:
 
 
 def ordered(program: Program) -> tuple[list[int], dict[int, int]]:
-    """The statements but for leaves, and their signatures; what occurs once stands early.
+    """The statements but for leaves, and their signatures; what all turns read stands early.
 
     So the view of a bias that the first repetition makes, and all of them use, breaks no period.
     """
@@ -82,14 +83,28 @@ def ordered(program: Program) -> tuple[list[int], dict[int, int]]:
     count: dict[int, int] = {}
     for n in nodes:
         count[signature[n]] = count.get(signature[n], 0) + 1
+    readers: dict[int, list[int]] = {}
+    for n in nodes:
+        for i in program.statements[n].inputs:
+            readers.setdefault(i, []).append(n)
     key: dict[int, float] = {}
     for n in nodes:
-        if count[signature[n]] > 1:
+        if count[signature[n]] > 1 and not repeatedly_read(readers.get(n, []), signature):
             key[n] = n
         else:
             inputs = program.statements[n].inputs
             key[n] = max([key.get(i, -1) for i in inputs], default=-1) + 0.5
     return sorted(nodes, key=lambda n: (key[n], n)), signature
+
+
+def repeatedly_read(readers: list[int], signature: dict[int, int]) -> bool:
+    """Whether statements of one signature read a value, many of them: once in each turn."""
+    if len(readers) < FEWEST:
+        return False
+    count: dict[int, int] = {}
+    for n in readers:
+        count[signature[n]] = count.get(signature[n], 0) + 1
+    return max(count.values()) >= FEWEST
 
 
 def runs(signature: list[int]) -> list[Run]:
@@ -139,9 +154,9 @@ def rotated(program: Program, order: list[int], place: dict[int, int], run: Run)
     """A run begun where the fewest bytes cross from one repetition to the next."""
     start, period = run.start, run.period
     first, end = start + period, start + run.length
-    cross = [0] * (2 * period + 1)
+    cross = [0] * (3 * period + 2)
     last = {q: q for q in range(first, min(first + period, end))}
-    for q in range(first, min(first + 2 * period, end)):
+    for q in range(first, min(first + 3 * period, end)):
         for i in program.statements[order[q]].inputs:
             at = place.get(i)
             if at in last:
@@ -149,10 +164,12 @@ def rotated(program: Program, order: list[int], place: dict[int, int], run: Run)
     for a, b in last.items():  # a cut before q crosses this value if a < q <= b
         known = program.statements[order[a]].known
         weight = known.size * known.dtype.itemsize + 1
-        cross[a - first + 1] += weight
-        cross[min(b, a + period - 1) - first + 1] -= weight
+        for q, w in ((b, weight), (b - period, TWICE * weight)):
+            if q > a:
+                cross[a - first + 1] += w
+                cross[q - first + 1] -= w
     total, sum_so_far = [0] * period, 0
-    for q in range(2 * period):
+    for q in range(3 * period):
         sum_so_far += cross[q]
         total[q % period] += sum_so_far
     shift = min(range(period), key=lambda q: (total[q], q))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from .bodies import Plan, Source, with_loops
 from .editor import uncollected
-from .periods import FEWEST, SHORTEST, Run, is_leaf, ordered, rotated, runs
+from .periods import FEWEST, SHORTEST, Run, is_leaf, ordered, repeatedly_read, rotated, runs
 from .verify import proved
 
 if TYPE_CHECKING:
@@ -56,9 +56,8 @@ def rerolled(program: Program) -> Program:
         found = runs([signature[n] for n in order])
         if not found:
             return program
-        order, found = sunk(program, order, signature, found)
-        place = {n: k for k, n in enumerate(order)}
-        stretches = [rotated(program, order, place, r).turns(order) for r in found]
+        order, found = sunk(program, order, signature, begun_well(program, order, found))
+        stretches = [r.turns(order) for r in begun_well(program, order, found)]
         plans, where = classified(program, stretches)
         if not plans:
             return program
@@ -66,63 +65,57 @@ def rerolled(program: Program) -> Program:
         return after if after is not None and proved(after, program) else program
 
 
-# ---- stretches that only prepare another
+def begun_well(program: Program, order: list[int], found: list[Run]) -> list[Run]:
+    """Each run begun where the fewest bytes cross from turn to turn."""
+    place = {n: k for k, n in enumerate(order)}
+    return [rotated(program, order, place, run) for run in found]
+
+
+# ---- statements that only prepare a loop
 
 def sunk(program: Program, order: list[int], signature: dict[int, int], found: list[Run],
          ) -> tuple[list[int], list[Run]]:
-    """What is computed for all turns before a loop, and read in it only, moved into it.
+    """What is cheap, carries nothing, and is first read in a loop, moved to where it is read.
 
     A gradient computes the partials of all turns first and multiplies by them later. In one loop
     they need not be stored.
     """
-    inside: dict[int, int] = {}
-    for r, run in enumerate(found):
-        for n in order[run.start:run.start + run.length]:
-            inside[n] = r
+    fixed = recurrent(program, order, found)
     users: dict[int, list[int]] = {}
     for n in order:
         for i in program.statements[n].inputs:
-            if i in inside:
+            if i in signature:
                 users.setdefault(i, []).append(n)
-    outputs, place = {*program.outputs}, {n: k for k, n in enumerate(order)}
+    place = {n: k for k, n in enumerate(order)}
     anchor: dict[int, int] = {}
-    for r, run in enumerate(found):
-        stretch = order[run.start:run.start + run.length]
-        if is_preparation(program, stretch, run, users, outputs, inside, r):
-            for n in reversed(stretch):
-                anchor[n] = min([anchor.get(u, place[u]) for u in users[n]])
+    for n in reversed(order):
+        if n in users and n not in fixed and program.statements[n].name in CHEAP and (
+                not repeatedly_read(users[n], signature)):
+            first = min([anchor.get(u, place[u]) for u in users[n]])
+            if order[first] in fixed:
+                anchor[n] = first
     if not anchor:
         return order, found
     moved = sorted(order, key=lambda n: (anchor.get(n, place[n]), n not in anchor, place[n]))
     again = runs([signature[n] for n in moved])
-    better = len(again) < len(found) and covered(again) >= ENOUGH * covered(found)
-    return (moved, again) if better else (order, found)
+    return (moved, again) if covered(again) >= ENOUGH * covered(found) else (order, found)
+
+
+def recurrent(program: Program, order: list[int], found: list[Run]) -> set[int]:
+    """The statements of runs in which some value goes from turn to turn."""
+    held: set[int] = set()
+    for run in found:
+        stretch = order[run.start:run.start + run.length]
+        middle = run.length // run.period // 2 * run.period
+        now, here = {*stretch[middle:middle + run.period]}, {*stretch}
+        if any(i in here and i not in now for n in now for i in program.statements[n].inputs):
+            held.update(stretch)
+    return held
 
 
 def covered(found: list[Run]) -> int:
     """How many statements stand in runs."""
     return sum(r.length // r.period * r.period for r in found)
-
-
-def is_preparation(program: Program, stretch: list[int], run: Run, users: dict[int, list[int]],
-                   outputs: set[int], inside: dict[int, int], r: int) -> bool:
-    """Whether a run carries nothing from turn to turn, is cheap, and is read in other runs.
-
-    The first and the last turns may be read elsewhere: they are peeled from the loop that reads.
-    """
-    turn = {n: k // run.period for k, n in enumerate(stretch)}
-    ends = {0, 1, len(stretch) // run.period - 2, len(stretch) // run.period - 1,
-            len(stretch) // run.period}
-    for n in stretch:
-        if n in outputs or n not in users or program.statements[n].name not in CHEAP:
-            return False
-        for u in users[n]:
-            if u in turn:
-                if turn[u] != turn[n]:
-                    return False
-            elif inside.get(u, r) == r and turn[n] not in ends:
-                return False
-    return True
 
 
 # ---- what each operand is
@@ -164,7 +157,7 @@ class Classifier:
         moves: list[tuple[list[int], list[int]]] = []
         for j, n in enumerate(self.turns[len(self.turns) // 2]):
             s = self.program.statements[n]
-            move = self.offsets(j) if s.name == "view" else ([], [])
+            move = self.offsets(lambda t, j=j: self.turns[t][j]) if s.name == "view" else ([], [])
             found: list[Source] = []
             for k in range(len(s.inputs)):
                 source = self.source(j, k)
@@ -187,16 +180,36 @@ class Classifier:
         self.low, self.high = low, high
         return low
 
-    def offsets(self, j: int) -> tuple[list[int], list[int]]:
-        """The offsets of a view at turn 0, and by how much they move each turn."""
-        def at(t: int) -> list[int]:
-            return [o for o, _ in self.program.statements[self.turns[t][j]].parameters[0]]
+    def offsets(self, at: Callable[[int], int]) -> tuple[list[int], list[int]]:
+        """The offsets of views at turn 0, and by how much they move each turn."""
+        def offset(t: int) -> list[int]:
+            return [o for o, _ in self.program.statements[at(t)].parameters[0]]
         m = len(self.turns) // 2
-        middle, before = at(m), at(m - 1)
+        middle, before = offset(m), offset(m - 1)
         steps = [b - a for a, b in zip(before, middle, strict=True)]
         first = [o - m * step for o, step in zip(middle, steps, strict=True)]
-        self.narrow(lambda t: at(t) == [o + t * k for o, k in zip(first, steps, strict=True)])
+        self.narrow(lambda t: offset(t) == [o + t * k for o, k in zip(first, steps, strict=True)])
         return first, steps
+
+    def slice(self, at: Callable[[int], int]) -> Source | None:
+        """Views of one value that move, wherever they were made."""
+        statements, m = self.program.statements, len(self.turns) // 2
+        middle, before = statements[at(m)], statements[at(m - 1)]
+        if middle.name != "view" or before.name != "view":
+            return None
+        terms = [t for _, t in middle.parameters[0]]
+        base = middle.inputs[0]
+        if base != before.inputs[0] or self.where.get(base, (-1,))[0] == self.r:
+            return None
+
+        def alike(t: int) -> bool:
+            s = statements[at(t)]
+            return s.name == "view" and s.inputs[0] == base and (
+                [k for _, k in s.parameters[0]] == terms)
+        if not alike(m - 1):
+            return None
+        self.narrow(alike)
+        return Source("slice", at(m), moves=self.offsets(at))
 
     def source(self, j: int, k: int) -> Source | None:
         """What operand k of statement j is, from the middle outwards."""
@@ -211,6 +224,8 @@ class Classifier:
             made = now[1] if now is not None and now[0] == r else -1
             self.narrow(lambda t: at(t) == middle and t > made)
             return Source("same", middle) if made < m - 1 else None
+        if (now is None or now[:2] != (r, m)) and (found := self.slice(at)) is not None:
+            return found
         if was is None or now is None:
             return self.numbers(at, middle)
         other, turn, value = now
