@@ -10,6 +10,7 @@ import pytest
 
 import adjoint as ad
 from adjoint.compiler.numpy_builder import run
+from adjoint.compiler.program import lowered as program_of
 from adjoint.core.box import live
 from adjoint.core.node import MODES, Modes, aval_of, switch
 from adjoint.core.primitive import REGISTRY
@@ -18,8 +19,10 @@ from adjoint.errors import (
     ArgumentError,
     DTypeError,
     EscapeError,
+    KinkError,
     LevelError,
     MutationError,
+    NonFiniteError,
     ShapeError,
 )
 from adjoint.exits import bottom
@@ -736,3 +739,95 @@ def test_an_exception_in_a_body_leaves_nothing_on():
         with pytest.raises(ZeroDivisionError):
             call()
         assert (live, switch.armed, MODES.get()) == (before, 0, Modes())
+
+
+# ---- with the rest of the library
+
+def test_the_doctor_names_the_operation_inside_a_body():
+    def step(c, t):
+        d = c - t
+        return np.sqrt(d), None
+    calls = (lambda x: ad.scan(step, x, np.arange(3.0))[0],
+             lambda x: ad.fori_loop(0, 3, lambda i, c: step(c, i * 1.0)[0], x),
+             lambda x: ad.cond(x > 0, lambda x: step(x, 3.0)[0], lambda x: x, x),
+             lambda x: ad.while_loop(lambda c: c > 0.5, lambda c: step(c, 3.0)[0], x))
+    for f in calls:
+        with pytest.raises(NonFiniteError, match="NaN made by `sqrt`") as caught, ad.doctor():
+            ad.grad(f)(1.0)
+        assert "return np.sqrt(d), None" in str(caught.value)
+    with pytest.raises(KinkError, match="`maximum`"), ad.kinks("raise"):
+        ad.grad(lambda x: ad.map(lambda v: np.maximum(v, 0.0), x).sum())(np.array([1.0, 0.0]))
+
+
+@every_program
+def test_watched_is_unwatched(program):
+    f, _, args = program
+    every = tuple(range(len(args)))
+    with ad.doctor():
+        got = f(*args), ad.grad(f, every)(*args)
+    close(got, (f(*args), ad.grad(f, every)(*args)))
+
+
+def test_a_training_step_compiles_with_loops_in_it():
+    xs, target = RNG.normal(size=(6, 4, 3)), RNG.normal(size=(4, 2))
+
+    def trained(wrap):
+        rng = np.random.default_rng(1)
+        w, u, v = (ad.tensor(rng.normal(size=s) / 2, requires_grad=True)
+                   for s in ((3, 5), (5, 5), (5, 2)))
+        opt = ad.optim.Adam([w, u, v], lr=0.01)
+
+        def step(xs, target):
+            h, _ = ad.scan(lambda h, x: (np.tanh(x @ w + h @ u), None), np.zeros((4, 5)), xs)
+            loss = ((h @ v - target) ** 2).mean()
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+            return loss
+        step = wrap(step)
+        losses = [step(xs, target).item() for _ in range(5)]
+        return losses, [p.detach().numpy() for p in (w, u, v)]
+    close(trained(ad.jit), trained(lambda f: f))
+
+
+def test_a_closed_over_python_number_stays_weak_when_compiled():
+    rate = 0.5
+    for loops in (lambda x: ad.scan(lambda c, _: (c * rate, c), x, length=3)[0],
+                  lambda x: ad.while_loop(lambda c: c > 0.1, lambda c: c * rate, x),
+                  lambda x: ad.cond(x > 0, lambda x: x * rate, lambda x: x, x)):
+        x = np.float32(1.0)
+        for f in (loops, ad.grad(loops)):
+            y = ad.jit(f)(x)
+            assert y.dtype == np.float32
+            assert y == f(x)
+
+
+def test_a_tape_holds_no_values_of_a_trace():
+    x = ad.tensor(1.0, requires_grad=True)
+    with ad.tape() as nodes:
+        y = ad.scan(lambda c, t: (np.sin(c * t) + ad.grad(np.sin)(c), c), x, np.ones(3))[0]
+    assert [n.prim.name for n in nodes] == ["scan", "item", "item"]
+    assert not any(isinstance(n.value, Symbol) for n in nodes)
+    y.backward()
+
+
+def test_an_explanation_shows_each_turn():
+    shown = ad.explain(lambda x: ad.while_loop(lambda c: c < 9.0, np.square, x) * x, 2.0)
+    assert "3 operations" in repr(shown)
+    assert "x**2" in str(shown.table()) or "x^2" in str(shown.table())
+
+
+def test_loops_are_native_when_compiled():
+    """`scan`, `map` and `fori_loop` become a loop of the language; the others are called."""
+    graph, out = trace(lambda x: ad.scan(lambda c, t: (np.tanh(c * t), c), x, np.ones(3))[1],
+                       aval_of(1.0))
+    graph.outputs = [out.node]
+    program = program_of(graph)
+    assert "loop" in {program.statements[n].name for n in program.live()}
+    assert "call" not in {program.statements[n].name for n in program.live()}
+    graph, out = trace(ad.grad(lambda x: ad.scan(
+        lambda c, t: (np.tanh(c * t), c), x, np.ones(3))[1].sum()), aval_of(1.0))
+    graph.outputs = [out.node]
+    names = [s.name for s in program_of(graph).statements]
+    assert names.count("loop") >= 2
+    assert "call" not in names

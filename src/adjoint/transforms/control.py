@@ -21,11 +21,22 @@ from adjoint.ops.select import stop_gradient
 from adjoint.ops.several import item
 from adjoint.tensors import Tensor, untracked
 
+from . import control_watched as watched
 from .control_cond import COND
 from .control_graphs import Body, Tracing, strong
 from .control_scan import SCAN, with_residuals
-from .control_while import WHILE, Turns
-from .trees import NAMESPACE, check_function, flatten, kind_of_all, lift, result, unflatten
+from .control_watched import boxed, fitted, is_watched
+from .control_while import WHILE, Turns, exists
+from .trees import (
+    NAMESPACE,
+    check_function,
+    flatten,
+    kind_of_all,
+    lift,
+    result,
+    trees_of,
+    unflatten,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,11 +52,11 @@ class Written:
 
     def __init__(self, where: str, f: Function, arguments: Sequence[tuple[Any, Sequence[Any]]]
                  ) -> None:
-        self.where, self.tracing = where, Tracing()
+        self.where, self.f, self.tracing = where, f, Tracing()
+        self.structures = [structure for structure, _ in arguments]
         with self.tracing.open():
-            trees = [unflatten(structure, [untracked(self.tracing.input(k)) for k in known])
-                     for structure, known in arguments]
-            self.tree = self.called(f, trees)
+            symbols = [untracked(self.tracing.input(k)) for _, known in arguments for k in known]
+            self.tree = self.called(f, trees_of(self.structures, symbols))
         self.leaves, self.structure = flatten(self.tree)
         for y in self.leaves:
             result(y, where)
@@ -68,6 +79,14 @@ class Written:
         graph = self.tracing.ended(self.leaves)
         closed, graph.closed = graph.closed, []
         return graph, closed
+
+    def again(self, values: Sequence[Any]) -> list[Any]:
+        """The leaves of what the function gives for other values."""
+        return flatten(self.f(*trees_of(self.structures, values)))[0]
+
+    def known(self) -> list[Any]:
+        """The Avals of the leaves."""
+        return [strong(aval_of(y)) for y in self.leaves]
 
     def adopt(self, known: Sequence[Any], first: int = 0) -> None:
         """Give Python numbers among the leaves the dtype that is expected of them."""
@@ -167,9 +186,14 @@ def finished(y: Any, kinds: Sequence[Callable[[Any], Any]]) -> list[Any]:
 def scanned(w: Written, values: Sequence[Any], stacks: int, carries: int, count: int,
             reverse: bool, given: tuple[list[Any], list[Any]]) -> list[Any]:
     """Bind the row `scan`; ``given`` are the leaves of the carry and of the stacks."""
-    graph, closed = w.body()
-    y = with_residuals(SCAN, [*values, *closed], {
-        "graph": graph, "carries": carries, "stacks": stacks, "count": count, "reverse": reverse})
+    if is_watched():
+        y: Any = watched.scanned(w.again, values[:carries], values[carries:], count, reverse,
+                                 w.known())
+    else:
+        graph, closed = w.body()
+        y = with_residuals(SCAN, [*values, *closed], {
+            "graph": graph, "carries": carries, "stacks": stacks, "count": count,
+            "reverse": reverse})
     state, every = given[0], [*given[0], *given[1]]
     if any(isinstance(x, Tensor) for x in every):
         state = every
@@ -319,9 +343,13 @@ def while_loop(cond_fun: Function, body_fun: Function, init: Any) -> Any:
     w = carry.written(body_fun, ())
     test = Written(where, cond_fun, [(carry.structure, carry.known)])
     check_truth(f"{where}: cond_fun", test.leaves, test.tree)
-    condition, body, closed = side_by_side(test, w, len(carry.known))
-    y = bind(WHILE, [*carry.values, *closed],
-             {"function": Turns(condition, body, len(carry.known))})
+    y: Any = None
+    if is_watched():
+        y = watched.looped(lambda s: test.again(s)[0], w.again, carry.values, carry.known)
+    if y is None:
+        condition, body, closed = side_by_side(test, w, len(carry.known))
+        y = bind(WHILE, [*carry.values, *closed],
+                 {"function": Turns(condition, body, len(carry.known))})
     return unflatten(w.structure, finished(y, [kind_of_all(carry.given)] * len(w.leaves)))
 
 
@@ -359,8 +387,14 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
         known = known[s.num_leaves:]
     yes, no = (Written(where, f, arguments) for f in (true_fun, false_fun))
     check_branches(where, yes, no)
-    false, true, closed = side_by_side(no, yes, len(values))
-    y = bind(COND, [lift(pred), *values, *closed], {"branches": (false, true)})
+    if is_watched() and exists(pred):
+        taken = yes if bool(bottom(pred)) else no
+        y: Any = [fitted(y, a) for y, a in zip(
+            taken.again([boxed(x) for x in values]), taken.known(), strict=True)]
+        closed = []
+    else:
+        false, true, closed = side_by_side(no, yes, len(values))
+        y = bind(COND, [lift(pred), *values, *closed], {"branches": (false, true)})
     return unflatten(yes.structure, finished(y, [kind_of_all(given or closed)] * len(yes.leaves)))
 
 
