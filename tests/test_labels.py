@@ -19,7 +19,7 @@ import adjoint as ad
 from adjoint.core.primitive import LEAF, REGISTRY
 from adjoint.errors import AdjointError
 from adjoint.ops.declare import COMPOSED
-from adjoint.show import complexes, expansion
+from adjoint.show import complexes, expansion, writing
 from adjoint.show.record import Step
 
 ROWS = [REGISTRY[n] for n in sorted(REGISTRY) if REGISTRY[n].cases is not None]
@@ -683,6 +683,74 @@ def test_each_pullback_is_what_the_rule_gives(row):
             compared += same(ad.unbroadcast(got, np.shape(xs[k])), expected, (), 1e-8,
                              f"{row}, argument {k} of {xs}")
     assert compared > 3
+
+
+def others(x: Any, among: Any) -> Any:
+    """Element (i, j): the product of the elements of x with k in among(i), but j."""
+    return np.array([[np.prod([x[k] for k in among(i) if k != j]) for j in range(len(x))]
+                     for i in range(len(x))])
+
+
+def runs(x: Any, y: Any) -> Any:
+    n = len(x)
+    return np.array([[(j <= i) * (x[j] == y[i]) / sum(x[k] == y[i] for k in range(i + 1))
+                      for j in range(n)] for i in range(n)])
+
+
+# What each partial that is written with indices says, as a Jacobian of vectors (result, argument).
+EXTREME = r"\frac{{[{0}_i = {y}]}}{{\mathrm{{count}}([{0} = {y}])}}"
+SO_FAR = (r"\frac{{[j \le i]\,[{0}_j = {y}_i]}}{{\mathrm{{count}}_{{k \le i}}([{0}_k = {y}_i])}}")
+WITH_INDICES = {
+    EXTREME: lambda x, y, _: (x == y) / np.sum(x == y),
+    SO_FAR: lambda x, y, _: runs(x, y),
+    r"\prod_{{j \ne i}} {0}_j": lambda x, y, _: others(x, lambda i: range(len(x)))[0],
+    r"[j \le i]\,\prod_{{k \le i, k \ne j}} {0}_k": lambda x, y, _: np.tril(
+        others(x, lambda i: range(i + 1))),
+    r"[{y}_i \leftarrow {0}_j]": lambda x, y, _: np.asarray(y[:, None] == x, float),
+    r"\frac{{2}}{{n - {ddof}}}\,({0}_i - \mathrm{{mean}}({0}))": lambda x, y, params: (
+        2.0 / (len(x) - params["ddof"]) * (x - x.mean())),
+    r"\frac{{{0}_i - \mathrm{{mean}}({0})}}{{(n - {ddof})\,{y}}}": lambda x, y, params: (
+        (x - x.mean()) / (len(x) - params["ddof"]) / y)}
+INDEXED_ROWS = {
+    "max": {}, "min": {}, "nanmax": {}, "nanmin": {}, "prod": {}, "cumprod": {"axis": 0},
+    "cummax": {"axis": 0}, "cummin": {"axis": 0}, "sort": {"axis": 0, "descending": False},
+    "var": {"ddof": 1}, "std": {"ddof": 0}}
+
+
+@pytest.mark.parametrize("name", INDEXED_ROWS)
+@pytest.mark.parametrize("x", [np.array([0.5, -1.0, 2.0, 1.5, -0.25]),
+                               np.array([1.0, 0.0, 3.0, -2.0]), np.array([2.0, 3.0, 3.0, 1.0])])
+def test_each_partial_with_indices_is_what_the_rule_gives(name, x):
+    row, own = REGISTRY[name], INDEXED_ROWS[name]
+    if name == "sort" and len(set(x)) < len(x):
+        x = x + 0.1 * np.arange(len(x))  # of equal elements an order is chosen
+    params = own if "axis" in own else {"axis": None, "keepdims": False, **own}
+    y = np.asarray(row.impl(x, **params))
+    said = np.reshape(WITH_INDICES[row.label.partials[0]](x, y, params), (y.size, x.size))
+    for i in range(y.size):
+        dy = (np.arange(y.size) == i).astype(float).reshape(y.shape)[()]
+        got = np.asarray(row.vjp(dy, y[()], x, (True,), **params)[0])
+        np.testing.assert_allclose(got, said[i], atol=1e-12)
+
+
+@pytest.mark.parametrize("subscripts, shapes", [
+    ("ij,jk->ik", [(2, 3), (3, 4)]), ("ij,j->i", [(2, 3), (3,)]), ("i,j->ij", [(2,), (3,)]),
+    ("ij,ij->", [(2, 3), (2, 3)]), ("bij,jk,k->bi", [(2, 3, 4), (4, 2), (2,)])])
+def test_the_subscripts_of_a_pullback_are_those_of_an_einsum(subscripts, shapes):
+    rng, row = np.random.default_rng(2), REGISTRY["einsum"]
+    xs = [rng.normal(size=shape) for shape in shapes]
+    y = np.asarray(row.impl(*xs, subscripts=subscripts))
+    dy = rng.normal(size=y.shape)[()]
+    inputs = tuple(Step("input", None, LEAF, x, name=n) for n, x in zip(NAMES, xs, strict=False))
+    step = Step("operation", None, row, y, inputs, {"subscripts": subscripts}, name="y")
+    values = dict(zip(NAMES, xs, strict=False)) | {"D": dy}
+    parts = row.vjp(dy, y, *xs, (True,) * len(xs), subscripts=subscripts)
+    for k, expected in enumerate(parts):
+        template = writing.pullback_label(step, k)
+        said = re.fullmatch(r"\\mathrm\{einsum\}_\{\\mathtt\{(.*)\}\}\((.*)\)",
+                            template.format(*NAMES, dy="D"))
+        got = np.einsum(said[1], *[values[n] for n in said[2].split(", ")])
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
 def transposed(product: str) -> str:

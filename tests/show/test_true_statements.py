@@ -370,3 +370,31 @@ def test_a_row_without_a_formula_for_complex_numbers_claims_none():
     text = e.table().text(200)
     assert "pullback(" in text and "∂v2/∂h: not holomorphic" in text
     assert r"\mathrm{pullback}(" in str(e.latex()) and "pushforward(" in e.forward().text(200)
+
+
+# ---- rules that are written with indices, or by subscripts
+
+@pytest.mark.parametrize("f, said", [
+    (np.max, "[x_i = v2]/count([x = v2])"), (np.prod, "prod(j ≠ i) x_j"),
+    (np.sort, "[v2_i ← x_j]"), (lambda x: np.linalg.norm(x), "x/v2"),  # noqa: PLW0108
+    (np.var, "2/(n - 0) (x_i - mean(x))"), (ad.logsumexp, "e^(x - v2)")])
+def test_what_goes_back_through_a_reduction_has_a_formula(f, said):
+    e = ad.explain(lambda x: f(x) * 1.0, np.array([1.0, 3.0, 2.0]))
+    assert f"· {said}" in e.table("reverse").text(200) or f"· ({said})" in e.table(
+        "reverse").text(200)
+
+
+def test_the_pullback_of_an_einsum_names_its_subscripts():
+    a, b = RNG.normal(size=(2, 3)), RNG.normal(size=(3, 4))
+    e = ad.explain(lambda a, b: np.einsum("ij,jk->ik", a, b).sum(), a, b)
+    rules = [r["rule"] for r in e.table("reverse").dict()["rows"]]
+    assert any("einsum('ik,jk->ij', v\u03043, b)" in r for r in rules)
+    assert any("einsum('ik,ij->jk', v\u03043, a)" in r for r in rules)
+    assert r"\mathrm{einsum}_{\mathtt{ik,jk->ij}}(" in str(e.latex())
+    dy = np.ones((2, 4))
+    np.testing.assert_allclose(e.adjoint("a"), np.einsum("ik,jk->ij", dy, b))
+
+
+def test_an_axis_that_einsum_broadcast_is_not_told_by_subscripts():
+    e = ad.explain(lambda a, b: np.einsum("ij,j->i", a, b).sum(), np.ones((2, 3)), np.ones(1))
+    assert "->" not in " ".join(r["rule"] for r in e.table("reverse").dict()["rows"])

@@ -276,7 +276,7 @@ _einsum = general(
     label=Label("einsum('{subscripts}', {0}, ...)",
                 r"\mathrm{{einsum}}_{{\mathtt{{{subscripts}}}}}({0}, \dots)",
                 (r"\mathrm{{einsum}}(\cdot, \dots)",), "product rule", "((",
-                (r"\mathrm{{einsum}}({dy}, \dots)",)),
+                (r"\mathrm{{einsum}}_{{\mathtt{{{back}}}}}({dy}{others})",)),
     cases=Cases(_einsum_cases))
 
 

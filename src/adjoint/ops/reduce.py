@@ -267,7 +267,7 @@ def _extreme(name: str, ufunc: Any, latex: str = "", lower: Any = None, extra: A
         label=Label(
             name + "({0}, axis={axis}, keepdims={keepdims})",
             rf"\{latex or name}_{{{{\mathrm{{{{axis}}}}={{axis}}}}}}({{0}})",
-            (r"\frac{{[{0}_i = {y}]}}{{\#\{{j: {0}_j = {y}\}}}}",), "choice"),
+            (r"\frac{{[{0}_i = {y}]}}{{\mathrm{{count}}([{0} = {y}])}}",), "choice"),
         batch=batched(name), lower=lower or lower_reduce(ufunc.__name__), kink=kink,
         cases=array_cases(*REDUCTIONS, empty=False, without=NOT_EMPTY, extra=[
             *extra, Case((np.array([1.0, 1.0, 0.0, 1.0]),), REDUCTIONS[0], "kink"),

@@ -14,7 +14,7 @@ import numpy as np
 
 from adjoint.core.node import Node
 
-from .complexes import has_partial, takes_real_part, takes_real_part_back
+from .complexes import has_partial, partial_template, takes_real_part, takes_real_part_back
 from .numbers import shown
 from .typesetting import FUNCTIONS, latex_formula, latex_text
 from .writing import (
@@ -131,8 +131,15 @@ def sent_back(step: Step, position: int, lead: int) -> Term:
             return made
         return unbroadcast(made)
     return (None if lead else pullback(step, position, dy)) or (
-        product(dy, derivative(step, source)) if has_partial(step, position) else
+        product(dy, factor_told(step, position)) if has_partial(step, position) else
         Term(f"pullback({dy.text})", rf"\mathrm{{pullback}}({dy.latex})"))
+
+
+def factor_told(step: Step, position: int) -> Term:
+    """The partial that the Label writes with indices, its sign where that is a map or nothing."""
+    template = partial_template(step, position)
+    plain_map = not template or r"\cdot" in template or template == "1"
+    return derivative(step, step.inputs[position]) if plain_map else partial(step, position)
 
 
 def real_part(term: Term) -> Term:

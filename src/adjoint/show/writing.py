@@ -181,12 +181,34 @@ def lowered(formula: str) -> str:
 def pullback_label(step: Step, position: int) -> str:
     """The label of what goes back to an argument; empty if the row's Label says nothing."""
     texts = step.row.label.pullbacks
+    own = position
     if texts and "..." in step.row.label.text:  # the last one stands for the rest
         position = min(position, len(texts) - 1)
     if position >= len(texts) or step.picked is not None or (
-            not holds(step, position, texts[position])):
+            not holds(step, own, texts[position])):
         return ""
+    if "{back}" in texts[position]:
+        return turned_subscripts(texts[position], step, own)
     return ONES if texts[position] == SPREAD and not step.shape else texts[position]
+
+
+def turned_subscripts(template: str, step: Step, position: int) -> str:
+    """The pullback of a sum of products that is told by subscripts: ``ik,jk->ij`` of ``ij,jk->ik``.
+
+    Letters that the argument alone has are spread, those that it repeats are its diagonal. Empty
+    where an axis of size 1 met a longer one, which is summed again.
+    """
+    left, _, out = step.params["subscripts"].partition("->")
+    terms, sizes = left.split(","), dict[str, set[int]]()
+    for term, s in zip(terms, step.inputs, strict=True):
+        for letter, size in zip(term, s.shape, strict=True):
+            sizes.setdefault(letter, set()).add(size)
+    if any(len(found) > 1 for found in sizes.values()):
+        return ""
+    others = [k for k in range(len(terms)) if k != position]
+    back = ",".join([out, *[terms[k] for k in others]]) + "->" + terms[position]
+    return template.replace("{back}", back).replace("{others}", "".join(
+        f", {{{k}}}" for k in others))
 
 
 def rule_name(step: Step) -> str:
@@ -214,8 +236,22 @@ def indexed(key: Any, step: Step, arguments: Sequence[str]) -> str:
 
 
 def enclosed(text: str) -> str:
-    """``text``, in brackets unless it is one word or one call."""
-    return text if re.fullmatch(rf"{WORD}|\([^()]*\)", text) else f"({text})"
+    """``text``, in brackets unless it is one word, one call or in brackets already."""
+    text = text.strip()
+    return text if re.fullmatch(WORD, text) or is_held(text) else f"({text})"
+
+
+def is_held(text: str) -> bool:
+    """Whether the first bracket of a text, behind a name at most, closes at its end."""
+    start = re.match(r"\w*[(\[]", text)
+    if start is None:
+        return False
+    depth = 0
+    for k, c in enumerate(text):
+        depth += (c in "([") - (c in ")]")
+        if not depth and k >= start.end() - 1:
+            return k == len(text) - 1
+    return False
 
 
 def transposed(m: re.Match[str]) -> str:
@@ -233,16 +269,19 @@ OPTION = r"\\mathrm\{\w+\}=[^{},]*(?:\([^()]*\))?"
 LATEX: tuple[tuple[str, Any], ...] = (
     (rf"\\mathrm{GROUP}_\{{({OPTION}(?:,\\,{OPTION})*)\}}\(([^()]*)\)", with_options),
     (r"([\w\u0304\u0307.]+|\([^()]*\))\^\{\\top_\{(\([-\d, ]*\))\}\}", transposed),
+    (r"\\mathrm\{einsum\}_\{\\mathtt" + GROUP + r"\}\(", r"einsum('\1', "),
     (r"_\{([\d:., \[\]-]+)\}", r"[\1]"),  # an element, a slice
     (r"\^\{\\top\}", "^T"),
     (r"\\(?:mathrm|operatorname)" + GROUP + r"(?=\(| \()", r" \1"),  # a function
     (r"\\bar(?:\{(\w)\}|\s*(\w))", lambda m: (m[1] or m[2]) + BAR),
     (r"\\mathbf\{1\}", "ones"),
+    (r"\\(prod|sum)_" + GROUP, r"\1(\2)"),
     (r"\\(?:mathrm|operatorname|mbox|mathit|mathbf)" + GROUP, r" \1 "),
     (r"\\overline" + GROUP, r"conj(\1)"),
     (r"\\sqrt" + GROUP, r"sqrt(\1)"),
     (r"\^" + GROUP, lambda m: f"^{enclosed(m[1])}"),
-    (r"\\frac" + GROUP + GROUP, lambda m: f"{enclosed(m[1])}/{enclosed(m[2])}"))
+    (r"\\frac" + GROUP + GROUP, lambda m: f"{enclosed(m[1])}/{enclosed(m[2])}"),
+    (r"_" + GROUP, r"[\1]"))
 SIGNS = {r"\sigma": "\u03c3", r"\ne": "\u2260", r"\le": "\u2264", r"\ge": "\u2265",
          r"\neg": "not ", r"\in": "\u2208", r"\odot": "\u2299", r"\leftarrow": "\u2190", r"\_": "_",
          r"\#": "#", r"\top": "T", r"\cdot": "\u00b7", r"\lfloor": "\u230a",
