@@ -79,10 +79,10 @@ _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype":
          "kinks": "health",
          "manual_seed": "nn"}
 _MODULES = ("checking", "cli", "compiler", "data", "health", "linalg", "nn", "optim",
-            "show", "teach")
+            "random", "show", "teach")
 _HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item",
            "getitem_transpose", "sinc_derivative", "modified_bessel", "frexp_exponent",
-           "unwrap_shift"}
+           "random_uniform", "unwrap_shift"}
 
 for _name, _f in _PUBLIC.items():
     if _name not in _HIDDEN and "." not in _name and _name not in globals():

@@ -14,6 +14,7 @@ from . import health as health
 from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
+from . import random as random
 from . import show as show
 from . import teach as teach
 

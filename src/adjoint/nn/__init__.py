@@ -6,12 +6,12 @@ parameters are made.
 """
 
 from . import functional
-from .layers import Flatten, Linear, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .layers import Dropout, Flatten, Linear, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from .losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
 from .modules import Module, Sequential
 from .settings import default_dtype, manual_seed
 
 __all__ = [
-    "BCEWithLogitsLoss", "CrossEntropyLoss", "Flatten", "Linear", "LogSoftmax", "MSELoss", "Module",
-    "NLLLoss", "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh", "default_dtype", "functional",
-    "manual_seed"]
+    "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Flatten", "Linear", "LogSoftmax",
+    "MSELoss", "Module", "NLLLoss", "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh",
+    "default_dtype", "functional", "manual_seed"]

@@ -17,6 +17,7 @@ import numpy as np
 from adjoint.core.box import Box
 from adjoint.core.primitive import PUBLIC
 from adjoint.errors import ArgumentError, DTypeError, IndexingError, ShapeError
+from adjoint.generators import COMMON
 from adjoint.tensors import is_tracked
 
 relu, tanh, sigmoid = PUBLIC["relu"], PUBLIC["tanh"], PUBLIC["sigmoid"]
@@ -40,6 +41,32 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """
     x = x if hasattr(x, "dtype") else np.asarray(x)
     return PUBLIC["linear"](x if x.dtype == weight.dtype else x.astype(weight.dtype), weight, bias)
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True, generator: Any = None) -> Any:
+    """Zeros in place of some elements, each with probability ``p``; the others are scaled up.
+
+        y = x M / (1 - p),    M_i = 0 with probability p, else 1
+
+    y = x unless ``training``. Raises ArgumentError unless 0 <= p < 1.
+
+    >>> ad.nn.functional.dropout(np.ones(2), training=False)
+    array([1., 1.])
+    """
+    check_share(p)
+    if not training or p == 0.0:
+        return x
+    x = x if hasattr(x, "dtype") else np.asarray(x, float)
+    source = COMMON if generator is None else generator
+    kept = source.draw(x.shape, np.float32 if x.dtype == np.float32 else np.float64) >= p
+    return PUBLIC["where"](kept, x / (1.0 - p), 0.0)
+
+
+def check_share(p: Any) -> None:
+    """An error for what is no share of elements that can be left out."""
+    if not 0.0 <= p < 1.0:
+        raise ArgumentError(f"dropout: p is the probability of a zero, at least 0 and below 1, "
+                            f"not {p!r}")
 
 
 # ---- losses

@@ -123,6 +123,33 @@ class LogSoftmax(Module):
         return f"dim={self.dim}"
 
 
+class Dropout(Module):
+    """Zeros in place of some elements while training, each with probability ``p``.
+
+        y = x M / (1 - p),    M_i = 0 with probability p, else 1
+
+    In evaluation (`Module.eval`) y = x. The mask is drawn from ``generator`` (an
+    `ad.random.Generator`) or the common stream. Raises ArgumentError unless 0 <= p < 1. Source:
+    Srivastava et al. (2014), Dropout: a simple way to prevent neural networks from overfitting.
+
+    >>> layer = ad.nn.Dropout(0.5).eval()
+    >>> layer(np.ones(3))
+    array([1., 1., 1.])
+    """
+
+    def __init__(self, p: float = 0.5, generator: Any = None) -> None:
+        functional.check_share(p)
+        self.p, self.generator = p, generator
+
+    def forward(self, x: Any) -> Any:
+        """The masked x."""
+        return functional.dropout(x, self.p, self.training, self.generator)
+
+    def describe(self) -> str:
+        """The probability."""
+        return f"p={self.p}"
+
+
 class Flatten(Module):
     """The axes from ``start_dim`` to ``end_dim`` as one; the default leaves the batch axis alone.
 

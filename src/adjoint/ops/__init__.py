@@ -11,6 +11,7 @@ from . import (
     determinant,
     exponential,
     factor,
+    hypotenuse,
     index,
     least_squares,
     linalg,
@@ -19,6 +20,7 @@ from . import (
     network,
     norms,
     products,
+    random,
     reduce,
     scans,
     select,
@@ -36,7 +38,7 @@ from . import (
 
 __all__ = [
     "activation", "arithmetic", "arrange", "assemble", "complexes", "counting", "degenerate",
-    "determinant", "exponential", "factor", "index", "least_squares", "linalg", "matrices",
-    "matrix_functions", "network", "norms", "products", "reduce", "scans", "select", "series",
-    "several", "shape", "solve", "sorting", "special", "spectral", "statistics",
+    "determinant", "exponential", "factor", "hypotenuse", "index", "least_squares", "linalg",
+    "matrices", "matrix_functions", "network", "norms", "products", "random", "reduce", "scans", "select",
+    "series", "several", "shape", "solve", "sorting", "special", "spectral", "statistics",
     "trigonometric", "write"]
