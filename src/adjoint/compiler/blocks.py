@@ -143,7 +143,7 @@ def tile(rows: int, columns: int, lanes: int, count: int, fused: bool,
     """
     best = (float("inf"), 1, 1)
     for vectors in range(1, 17 if rows == 1 else 9):
-        most = (count - vectors - 1 if fused else count * 9 // 16) // vectors
+        most = min(count - vectors - 1, count if fused else count * 9 // 16) // vectors
         most = min(most, rows, 2 * HIGH if vectors == 1 and count > 16 else HIGH)
         if most < 1 or (vectors > 1 and (vectors - 1) * lanes >= columns):
             continue
