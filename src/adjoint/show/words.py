@@ -191,9 +191,9 @@ def losses(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason
 
 def lost(e: Explanation, c: Contribution) -> Reason | None:
     """What one contribution loses, if it loses much."""
-    adjoint, amount = e.adjoint(c.user), c.amount
+    adjoint, amount = e.flows.adjoint(c.user), c.amount
     if is_number(amount) and is_number(adjoint) and (
-            0 < SMALL * abs(adjoint) <= abs(amount) or adjoint == 0):
+            adjoint == 0 or (SMALL * abs(adjoint) <= abs(amount) and amount != 0)):
         return None  # it loses little, or has nothing to lose: nearly all of a long program
     adjoint, amount = np.asarray(adjoint), np.asarray(amount)
     if not c.user.row.elementwise:
@@ -334,7 +334,7 @@ def detached(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reas
 
 def depth(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason]:
     """Whether the adjoint vanishes or explodes along the way, and the step that changes it most."""
-    sizes = [(s, typical(e.adjoint(s))) for s in way if s is step or s.size > 0]
+    sizes = [(s, typical(e.flows.adjoint(s))) for s in way if s is step or s.size > 0]
     sizes = [(s, x) for s, x in sizes if x > 0]
     if len(sizes) < DEEP:
         return
@@ -358,7 +358,7 @@ def extreme(e: Explanation, way: dict[Step, None], *, shrinks: bool) -> Step | N
     found: list[tuple[float, int, Step]] = []
     for k, c in enumerate(e.flows.reverse.contributions):
         if c.target in way and c.user in way:
-            above, below = typical(e.adjoint(c.user)), typical(c.amount)
+            above, below = typical(e.flows.adjoint(c.user)), typical(c.amount)
             if above > 0 and below > 0:
                 found.append((below / above, k, c.user))
     if not found:
