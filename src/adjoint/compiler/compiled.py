@@ -49,6 +49,8 @@ class Compiled:
         self.program, self.failures = program, Failures()
         self.target = host() if target is None else target
         self.layout = Layout(program, fuse=fuse, plan=plan, target=self.target)
+        # Outputs that may be written where inputs are, by position: the program reads them before.
+        self.overwrites = self.layout.overwrites
         settings = Settings(self.target.vector_bytes, checked)
         module = Module(self.target.fused, inlined=self.layout.curves() <= FEW)
         self.segments: list[tuple[str, int]] = []  # the name of a native function, or a statement

@@ -16,6 +16,7 @@ import numpy as np
 from .functions_ir import loop_dtype, written
 from .fuse import fused
 from .gemm import suits, workspace
+from .in_place import in_place
 from .maths import MATHS
 from .native import BASELINE
 from .plan import Buffer, planned
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from .native import Target
     from .schedule import Group
+
+LARGE = 4096  # bytes from which a buffer is written over another one
 
 
 class Home(NamedTuple):
@@ -109,9 +112,12 @@ class Layout:
         for k, group in enumerate(self.schedule.groups):
             if group.kind == "dot" and suits(program, group.roots[0]):
                 self.settle_product(k, group)
+        merged = self.merged() if plan else {}
         offsets, self.bytes = planned(self.buffers, reuse=plan)
-        for key, offset in offsets.items():
+        for key, offset in [*offsets.items(), *[(n, offsets[m]) for n, m in merged.items()]]:
             self.place(key, Home("work", offset))
+        self.overwrites = {k: position for k, position in program.into.items()
+                           if self.overwritten(program.outputs[k], program.inputs[position])}
 
     def known(self, n: int) -> Any:
         """The Aval of a statement."""
@@ -204,6 +210,31 @@ class Layout:
                 s = self.program.statements[i]
                 if s.name == "item" and (s.inputs[0], s.parameters[0]) == key:
                     self.homes[i] = home
+
+    def merged(self) -> dict[int, int]:
+        """The statements that are written over another one's buffer, and which that is."""
+        found, taken = dict[int, int](), set[tuple[int, int]]()
+        for n in sorted((n for n in self.schedule.at if n in self.buffers),
+                        key=lambda n: self.buffers[n].first):
+            k, end, size = self.buffers[n]
+            if size < LARGE or n in self.schedule.temporaries:
+                continue
+            for old in sorted(self.schedule.groups[k].reads):
+                owner = found.get(old, old)
+                if owner in self.buffers and self.buffers[owner][1:] == (k, size) and (
+                        (owner, k) not in taken and in_place(self.schedule, old, n)):
+                    self.buffers[owner] = Buffer(self.buffers[owner].first, end, size)
+                    del self.buffers[n]
+                    found[n] = owner
+                    taken.add((owner, k))
+                    break
+        return found
+
+    def overwritten(self, n: int, old: int) -> bool:
+        """Whether an output may be written over an input: all that is read of it is read before."""
+        home = self.homes.get(n)
+        return home is not None and home.kind == "table" and n in self.schedule.at and (
+            n not in self.called and in_place(self.schedule, old, n))
 
     def slot(self) -> Home:
         """A new pointer of the table."""

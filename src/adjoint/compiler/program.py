@@ -50,6 +50,7 @@ class Program:
         self.outputs: list[int] = []
         self.constants: list[Any] = []
         self.sites: dict[int, set[Any]] = {}
+        self.into: dict[int, int] = {}  # outputs that are written over inputs, by position
 
     def add(self, statement: Statement, key: Any = None) -> int:
         """The number of a statement; an equal one (or one of equal ``key``) is not made again."""
