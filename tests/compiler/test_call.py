@@ -752,6 +752,7 @@ def test_a_result_with_a_weak_reference_is_not_used_again():
     assert watch() is None
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # NumPy's, of setting a shape
 def test_a_result_that_was_changed_is_not_used_again():
     f = function(double, MATRIX)
     for change in (lambda y: setattr(y, "shape", (3, 2)), lambda y: y.setflags(write=False),

@@ -23,19 +23,20 @@ from .abi import (
 )
 from .abi import WRITEABLE as WRITEABLE_FLAG
 
+SHARED = ("array", "alone", "recycled", "admit")  # the functions of `HELPERS` that others call
 FIXED = ("meth_name", "meth", "meth_flags", "meth_doc", "busy", "slow", "failed", "segment",
-         "table", "work", "ndarray", "float", "Memory", "None", "PyArray_NewFromDescr", *PYTHON)
+         "table", "work", "ndarray", "float", "Memory", "None", "PyArray_NewFromDescr", *PYTHON,
+         *SHARED)
 READABLE = C_ORDER | ALIGNED
 WRITEABLE = READABLE | WRITEABLE_FLAG
 SPEC_SHAPE = 40  # bytes from the start of a spec: class, dtype, kind, rank, flags, then the shape
 MEMCPY = "llvm.memcpy.p0.p0.i64"
 
-# The functions that every trampoline calls. A spec is what an array must be, as words.
+# The functions that every trampoline calls, through its record: compiled once. A spec is what an
+# array must be, as words.
 HELPERS = f"""
-declare void @{MEMCPY}(ptr, ptr, i64, i1)
-
 ; the memory of an array that is as the spec says, or null
-define internal ptr @array(ptr %o, ptr %spec) #0 {{
+define ptr @array(ptr %o, ptr %spec) #0 {{
 entry:
   %class.at = getelementptr i8, ptr %o, i64 {CLASS}
   %class = load ptr, ptr %class.at
@@ -100,7 +101,7 @@ no:
 }}
 
 ; whether an array has at most so many holders, and memory that is no other array's
-define internal i1 @alone(ptr %record, ptr %o, i32 %holders) #0 {{
+define i1 @alone(ptr %record, ptr %o, i32 %holders) #0 {{
 entry:
   %count = load i32, ptr %o
   %few = icmp ule i32 %count, %holders
@@ -144,7 +145,7 @@ no:
 }}
 
 ; an array of the pool's two that is idle, or null; the second is the newer
-define internal ptr @recycled(ptr %record, ptr %list, ptr %spec) #0 {{
+define ptr @recycled(ptr %record, ptr %list, ptr %spec) #0 {{
 entry:
   %items.at = getelementptr i8, ptr %list, i64 {LIST_ITEMS}
   %items = load ptr, ptr %items.at
@@ -171,7 +172,7 @@ none:
 }}
 
 ; put a new array into the pool's two, and let the older one go
-define internal void @admit(ptr %list, ptr %o, ptr %let.go) #0 {{
+define void @admit(ptr %list, ptr %o, ptr %let.go) #0 {{
   %items.at = getelementptr i8, ptr %list, i64 {LIST_ITEMS}
   %items = load ptr, ptr %items.at
   %second.at = getelementptr i8, ptr %items, i64 8

@@ -33,7 +33,7 @@ from adjoint.errors import RuleError
 
 from . import pool
 from .abi import DATA, Abi, abi, address, slot_offset, word
-from .arrays_ir import FIXED, WRITEABLE
+from .arrays_ir import FIXED, HELPERS, SHARED, WRITEABLE
 from .native import Library, host
 from .sources import Attribute, Element, Held, Slot, guard_of
 from .text import is_native
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .compiled import Compiled
     from .sources import Guard, Input, Output, Source
 
+SPEED = 0  # of LLVM's code generator: a third of the time, and 2 ns more a call
 LONG = 20e-6  # seconds from which on other threads may run meanwhile
 FASTCALL_WITH_KEYWORDS = 0x82
 ALLOCATE = 47  # the number of tp_alloc for PyType_GetSlot
@@ -89,7 +90,7 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
     target = host()
     library = trampolines.get((target, text))
     if library is None:
-        library = trampolines[target, text] = Library(text, (), target)
+        library = trampolines[target, text] = Library(text, (), target, SPEED)
     return writing.function(library, slow, name)
 
 
@@ -324,7 +325,9 @@ class Writing:
                 pool.workspace(size))
         table = self.compiled.table.copy()
         failed = self.compiled.failed
+        shared = helpers()
         values = {"slow": id(slow), "failed": id(failed), "table": table.ctypes.data,
+                  **{name: shared.address(name) for name in SHARED},
                   "work": work.ctypes.data, "ndarray": id(np.ndarray), "float": id(float),
                   "Memory": id(pool.Memory), "None": id(None), **self.known.functions,
                   "meth": library.address("call"), "meth_flags": FASTCALL_WITH_KEYWORDS}
@@ -335,7 +338,8 @@ class Writing:
         frame: Any = Frame((record.size(),), np.uint8)
         frame[:] = np.frombuffer(record.bytes_at(frame.ctypes.data), np.uint8)
         frame[:8] = frame[title:title + 8]  # the name, which a PyMethodDef begins with
-        frame.held = [*self.held, self.guards, library, slow, failed, table, work]
+        frame.held = [*self.held, self.guards, library, slow, failed, table, work,
+                      shared]
         return builtin(frame)
 
 
@@ -378,6 +382,12 @@ def check_guard(guard: Guard) -> None:
     if guard.how == "len" and not issubclass(guard.value[0], (list, tuple, dict)):
         raise RuleError(f"the length of a {guard.value[0].__name__} is no guard; of a list, a "
                         "tuple or a dict it is one")
+
+
+@cache
+def helpers() -> Library:
+    """What all trampolines call."""
+    return Library(HELPERS + host().attributes(), (), host())
 
 
 @cache

@@ -97,16 +97,18 @@ def register_fork(binding: Any) -> None:
 class Library:
     """Compiled functions of one module; they live as long as this object.
 
-    The code is that of the cache, if it has an entry for this text.
+    The code is that of the cache, if it has an entry for this text. ``speed`` is that of LLVM's
+    code generator.
     """
 
-    def __init__(self, text: str, externals: Iterable[str], target: Target) -> None:
+    def __init__(self, text: str, externals: Iterable[str], target: Target,
+                 speed: int = SPEED) -> None:
         binding = llvm()
         for name in externals:
             provide(name)
-        self.text, self.target = text, target
+        self.text, self.target, self.speed = text, target, speed
         known = cache.versions(binding_version(), ".".join(map(str, binding.llvm_version_info)))
-        key = cache.key_of(text, target, known)
+        key = cache.key_of(text, target, f"{known}, speed {speed}")
         code = cache.found(key, known)
         if code is None:
             code = self.compiled()
@@ -116,7 +118,7 @@ class Library:
     def machine(self) -> Any:
         """What writes code for the processor; an engine takes it as its own."""
         return llvm().Target.from_default_triple().create_target_machine(
-            cpu=self.target.cpu, features=self.target.features, opt=SPEED, jit=True)
+            cpu=self.target.cpu, features=self.target.features, opt=self.speed, jit=True)
 
     def module(self) -> Any:
         """The text, read by LLVM."""

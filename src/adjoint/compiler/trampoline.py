@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .abi import CONTENTS, DATA, kind_of
-from .arrays_ir import FIXED, HELPERS, MEMCPY, READABLE, SPEC_SHAPE, WRITEABLE
+from .arrays_ir import FIXED, MEMCPY, READABLE, SPEC_SHAPE, WRITEABLE
 from .looking import Looking
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class Trampoline(Looking):
     def array(self, source: Source, known: Any, flags: int = READABLE) -> str:
         """The memory of an array that must be as it is known to be."""
         spec = self.spec(known, flags)
-        data = self.put(f"call ptr @array(ptr {self.object(source)}, ptr {spec})")
+        data = self.called("array", f"ptr {self.object(source)}, ptr {spec}")
         self.not_null(data)
         return data
 
     def alone(self, source: Source, holders: int) -> None:
         """Go on only if nobody else has an array, or part of its memory."""
-        self.demand(self.put(f"call i1 @alone(ptr %record, ptr {self.object(source)}, "
-                             f"i32 {holders})"))
+        self.demand(self.called("alone", f"ptr %record, ptr {self.object(source)}, i32 {holders}",
+                                "i1"))
 
     def read_number(self, source: Source, dtype: Any, kind: str = "number") -> str:
         """A place on the stack with the number that an object is."""
@@ -84,7 +84,7 @@ class Trampoline(Looking):
         if not pool:
             return self.made_array(spec, maker)
         list_ = self.word(self.record.add(pool))
-        again = self.put(f"call ptr @recycled(ptr %record, ptr {list_}, ptr {spec})")
+        again = self.called("recycled", f"ptr %record, ptr {list_}, ptr {spec}")
         used, miss, then = self.label(), self.label(), self.label()
         known_null = self.put(f"icmp eq ptr {again}, null")
         self.do(f"br i1 {known_null}, label %{miss}, label %{used}")
@@ -92,7 +92,7 @@ class Trampoline(Looking):
         self.do(f"br label %{then}")
         self.mark(miss)
         new = self.made_array(spec, maker)
-        self.do(f"call void @admit(ptr {list_}, ptr {new}, ptr {self.fixed('Py_DecRef')})")
+        self.run("admit", f"ptr {list_}, ptr {new}, ptr {self.fixed('Py_DecRef')}")
         last = self.label()
         self.do(f"br label %{last}")
         self.mark(last)
@@ -214,7 +214,8 @@ class Trampoline(Looking):
                  "  br i1 %odd, label %unfit, label %begin", "begin:"]
         self.tail()
         body = "\n".join([*head, *self.lines])
-        return (f"{HELPERS}\ndefine ptr @call(ptr %self, ptr %args, i64 %count, ptr %names) #0 "
+        return (f"declare void @{MEMCPY}(ptr, ptr, i64, i1)\n"
+                "define ptr @call(ptr %self, ptr %args, i64 %count, ptr %names) #0 "
                 f"{{\n{body}\n}}\n{attributes}\n")
 
     def tail(self) -> None:
