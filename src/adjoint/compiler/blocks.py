@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .blas import NEVER, limit
 from .evaluator import strides_of
 from .views import substituted
 
@@ -23,6 +24,7 @@ OFTEN = 12       # tiles that read it
 HIGH = 8         # rows of a tile at most: if they are far apart, their lines compete for a cache
 SWEPT = 2        # rows up to which a large right side is read row by row
 BEYOND = 1 << 20  # bytes of it
+THICK = 64       # the smallest size of a product for which BLAS may be called
 FEW = 12         # rows below which a right side along k is not packed
 INNER = 4        # rows of a tile whose lanes run over k
 LINE = 64
@@ -64,7 +66,7 @@ class Plan(NamedTuple):
     lanes: int
     rows: int
     vectors: int
-    scheme: str                           # small, large, inner or sweep
+    scheme: str                           # small, large, inner, sweep or external
     depths: tuple[int, ...]               # of k, for each pair
     pairs: tuple[tuple[Side, Side], ...]  # left, right
     region: int                           # of partial sums, in elements
@@ -181,7 +183,9 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     far = max(depths, default=0) * min(shape.columns, 4 * lanes) * size > NEAR
     height, vectors = tile(shape.rows, shape.columns, lanes, count, fused, far)
     plan = Plan(shape, lanes, height, vectors, "small", depths, (), 0, 0, 0)
-    if is_inner(program, stored, plan, inputs):
+    if is_external(program, stored, plan, inputs, limit(s.known.dtype.name, vector_bytes)):
+        plan = plan._replace(scheme="external")
+    elif is_inner(program, stored, plan, inputs):
         plan = plan._replace(scheme="inner", rows=min(shape.rows, INNER), vectors=1)
     elif is_large(plan, size):
         plan = cut(plan, size)
@@ -189,6 +193,26 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     if is_swept(found, size):
         found = regions(program, stored, plan._replace(scheme="sweep", vectors=4), inputs, size)
     return found
+
+
+def is_external(program: Program, stored: set[int], plan: Plan, inputs: list[tuple[int, int]],
+                side: float) -> bool:
+    """Whether BLAS computes the product: it is large, and both sides are matrices in memory."""
+    rows, columns = plan.shape.rows, plan.shape.columns
+    if side == NEVER or plan.shape.swapped or not inputs or (
+            min(rows, columns, *plan.depths) < THICK
+            or rows * columns * sum(plan.depths) < side ** 3):
+        return False
+    return all(is_matrix(program, stored, x) and is_matrix(program, stored, z) for x, z in inputs)
+
+
+def is_matrix(program: Program, stored: set[int], x: int) -> bool:
+    """Whether the lines along one of the last two axes are contiguous and do not overlap."""
+    found, (*_, m, n) = seen(program, stored, x), program.statements[x].known.shape
+    if found is None:
+        return False
+    far, near = found.strides[-2:]
+    return (near == 1 and far >= n) or (far == 1 and near >= m)
 
 
 def is_swept(plan: Plan, size: int) -> bool:
@@ -252,9 +276,10 @@ def regions(program: Program, stored: set[int], plan: Plan, inputs: list[tuple[i
         pairs.append((sides[0], sides[1]))
         if plan.scheme == "large" and len(pairs) < len(inputs):
             end = 0  # pairs take turns
-    waiting = {"small": 0, "inner": plan.rows * plan.lanes, "sweep": plan.rows * up(
-        plan.shape.columns, plan.width), "large": up(
-        plan.shape.rows, plan.rows) * up(plan.shape.columns, plan.width)}[plan.scheme]
+    rows, columns = plan.shape.rows, plan.shape.columns
+    whole = up(columns, plan.width)
+    waiting = {"small": 0, "inner": plan.rows * plan.lanes, "sweep": plan.rows * whole,
+               "large": up(rows, plan.rows) * whole, "external": rows * columns}[plan.scheme]
     return plan._replace(pairs=tuple(pairs), region=end, elements=end + waiting)
 
 
@@ -268,6 +293,8 @@ def is_packed(plan: Plan, found: Seen | None, k: int, axis: int, size: int) -> b
     """Whether a side is copied first: an expression, lanes that lie apart, or rows far apart."""
     if found is None or plan.scheme == "large":
         return True
+    if plan.scheme == "external":
+        return False
     if plan.scheme == "inner":
         return found.strides[axis] != 1
     if k == 0:

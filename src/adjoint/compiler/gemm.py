@@ -32,6 +32,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from .blocks import planned
+from .external import External
 from .inner import Inner
 from .schemes import Large, Small, Sweep, parts
 from .tiles import PACK
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from .evaluator import Evaluator
     from .program import Program
 
-SCHEMES = {"small": Small, "large": Large, "inner": Inner, "sweep": Sweep}
+SCHEMES = {"small": Small, "large": Large, "inner": Inner, "sweep": Sweep, "external": External}
 __all__ = ["PACK", "suits", "units", "workspace", "write"]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adjoint.errors import MissingPackageError, UnsupportedError
 
-from . import cache
+from . import blas, cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +77,10 @@ def c_library() -> tuple[ctypes.CDLL, ...]:
 
 @memo
 def provide(name: str) -> None:
-    """Tell LLVM the address of a function of the C library."""
+    """Tell LLVM the address of a function of the C library, or of BLAS."""
+    if found := blas.address(name):
+        llvm().add_symbol(name, found)
+        return
     for library in c_library():
         if hasattr(library, name):
             llvm().add_symbol(name, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)

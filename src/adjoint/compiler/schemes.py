@@ -27,6 +27,8 @@ def parts(plan: Plan) -> tuple[str, int]:
     """The axis whose pieces are the parts of the result, and their number."""
     found = [("column", -(-plan.shape.columns // plan.width)),
              ("row", -(-plan.shape.rows // plan.rows))]
+    if plan.scheme == "external":
+        found = [("all", 1)]
     found += [(f"batch{d}", size) for d, size in enumerate(plan.shape.batch)]
     return max(found, key=lambda axis: axis[1])
 
