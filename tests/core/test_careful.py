@@ -364,3 +364,13 @@ def test_what_is_traced_is_done_with_care():
                        aval((), float))
     graph.outputs = [out.node]
     assert graph(np.float64(0.0))[0] == 0.0
+
+
+def test_a_large_tangent_does_not_warn():
+    """Whether it is finite is asked of its squares, which are not."""
+    with np.errstate(all="raise"):
+        dy = ad.jvp(lambda x: x * 2.0 + x, (np.ones(2),), (np.full(2, 1e200),))[1]
+        assert dy.tolist() == [3e200, 3e200]
+        x = ad.tensor(np.ones(2), requires_grad=True)
+        (x * 2.0).backward(np.full(2, 1e200))
+        assert x.grad.numpy().tolist() == [2e200, 2e200]

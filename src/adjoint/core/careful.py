@@ -12,6 +12,8 @@ from __future__ import annotations
 from cmath import isfinite, nan  # of real numbers too
 from typing import TYPE_CHECKING, Any
 
+from numpy import vdot
+
 from .box import Box, bind
 from .node import aval_of, ndarray, new
 
@@ -71,11 +73,11 @@ def is_finite(x: Any) -> bool:
 def squares(x: Any) -> Any:
     """The sum of the squares of an array, or what has the same kind of number.
 
-    That of a Symbol is not known, so NaN: what is traced is always done with care.
+    That of a Symbol is not known, so NaN: what is traced is always done with care. An overflow is
+    no news here, and of all products vdot alone does not warn of it.
     """
     if x.__class__ is ndarray:
-        flat = x if x.ndim == 1 else x.ravel()
-        return flat.dot(flat)
+        return vdot(x, x)
     if isinstance(x, Box):
         return nan if x.value is None else squares(x.value)
     if isinstance(x, tuple):

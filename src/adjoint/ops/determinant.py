@@ -41,13 +41,53 @@ if TYPE_CHECKING:
 
 # ---- det: the adjugate is a polynomial, so it is exact at singular matrices
 
+OF_DET = "the derivative of det"
 WELL = 1e-8  # well conditioned is what loses less than this much of all digits, as a share
 
 
 def _decomposed(x: Any) -> tuple[Any, Any, Any, Any]:
-    u, s, vh = converged("the derivative of det", np.linalg.svd,
-                         x.astype(wide(x.dtype), copy=False))
-    return u, s, vh, (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
+    """U, s, V^H of x with rows and columns of a size, what det U det V^H is, and the exponents.
+
+    With X = R S C, R and C diagonal, adj(X) = adj(C) adj(S) adj(R); R and C are powers of two, so
+    this is exact, and S knows small rows and columns as well as large ones.
+    """
+    x = x.astype(wide(x.dtype), copy=False)
+    sizes = _exponents(x)
+    r = _bounded(sizes.max(-1, keepdims=True))
+    c = _bounded((sizes - r).max(-2, keepdims=True))
+    u, s, vh = converged(OF_DET, np.linalg.svd, _shifted(x, -r - c))
+    unit = (np.linalg.det(u) * np.linalg.det(vh))[..., None, None]
+    return u, s, vh, (unit, np.swapaxes(r, -1, -2), np.swapaxes(c, -1, -2))
+
+
+LOWEST = -1 << 20  # stands for the exponent of 0
+
+
+def _exponents(x: Any) -> Any:
+    """The power of two of each element, LOWEST for 0 and for what is no number."""
+    size = np.maximum(abs(x.real), abs(x.imag)) if x.dtype.kind == "c" else abs(x)
+    return np.where((size > 0) & (size < np.inf), np.frexp(size)[1], LOWEST)
+
+
+def _bounded(e: Any) -> Any:
+    """The exponents, and 0 where all is 0."""
+    return np.where(e > LOWEST // 2, e, 0)
+
+
+def _shifted(x: Any, exponents: Any) -> Any:
+    """X times two to the exponents, also where that power is out of range."""
+    exponents = exponents.astype(np.intc)
+    if x.dtype.kind != "c":
+        return np.ldexp(x, exponents)
+    y = np.empty(np.broadcast_shapes(x.shape, exponents.shape), x.dtype)
+    y.real, y.imag = np.ldexp(x.real, exponents), np.ldexp(x.imag, exponents)
+    return y
+
+
+def _lifted(x: Any, exponents: Any) -> tuple[Any, Any]:
+    """X times two to the exponents, divided by the power of two of its largest, and that power."""
+    top = _bounded((_exponents(x) + exponents).max((-2, -1), keepdims=True))
+    return _shifted(x, exponents - top), top
 
 
 def _products(s: Any) -> Any:
@@ -84,15 +124,45 @@ def _by_inverse(x: Any) -> Any:
         return d[..., None, None] * y if usual.all() else None
 
 
+def _of_two(x: Any) -> Any:
+    """The adjugate of matrices of 2 rows."""
+    y = np.flip(np.swapaxes(x, -1, -2), (-2, -1)).copy()
+    y[..., 0, 1], y[..., 1, 0] = -x[..., 0, 1], -x[..., 1, 0]
+    return y
+
+
+def _of_three(x: Any, z: Any) -> Any:
+    """The minors of 3 rows, one of x and one of z in each: for z = x the adjugate, exact as it is.
+
+    Their sizes do not meet: each is rounded for itself, and not as a share of the largest.
+    """
+    x, z = np.swapaxes(x[..., NEXT, :], -1, -2), np.swapaxes(z[..., LAST, :], -1, -2)
+    return x[..., NEXT, :] * z[..., LAST, :] - x[..., LAST, :] * z[..., NEXT, :]
+
+
+NEXT, LAST = [1, 2, 0], [2, 0, 1]
+
+
 def _adjugate_impl(x: Any) -> Any:
     if not x.shape[-1]:
         return np.zeros(x.shape, wide(x.dtype))
+    if x.shape[-1] in (2, 3):
+        x = x.astype(wide(x.dtype), copy=False)
+        return converged(OF_DET, _of_two, x) if x.shape[-1] == 2 else converged(
+            OF_DET, _of_three, x, x)
     quick = _by_inverse(x)
     if quick is not None:
         return quick
-    u, s, vh, unit = _decomposed(x)
+    u, s, vh, (unit, r, c) = _decomposed(x)
     v, uh = np.swapaxes(vh, -1, -2).conj(), np.swapaxes(u, -1, -2).conj()
-    return unit * ((v * _others(s)[..., None, :]) @ uh)
+    s, e = np.frexp(s[..., None, :])
+    others, top = _lifted(_others(s), e.sum(-1, keepdims=True) - e)
+    return _shifted(unit * ((v * others) @ uh), _power(r, c) + top)
+
+
+def _power(r: Any, c: Any) -> Any:
+    """The exponents of adj(C) adj(S) adj(R), beside those of adj(S)."""
+    return c.sum((-2, -1), keepdims=True) + r.sum((-2, -1), keepdims=True) - c - r
 
 
 def _slope_impl(x: Any, d: Any) -> Any:
@@ -104,17 +174,28 @@ def _slope_impl(x: Any, d: Any) -> Any:
     shape = np.broadcast_shapes(x.shape, d.shape)
     if not x.shape[-1]:
         return np.zeros(shape, np.result_type(wide(x.dtype), wide(d.dtype)))
-    u, s, vh, unit = _decomposed(x)
+    if x.shape[-1] in (2, 3):
+        x, d = (a.astype(wide(a.dtype), copy=False) for a in (x, d))
+        return converged(OF_DET, _of_three, x, d) + _of_three(d, x) if x.shape[-1] == 3 else (
+            _of_two(np.broadcast_to(d, shape).astype(np.result_type(x, d))))
+    u, s, vh, (unit, r, c) = _decomposed(x)
     v, uh = np.swapaxes(vh, -1, -2).conj(), np.swapaxes(u, -1, -2).conj()
-    k, p = uh @ d @ v, _products(s)
+    d, size = _lifted(d.astype(wide(d.dtype), copy=False), -np.swapaxes(c + r, -1, -2))
+    s, e = np.frexp(s)
+    e = e.sum(-1)[..., None, None] - e[..., :, None] - e[..., None, :]
+    p, top = _lifted(_products(s), e)
+    k = uh @ d @ v
     on = (p @ np.diagonal(k, axis1=-2, axis2=-1)[..., None])[..., 0]
-    return unit * (v @ (on[..., None] * np.eye(s.shape[-1], dtype=s.dtype) - p * k) @ uh)
+    y = unit * (v @ (on[..., None] * np.eye(s.shape[-1], dtype=s.dtype) - p * k) @ uh)
+    return _shifted(y, _power(r, c) + top + size)
 
 
 def _third(x: Any, e: Any, d: Any) -> Any:
-    """The second derivative of the adjugate along e and d, for regular x; 0 if it is linear."""
-    if x.shape[-1] <= 2:
+    """The second derivative of the adjugate along e and d, from 4 rows on for regular x."""
+    if x.shape[-1] <= 2:  # the adjugate is linear
         return np.zeros(np.broadcast_shapes(x.shape, e.shape, d.shape), e.dtype)
+    if x.shape[-1] == 3:  # it is quadratic
+        return _slope(e, d)
     b, j, s = inverse(x, of="the third derivative of det"), adjugate(x), _slope(x, e)
     be = b @ e
     return (s * matrix(trace_of(b, d)) - j * matrix(trace_of(be @ b, d))
@@ -205,9 +286,11 @@ def det(x: Any) -> Any:
 
         d det(X) = tr(adj(X) dX)    (Jacobi's formula)
 
+    From 4 rows on the elements of a derivative are exact as shares of the largest, after rows and
+    columns are scaled.
     Args: ``x`` of shape (..., n, n). Raises ShapeError if it is not square, and MatrixError for a
-    third derivative at a singular matrix. Source: Magnus & Neudecker, chapter 8; Giles (2008),
-    section 2.2.4, has the form with the inverse.
+    third derivative at a singular matrix of 4 rows or more. Source: Magnus & Neudecker, chapter 8;
+    Giles (2008), section 2.2.4, has the form with the inverse.
 
     >>> ad.grad(ad.linalg.det)(np.diag([1.0, 2.0, 0.0])) + 0.0
     array([[0., 0., 0.],

@@ -35,10 +35,10 @@ exp2 = elementwise(
     doc=_doc("Two to the power of x.", "y = 2^x,    dy/dx = y ln 2",
              ">>> ad.exp2([0.0, 3.0])\n    array([1., 8.])"))
 expm1 = elementwise(
-    "expm1", np.expm1, lambda y, x: y + 1.0, numpy=[np.expm1], scalar=math.expm1,
-    label=Label("expm1({0})", "e^{{{0}}} - 1", ("{y} + 1",),
+    "expm1", np.expm1, lambda y, x: exp(x), numpy=[np.expm1], scalar=math.expm1,
+    label=Label("expm1({0})", "e^{{{0}}} - 1", ("e^{{{0}}}",),
                 "chain rule for the exponential", "(+"),
-    doc=_doc("The exponential minus one, exact near 0.", "y = e^x - 1,    dy/dx = y + 1",
+    doc=_doc("The exponential minus one, exact near 0.", "y = e^x - 1,    dy/dx = e^x",
              ">>> ad.expm1([0.0, 1.0])\n    array([0.        , 1.71828183])"))
 log = elementwise(
     "log", np.log, lambda y, x: 1.0 / x, numpy=[np.log], singular=True, scalar=math.log,

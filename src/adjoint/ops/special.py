@@ -19,7 +19,7 @@ from adjoint.core.symbol import trace
 from adjoint.errors import ArgumentError, DTypeError
 
 from . import loops
-from .arithmetic import annihilate, astype, floor_divide, negative, reciprocal, remainder, sign
+from .arithmetic import astype, floor_divide, negative, remainder, sign
 from .cases import Case, Cases, array_cases, draw, elementwise_cases, layouts
 from .declare import (
     APPLY,
@@ -39,7 +39,6 @@ from .exponential import LN2, exp, log, log1p, sigmoid
 from .select import isinf, isnan, logical_and, logical_or, maximum, minimum, rint, trunc, where
 from .trigonometric import arctanh, sin
 
-ORIGIN = [(0.0, 0.0)]
 POSITIVE = (0.3, 3.0)
 
 
@@ -109,29 +108,7 @@ def _doc(sentence: str, formula: str, example: str) -> str:
     return f"{sentence}\n\n        {formula}\n\n    {example}\n    "
 
 
-# ---- lengths, logarithms and products with them
-
-def _leg(x: Any, y: Any) -> Any:
-    """X / y of a triangle's leg and hypotenuse; at the corner 0, with an infinite slope."""
-    corner = y == 0
-    there = annihilate(x, reciprocal(where(corner, y, 1.0)))
-    return where(corner, there, x / where(corner, 1.0, y))
-
-
-def _quiet_leg(x: Any, y: Any) -> Any:
-    with np.errstate(divide="ignore"):
-        return _leg(x, y)
-
-
-hypot = elementwise(
-    "hypot", np.hypot, lambda y, x, z: _quiet_leg(x, y), lambda y, x, z: _quiet_leg(z, y),
-    numpy=[np.hypot], kinks=ORIGIN, kink=lambda x, z: np.equal(x, 0) & np.equal(z, 0),
-    label=Label("hypot({0}, {1})", r"\sqrt{{{0}^2 + {1}^2}}",
-                (r"\frac{{{0}}}{{{y}}}", r"\frac{{{1}}}{{{y}}}"), "chain rule for the square root"),
-    doc=_doc("The length of the hypotenuse; its gradient where both legs are 0 is 0.",
-             "y = (x^2 + z^2)^(1/2),    dy/dx = x / y,    dy/dz = z / y",
-             ">>> ad.hypot(3.0, [4.0, 0.0])\n    array([5., 3.])"))
-
+# ---- logarithms and products with them
 
 def _logaddexp2_weight(a: Any, b: Any) -> Any:
     """The share 2^a / (2^a + 2^b); 0 where both are -inf."""
@@ -346,7 +323,11 @@ def polygamma(order: int, x: Any) -> Any:
 
 
 def _bessel_impl(x: Any, order: int) -> Any:
-    return by_scipy("iv", x, order)
+    """SciPy's, and (x/2)^n / n! where its iv gives 0 or NaN for small x."""
+    if order < 2:
+        return by_scipy(f"i{order}", x)
+    first = (x * 0.5) ** order / factorial(order)
+    return np.where(np.abs(x) < 1e-8, first, by_scipy("iv", x, order))[()]
 
 
 _bessel = general(

@@ -12,6 +12,7 @@ from adjoint.core.primitive import PUBLIC, Label
 
 from .arithmetic import annihilate, sqrt
 from .declare import elementwise
+from .select import stop_gradient
 
 INSIDE = (-0.9, 0.9)
 
@@ -37,12 +38,20 @@ cos = _named("cos", np.cos, lambda y, x: -sin(x), r"\cos({0})", r"-\sin({0})",
 tan = _named("tan", np.tan, lambda y, x: 1.0 + y * y, r"\tan({0})", "1 + {y}^2",
              "y = tan x,    dy/dx = 1 + y^2", "array([0.        , 0.54630249])", domain=(-1.2, 1.2),
              sentence="The tangent of an angle in radians.")
-arcsin = _named("arcsin", np.arcsin, lambda y, x: 1.0 / sqrt((1.0 - x) * (1.0 + x)),
+
+
+def _complement(x: Any) -> Any:
+    """1 - x^2, with the digits of (1 - x)(1 + x) near 1; its slope -2 x is no 1 - x less 1 + x."""
+    y = 1.0 - x * x
+    return y + stop_gradient((1.0 - x) * (1.0 + x) - y)
+
+
+arcsin = _named("arcsin", np.arcsin, lambda y, x: 1.0 / sqrt(_complement(x)),
                 r"\arcsin({0})", r"\frac{{1}}{{\sqrt{{1 - {0}^2}}}}",
                 "y = arcsin x,    dy/dx = (1 - x^2)^(-1/2)", "array([0.        , 0.52359878])",
                 domain=INSIDE, singular=True, singular_at=[(1.0,), (-1.0,)],
                 sentence="The inverse sine, in radians.")
-arccos = _named("arccos", np.arccos, lambda y, x: -1.0 / sqrt((1.0 - x) * (1.0 + x)),
+arccos = _named("arccos", np.arccos, lambda y, x: -1.0 / sqrt(_complement(x)),
                 r"\arccos({0})", r"-\frac{{1}}{{\sqrt{{1 - {0}^2}}}}",
                 "y = arccos x,    dy/dx = -(1 - x^2)^(-1/2)", "array([1.57079633, 1.04719755])",
                 domain=INSIDE, singular=True, singular_at=[(1.0,), (-1.0,)],
@@ -56,7 +65,7 @@ def _length(x: Any, z: Any) -> Any:
     """(x^2 + z^2)^(1/2) without squares, which would leave the range of floats."""
     if x.dtype.kind == "c":
         return sqrt(x * x + z * z)
-    return PUBLIC["hypot"](x, z)  # special.py stands above this file
+    return PUBLIC["hypot"](x, z)  # hypotenuse.py stands above this file
 
 
 def _arctan2_share(dyx: Any, x: Any, z: Any) -> Any:
@@ -118,7 +127,7 @@ arccosh = elementwise(
     >>> ad.arccosh([1.0, 2.0])
     array([0.        , 1.3169579])
     """)
-arctanh = _named("arctanh", np.arctanh, lambda y, x: 1.0 / ((1.0 - x) * (1.0 + x)),
+arctanh = _named("arctanh", np.arctanh, lambda y, x: 1.0 / _complement(x),
                  r"\mathrm{{artanh}}({0})", r"\frac{{1}}{{1 - {0}^2}}",
                  "y = ln((1 + x) / (1 - x)) / 2,    dy/dx = 1 / (1 - x^2)",
                  "array([0.        , 0.54930614])", domain=INSIDE, singular=True,
