@@ -1,0 +1,156 @@
+"""From which size on BLAS is faster than the code that we write: measured once per machine.
+
+`prepare` is called before a program is planned. Where the program has a large product it times both
+on square ones, and keeps the answer on disk beside the machine code; the number of threads, ours
+and those that the environment gives BLAS, belong to the question.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from math import prod
+from threading import Lock
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.node import aval
+
+from . import blas, cache, gemm
+from .loops import Loops
+from .native import Library, host
+from .program import ProgramBuilder
+from .text import Module
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .native import Target
+    from .program import Program
+
+SIDES = (512, 1024)     # of the square products that are timed
+LARGE = SIDES[0] ** 3   # products of fewer multiplications are never asked about
+ROUNDS = 4
+MARGIN = 1.05           # how much faster BLAS must be
+KEPT = b"calibration of products\n"
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+           "VECLIB_MAXIMUM_THREADS", "GOTO_NUM_THREADS")
+lock = Lock()
+
+
+def prepare(program: Program, target: Target, threads: int = 1) -> None:
+    """Know from which size on BLAS is used, if the program has a product for which that matters.
+
+    Args:
+        program: what will be compiled.
+        target: the processor; code for another one than this machine's never uses BLAS.
+        threads: how many our own code would use.
+
+    >>> from adjoint.compiler.calibration import prepare
+    >>> from adjoint.compiler.native import host
+    >>> from adjoint.compiler.program import Program
+    >>> prepare(Program(), host())  # it has no product: nothing is measured
+    """
+    if target != host() or blas.only_generated.get():
+        return
+    for dtype in wanted(program):
+        with lock:
+            key = (dtype, target.vector_bytes)
+            if key not in blas.limits:
+                blas.limits[key] = limit_of(dtype, target, threads)
+
+
+def wanted(program: Program) -> list[str]:
+    """The dtypes of the large products of a program."""
+    found = dict[str, None]()
+    for n in program.live():
+        s = program.statements[n]
+        if gemm.suits(program, n):
+            depth = program.statements[s.inputs[0]].known.shape[-1]
+            if prod(s.known.shape[-2:]) * depth >= LARGE:
+                found[s.known.dtype.name] = None
+    return list(found)
+
+
+def limit_of(dtype: str, target: Target, threads: int) -> float:
+    """The side from which on BLAS is used: as it was measured before, or now."""
+    if not blas.address(blas.SYMBOLS[dtype]):
+        return blas.NEVER
+    given = [f"{name}={os.environ.get(name, '')}" for name in THREADS]
+    known = f"calibration 1, {platform.node()}, {os.cpu_count()} processors"
+    text = "\n".join(["calibration of products", dtype, scipy_version(), str(threads), *given])
+    key = cache.key_of(text, target, known)
+    code = cache.found(key, known)
+    if code is not None and code.startswith(KEPT):
+        return float(code.removeprefix(KEPT).decode())
+    side = measured(np.dtype(dtype), target, threads)
+    cache.keep(key, known, KEPT + str(side).encode())
+    return side
+
+
+def scipy_version() -> str:
+    """The version of SciPy, which brings its BLAS."""
+    return str(getattr(sys.modules.get("scipy"), "__version__", ""))
+
+
+def measured(dtype: Any, target: Target, threads: int) -> float:
+    """The smallest side from which on BLAS was faster, at each side that was timed."""
+    best = blas.NEVER
+    for side in reversed(SIDES):
+        ours, theirs = compared(square(dtype, side, target, 0), square(dtype, side, target, side))
+        if ours < theirs * MARGIN * threads:
+            break
+        best = side
+    return best
+
+
+def compared(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
+    """The least time of each, taken in turn."""
+    times: tuple[list[float], list[float]] = [], []
+    for _ in range(ROUNDS):
+        for f, taken in zip((ours, theirs), times, strict=True):
+            start = perf_counter()
+            f()
+            taken.append(perf_counter() - start)
+    return min(times[0]), min(times[1])
+
+
+def square(dtype: Any, side: int, target: Target, limit: int) -> Callable[[], object]:
+    """A square product that runs: by BLAS if its side reaches a limit that is not 0."""
+    key, before = (dtype.name, target.vector_bytes), dict(blas.limits)
+    blas.limits[key] = limit or blas.NEVER
+    try:
+        return made(dtype, side, target)
+    finally:
+        blas.limits.clear()
+        blas.limits.update(before)
+
+
+def made(dtype: Any, side: int, target: Target) -> Callable[[], object]:
+    """A square product, compiled and bound to arrays."""
+    b = ProgramBuilder()
+    x, z = b.input(aval((side, side), dtype)), b.input(aval((side, side), dtype))
+    n = b.dot([(x, z)]).number
+    module = Module(target.fused)
+    kernel = Loops(b.program, {x.number, z.number}, module, width=0)
+    gemm.write(kernel, n, [n], target.vector_bytes)
+    size = gemm.workspace(b.program, n, kernel.stored, target.vector_bytes, target.fused)
+    arrays = {x.number: np.ones((side, side), dtype), z.number: np.ones((side, side), dtype),
+              n: np.empty((side, side), dtype), gemm.PACK: np.empty(size + 1, np.uint8)}
+    name, order = kernel.name(), list(kernel.buffers)
+    lines = [f"  %s{j} = getelementptr ptr, ptr %table, i64 {j}\n  %b{j} = load ptr, ptr %s{j}"
+             for j in range(len(order))]
+    given = ", ".join(f"ptr %b{j}" for j in range(len(order)))
+    module.define("product", "\n".join([
+        "define i64 @product(ptr %table, ptr %work) #0 {", *lines,
+        f"  %r = call i64 @{name}({given})", "  ret i64 %r", "}"]))
+    library = Library(module.text(target.attributes()), module.externals, target)
+    table = np.array([arrays[i].ctypes.data for i in order], np.uintp)
+    function = library.function("product")
+
+    def run() -> object:
+        return function(table.ctypes.data, table.ctypes.data), library, arrays
+    return run
