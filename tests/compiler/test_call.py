@@ -20,6 +20,7 @@ from adjoint.compiler import call, callables, pool
 from adjoint.compiler.call import entry, why_not
 from adjoint.compiler.callables import Quick, callable_of
 from adjoint.compiler.compiled import Compiled
+from adjoint.compiler.estimate import seconds_of
 from adjoint.compiler.program import ProgramBuilder
 from adjoint.compiler.sources import (
     ARRAY,
@@ -705,6 +706,27 @@ def test_a_collection_within_a_call():
         gc.set_threshold(*old)
     gc.collect()
     assert len(seen) == 200 and all((y == 10).all() for y, _ in seen[-2:])
+
+
+def test_the_time_of_a_program_is_about_right():
+    def chain(b, x):
+        for _ in range(10):
+            x = b.elementwise("exp", x)
+        return x
+    small, large = np.ones(10), np.ones(10_000)
+    assert seconds_of(built(chain, small).program) < call.LONG < seconds_of(
+        built(chain, large).program)
+    a = np.ones((300, 400))
+    product = built(lambda b, x, z: b.dot([(x, z)]), a, np.ones((400, 500)))
+    assert 1e-4 < seconds_of(product.program) < 1e-2
+    assert seconds_of(built(lambda b, x: x, large).program) == 0
+    picked = built(lambda b, x, i: b.pick(x, [i]), large, np.zeros(10**6, np.int64))
+    assert 1e-4 < seconds_of(picked.program) < 1e-2
+
+
+def test_a_long_program_lets_go_of_the_interpreter_by_itself():
+    for x, released in ((np.ones(3), False), (np.ones(10**6), True)):
+        assert function(double, x).__self__.released is released
 
 
 # ---- the pool

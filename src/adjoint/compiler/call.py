@@ -34,6 +34,7 @@ from adjoint.errors import RuleError
 from . import pool
 from .abi import DATA, Abi, abi, address, slot_offset, word
 from .arrays_ir import FIXED, HELPERS, SHARED, WRITEABLE
+from .estimate import seconds_of
 from .native import Library, host
 from .sources import Attribute, Element, Held, Slot, guard_of
 from .text import is_native
@@ -57,11 +58,12 @@ class Frame(np.ndarray):
     """The record of one trampoline, which keeps alive what the record points to."""
 
     held: list[Any]
+    released: bool  # whether other threads run meanwhile
 
 
 def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output],
           slow: Callable[..., Any], *, arguments: int,
-          guards: Sequence[Guard | tuple[Source, Any]] = (), seconds: float = 0.0,
+          guards: Sequence[Guard | tuple[Source, Any]] = (), seconds: float | None = None,
           name: str = "compiled") -> Callable[..., Any]:
     """A builtin function that runs ``compiled`` natively, or calls ``slow``.
 
@@ -73,7 +75,8 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
             fails; its result is the result.
         arguments: the number of positional arguments.
         guards: what else must hold; a source and an object say that it must give that very one.
-        seconds: an estimate of how long the program takes; a long one lets other threads run.
+        seconds: how long the program takes, if that is known better than `estimate` knows it; a
+            long one lets other threads run.
         name: of the function.
 
     Returns:
@@ -86,6 +89,8 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
     if known is None or why_not(compiled):
         return slow
     writing = Writing(compiled, known, inputs, outputs)
+    if seconds is None:
+        seconds = seconds_of(compiled.program)
     text = writing.text(arguments, [guard_of(g) for g in guards], released=seconds >= LONG)
     target = host()
     library = trampolines.get((target, text))
@@ -340,6 +345,7 @@ class Writing:
         frame[:8] = frame[title:title + 8]  # the name, which a PyMethodDef begins with
         frame.held = [*self.held, self.guards, library, slow, failed, table, work,
                       shared]
+        frame.released = self.released
         return builtin(frame)
 
 
