@@ -20,6 +20,7 @@ import numpy as np
 from adjoint.core.node import aval
 
 from . import blas, cache, gemm
+from .layout import body_of
 from .loops import Loops
 from .native import Library, host
 from .program import ProgramBuilder
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 SIDES = (512, 1024)     # of the square products that are timed
 LARGE = SIDES[0] ** 3   # products of fewer multiplications are never asked about
 ROUNDS = 4
-MARGIN = 1.05           # how much faster BLAS must be
+MARGIN = 1.1            # how much faster BLAS must be
 KEPT = b"calibration of products\n"
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
            "VECLIB_MAXIMUM_THREADS", "GOTO_NUM_THREADS")
@@ -64,11 +65,13 @@ def prepare(program: Program, target: Target, threads: int = 1) -> None:
 
 
 def wanted(program: Program) -> list[str]:
-    """The dtypes of the large products of a program."""
+    """The dtypes of the large products of a program, and of its loops."""
     found = dict[str, None]()
     for n in program.live():
         s = program.statements[n]
-        if gemm.suits(program, n):
+        if s.name == "loop":
+            found.update(dict.fromkeys(wanted(body_of(s.parameters[0]))))
+        elif gemm.suits(program, n):
             depth = program.statements[s.inputs[0]].known.shape[-1]
             if prod(s.known.shape[-2:]) * depth >= LARGE:
                 found[s.known.dtype.name] = None

@@ -20,6 +20,7 @@ import numpy as np
 from adjoint.errors import IndexingError, RuleError
 from adjoint.modes import line_of
 
+from .calibration import prepare
 from .driver import Driver, Failures, Settings
 from .layout import Layout
 from .native import Library, host
@@ -48,6 +49,7 @@ class Compiled:
                  fuse: bool = True, plan: bool = True) -> None:
         self.program, self.failures = program, Failures()
         self.target = host() if target is None else target
+        prepare(program, self.target)
         self.layout = Layout(program, fuse=fuse, plan=plan, target=self.target)
         # Outputs that may be written where inputs are, by position: the program reads them before.
         self.overwrites = self.layout.overwrites
