@@ -130,6 +130,51 @@ def test_windows_that_slide():
     assert [s.parameters[0] for s in rows] == [((0, ((1, 1),)), (1, ((0, 1), (2, 1))))]
 
 
+def recurrence(x, h, W):
+    for t in range(30):
+        h = np.tanh(x[t] @ W + h)
+    return np.mean(h * h)
+
+
+def test_the_gradient_of_slices_is_one_pad():
+    rng = np.random.default_rng(0)
+    x, h, W = rng.normal(size=(30, 4, 3)), rng.normal(size=(4, 8)), rng.normal(size=(3, 8))
+    before = program_of(ad.grad(recurrence), x, h, W)
+    after = check(ad.grad(recurrence), x, h, W, native=True)
+    assert [turns for turns, _ in loops(after)] == [30, 29]
+    pads = [[p.statements[n].name for n in p.live()].count("pad") for p in (before, after)]
+    assert pads == [30, 2]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_zeros_of_either_sign_in_a_sum_of_pads(sign):
+    b = ProgramBuilder()
+    x, y, z = np.array([0.0, -0.0, sign, np.inf]), np.full((30, 4), -sign), np.full((30, 4), -0.0)
+    state, rows, total = [b.input(aval_of(a)) for a in (x, y, z)]
+    for t in range(30):
+        row = b.view(rows, ((t, ()), (0, ((0, 1),))), (4,))
+        state = b.elementwise("multiply", state, row)
+        pad = b.pad(state, ((t, ()), (0, ((0, 1),))), (30, 4), 0.0)
+        total = b.elementwise("add", total, pad)
+    b.program.outputs = [total.number]
+    after = rerolled(b.program)
+    assert loops(after) == [(30, 1)]
+    with np.errstate(all="ignore"):
+        got, want = after(x, y, z)[0], b.program(x, y, z)[0]
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
+
+
+def test_pads_that_overlap_stay_as_they_are():
+    def f(x):
+        y = 0.0
+        for p in range(20):
+            y = y + np.tanh(x[p:p + 3])
+        return np.sum(y * y)
+    after = check(ad.grad(f), np.arange(22.0) / 9)
+    assert [after.statements[n].name for n in after.live()].count("pad") >= 16
+
+
 def test_training_steps_of_a_network():
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(8, 5)), rng.normal(size=(8, 2))
@@ -275,6 +320,17 @@ def test_a_wrong_loop_is_not_proved(monkeypatch):
     before = program_of(f, np.ones(3), np.ones((20, 3)))
     after = rerolled(before)
     assert proved(changed(after, lambda s: s), before)
+    padded = program_of(ad.grad(recurrence), *[np.ones(n) for n in ((30, 4, 3), (4, 8), (3, 8))])
+    rolled = rerolled(padded)
+    assert proved(rolled, padded)
+    astray = changed(rolled, lambda s: s)
+    k = [s.name == "pad" and s.known.shape == (30, 4, 3) and len(
+        astray.statements[s.inputs[0]].known.shape) == 3 for s in astray.statements].index(True)
+    s = astray.statements[k]
+    for index in (((0, ((0, 1),)), *s.parameters[0][1:]),
+                  (s.parameters[0][0], (0, ((2, 1),)), (0, ((2, 1),)))):
+        astray.statements[k] = s._replace(parameters=(index, *s.parameters[1:]))
+        assert not proved(astray, padded)
     wrongs = [
         lambda s: s._replace(parameters=("cos",)) if s.parameters == ("sin",) else s,
         lambda s: s._replace(inputs=s.inputs[::-1]) if s.parameters == ("subtract",) else s,
@@ -421,6 +477,7 @@ STEPS = [
 def test_random_loops_and_their_gradients(seed):
     f, args = random_loop(seed)
     check(ad.value_and_grad(f, (1, 2, 3)), *args, native=seed in COMPILED)
+    check(ad.grad(f, (0, 4)), *args)
 
 
 def test_most_random_loops_are_rolled():

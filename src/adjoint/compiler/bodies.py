@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Where = dict[int, tuple[int, int, int]]  # statement -> (loop, turn, statement of the body)
 
+SUMS = {"dot", "reduce", "scatter_add"}  # which start from 0 and are never -0
+
+
 class Source(NamedTuple):
     """Where an operand comes from. ``value``: a statement, or one of the body; see the table."""
 
@@ -27,16 +30,35 @@ class Source(NamedTuple):
     moves: Any = None  # of a slice: first offsets, and their steps
 
 
+class Spread(NamedTuple):
+    """A pad that moves and is added to a sum each turn: statements of the body, and an index.
+
+    ``index`` is where the stacked parts go; ``summed`` which operand of ``total`` is the sum.
+    """
+
+    pad: int
+    total: int
+    part: int
+    summed: int
+    index: Any
+
+
 class Plan(NamedTuple):
     """A loop to be: statements by turn; of each the sources of its operands and how it moves."""
 
     turns: list[list[int]]
     sources: list[list[Source]]
-    moves: list[tuple[list[int], list[int]]]  # of views: first offsets, and their steps
+    moves: list[tuple[list[int], list[int]]]  # of views and pads: first offsets, and their steps
+    spreads: list[Spread]
 
     def moving(self, j: int) -> bool:
         """Whether statement ``j`` of the body is a slice whose offset moves."""
         return any(self.moves[j][1])
+
+    def absent(self) -> set[int]:
+        """The statements that are not in the body: rows, and sums that are made outside."""
+        outside = {j for spread in self.spreads for j in (spread.pad, spread.total)}
+        return outside | {j for j in range(len(self.moves)) if self.moving(j)}
 
 
     Where = dict[int, tuple[int, int, int]]  # statement -> (loop, turn, statement of the body)
@@ -77,6 +99,8 @@ class Outer:
                 wanted[r, j] = "all"
             else:
                 wanted.setdefault((r, j), "last")
+        for r, plan in self.plans.items():
+            wanted.update({(r, spread.part): "all" for spread in plan.spreads})
         return wanted
 
     def seen(self, n: int) -> int:
@@ -131,6 +155,8 @@ class Outer:
                                           *((shared,) if shared else ())), known)
         for j, k in body.places.items():
             self.items[r, j] = w.made("item", (n,), (k,), known[k])
+        for spread in plan.spreads:
+            self.items[r, spread.total] = self.sum(r, spread)
         lines = set[Any]().union(*[self.program.sites.get(m, ()) for t in plan.turns for m in t])
         for m in range(first, len(w.statements)):
             w.program.sites.setdefault(m, set()).update(lines)
@@ -151,9 +177,28 @@ class Outer:
             return self.writer.const(np.stack(numbers))
         _, base, terms, shape, first, steps = key
         slice_ = Slice(terms, shape)
-        index = tuple([(o, (*(((0, k),) if k else ()), *[(d + 1, i) for d, i in placed]))
-                       for o, k, placed in zip(first, steps, slice_.placed, strict=True)])
-        return self.writer.view(self.seen(base), index, (len(turns), *slice_.shape))
+        return self.writer.view(self.seen(base), moved(first, steps, slice_.placed),
+                                (len(turns), *slice_.shape))
+
+    def sum(self, r: int, spread: Spread) -> int:
+        """The sum of what all turns put into an array of zeros, each elsewhere."""
+        turns = self.plans[r].turns
+        s = self.program.statements[turns[0][spread.pad]]
+        first = self.program.statements[turns[0][spread.total]].inputs[spread.summed]
+        parts = self.items[r, spread.part]
+        if self.program.statements[turns[0][spread.part]].name not in SUMS:
+            zero = self.writer.like(parts, 0)
+            parts = self.writer.map("add", parts, zero)  # a sum of -0 and 0 is 0
+        known = self.program.statements[turns[0][spread.pad]].known
+        padded = self.writer.made("pad", (parts,), (spread.index, *s.parameters[1:]), known)
+        both = [self.seen(first), padded]
+        return self.writer.map("add", *(both if spread.summed == 0 else reversed(both)))
+
+
+def moved(first: Any, steps: Any, placed: Any) -> Any:
+    """An index with one more axis in front, the turns, along which the offsets move."""
+    return tuple([(o, (*(((0, k),) if k else ()), *[(d + 1, i) for d, i in along]))
+                  for o, k, along in zip(first, steps, placed, strict=True)])
 
 
 def stacked(known: Any, turns: int) -> Any:
@@ -200,8 +245,9 @@ class Inner:
         self.slots = Slots()
         self.copies: dict[int, int] = {}  # leaves of the old Program in the body
         self.made: list[int] = []
+        self.absent = self.plan.absent()
         self.collect()
-        wanted = sorted(j for other, j in outer.wanted if other == r)
+        wanted = sorted(j for other, j in outer.wanted if other == r and j not in self.absent)
         last = [j for j in wanted if outer.wanted[r, j] == "last"]
         held = {j for j, _ in self.slots.carries}
         self.dummies = [j for j in last if j not in held]
@@ -233,7 +279,7 @@ class Inner:
         """Find what the body needs from outside."""
         first = self.plan.turns[0]
         for j, sources in enumerate(self.plan.sources):
-            if self.plan.moving(j):
+            if j in self.absent:
                 continue
             for k, source in enumerate(sources):
                 i = self.program.statements[first[j]].inputs[k]
@@ -281,8 +327,8 @@ class Inner:
     def write(self) -> None:
         """The statements of the first turn, on what the body is given."""
         for j, n in enumerate(self.plan.turns[0]):
-            if self.plan.moving(j):
-                self.made.append(-1)  # its readers see rows
+            if j in self.absent:
+                self.made.append(-1)
                 continue
             s = self.program.statements[n]
             inputs = tuple([self.operand(j, k) for k in range(len(s.inputs))])

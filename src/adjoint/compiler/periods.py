@@ -1,8 +1,8 @@
 """Where a Program repeats itself: stretches of statements whose signatures recur with a period.
 
 A signature says what a statement does but not on which values: its name, its parameters without the
-offsets of views, and the shapes and dtypes of operands and result. Everything here is linear in the
-number of statements.
+offsets of views and pads, and the shapes and dtypes of operands and result. Everything here is
+linear in the number of statements.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LEAVES = {"input", "const", "iota"}
 ALONE = {"loop", "item", "call"}  # never part of a repetition
+MOVE = {"view", "pad"}  # whose offsets may differ from turn to turn
 GRAM = 4    # signatures that are looked up together
 TRIED = 4   # distances that are tried at each place
 FEWEST = 4  # repetitions
@@ -63,8 +64,9 @@ def signatures(program: Program, order: list[int]) -> dict[int, int]:
     native: dict[int, bool] = {}
     for n in order:
         name, inputs, parameters, _ = program.statements[n]
-        if name == "view":
-            parameters = (tuple([terms for _, terms in parameters[0]]),)
+        if name in MOVE:
+            index, *rest = parameters
+            parameters = (tuple([terms for _, terms in index]), *rest)
         key = (name, parameters, code(n), tuple([code(i) for i in inputs]))
         k = numbers.setdefault(key, len(numbers))
         if k not in native:

@@ -13,6 +13,9 @@ numbers     a different number for each turn: rows of a constant
 slice       a view of one value whose offset moves with the turn: rows of one view
 ==========  ====================================================================================
 
+A sum to which each turn adds a pad somewhere else (the gradient of ``x[t]``) is taken out of the
+loop: the turns' parts are stacked, and one pad puts them where they belong.
+
 `bodies.py` makes the loops, and `verify.py` unrolls the result and compares: a Program that is not
 proved equal is dropped, and the old one stays. Start reading at `rerolled`.
 """
@@ -21,9 +24,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .bodies import Plan, Source, with_loops
+import numpy as np
+
+from .bodies import Plan, Source, Spread, moved, with_loops
 from .editor import uncollected
-from .periods import FEWEST, SHORTEST, Run, is_leaf, ordered, repeatedly_read, rotated, runs
+from .moves import apart
+from .periods import (
+    FEWEST,
+    MOVE,
+    SHORTEST,
+    Run,
+    is_leaf,
+    ordered,
+    repeatedly_read,
+    rotated,
+    runs,
+)
 from .verify import proved
 
 if TYPE_CHECKING:
@@ -124,6 +140,10 @@ def classified(program: Program, stretches: list[list[list[int]]]) -> tuple[dict
     """Which stretches are loops, after peeling, and where their statements went."""
     where: Where = {}
     plans: dict[int, Plan] = {}
+    readers: dict[int, list[int]] = {n: [-1] for n in program.outputs}
+    for n in program.live():
+        for i in program.statements[n].inputs:
+            readers.setdefault(i, []).append(n)
     for r, turns in enumerate(stretches):
         for _ in range(ROUNDS):
             if len(turns) < FEWEST or len(turns) * len(turns[0]) < SHORTEST:
@@ -131,7 +151,7 @@ def classified(program: Program, stretches: list[list[list[int]]]) -> tuple[dict
             for t, nodes in enumerate(turns):
                 for j, n in enumerate(nodes):
                     where[n] = r, t, j
-            plan, low, high = Classifier(program, turns, where, r).plan()
+            plan, low, high = Classifier(program, turns, where, r, readers).plan()
             if plan is not None and (low, high) == (0, len(turns)):
                 plans[r] = plan
                 break
@@ -147,8 +167,10 @@ def classified(program: Program, stretches: list[list[list[int]]]) -> tuple[dict
 class Classifier:
     """Looks at the operands of a stretch over all of its turns."""
 
-    def __init__(self, program: Program, turns: list[list[int]], where: Where, r: int) -> None:
+    def __init__(self, program: Program, turns: list[list[int]], where: Where, r: int,
+                 readers: dict[int, list[int]]) -> None:
         self.program, self.turns, self.where, self.r = program, turns, where, r
+        self.readers = readers
         self.low, self.high = 0, len(turns)
 
     def plan(self) -> tuple[Plan | None, int, int]:
@@ -157,18 +179,52 @@ class Classifier:
         moves: list[tuple[list[int], list[int]]] = []
         for j, n in enumerate(self.turns[len(self.turns) // 2]):
             s = self.program.statements[n]
-            move = self.offsets(lambda t, j=j: self.turns[t][j]) if s.name == "view" else ([], [])
+            move = self.offsets(lambda t, j=j: self.turns[t][j]) if s.name in MOVE else ([], [])
             found: list[Source] = []
             for k in range(len(s.inputs)):
                 source = self.source(j, k)
                 if source is None:
                     return None, 0, 0
                 found.append(source)
-            if any(move[1]) and found[0].kind != "same":
+            if any(move[1]) and s.name == "view" and found[0].kind != "same":
                 return None, 0, 0
             sources.append(found)
             moves.append(move)
-        return Plan(self.turns, sources, moves), self.low, self.high
+        plan = Plan(self.turns, sources, moves, [])
+        for j, n in enumerate(self.turns[len(self.turns) // 2]):
+            if self.program.statements[n].name == "pad" and plan.moving(j):
+                spread = self.spread(plan, j)
+                if spread is None:
+                    return None, 0, 0
+                plan.spreads.append(spread)
+        return plan, self.low, self.high
+
+    def spread(self, plan: Plan, j: int) -> Spread | None:
+        """A pad that moves, if each turn adds it to a sum that nobody else reads."""
+        m = len(self.turns) // 2
+        s = self.program.statements[self.turns[m][j]]
+        readers = self.readers[self.turns[m][j]]
+        part = plan.sources[j][0]
+        if len(readers) != 1 or readers[0] not in self.turns[m] or part.kind != "local" or (
+                plan.moving(part.value)) or s.known.dtype.kind != "f":
+            return None
+        total = self.turns[m].index(readers[0])
+        add = self.program.statements[readers[0]]
+        sources = plan.sources[total]
+        summed = [k for k, source in enumerate(sources) if source == Source("carried", total)]
+        if add.parameters != ("add",) or len(summed) != 1:
+            return None
+        index, _, fill = s.parameters
+        part_shape = self.program.statements[s.inputs[0]].known.shape
+        terms = [t for _, t in index]
+        spread = Spread(j, total, part.value, summed[0], moved(*plan.moves[j], terms))
+        if fill != 0 or np.signbit(fill) or not apart(spread.index, (m, *part_shape)):
+            return None
+        last = len(self.turns) - 1
+        good = all(self.readers[nodes[j]] == [nodes[total]] and (
+            t == last or self.readers[nodes[total]] == [self.turns[t + 1][total]])
+            for t, nodes in enumerate(self.turns))
+        return spread if good or (self.low, self.high) != (0, last + 1) else None
 
     def narrow(self, good: Callable[[int], bool]) -> int:
         """Keep the turns around the middle for which something holds; the first of them."""

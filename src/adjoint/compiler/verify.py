@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adjoint.core.node import aval
+
 from .editor import Writer, compacted, rewritten
+from .moves import apart
 from .program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .program import Statement
 
 
 class UnknownRow(Exception):  # noqa: N818 - nobody sees it: the old Program stays
@@ -83,10 +88,37 @@ class Unroller:
             elif name == "view" and isinstance(found[inputs[0]], Stack):
                 found[n] = found[inputs[0]].seen(self.writer, *parameters)
             elif any(isinstance(found[i], Stack) for i in inputs):
-                raise UnknownRow
+                found[n] = self.on_stacks(statements[n], [found[i] for i in inputs])
             else:
                 found[n] = rewritten(self.writer, program, n, found)
         return [found[n] for n in program.outputs]
+
+    def on_stacks(self, s: Statement, given: list[Any]) -> Any:
+        """What is known of arrays of all turns: put apart into zeros, they can be added in turn.
+
+        Where turns write to different places, a sum of their pads is the pad of all. To an element
+        that is not written 0 is added; so of what is written, 0 and -0 need not be told apart.
+        """
+        w = self.writer
+        if s.name == "pad" and isinstance(given[0], Stack):
+            return given[0].padded(w, *s.parameters)
+        if s.name == "elementwise" and s.parameters == ("add",):
+            x, z = given
+            if isinstance(x, Stack) and not isinstance(z, Stack):
+                if isinstance(x, Pads):
+                    return self.chain([(pad, 0) for pad in x.turns], z)
+                if z in w.numbers and w.numbers[z] == 0:
+                    return Raised(x.turns)
+            if isinstance(z, Pads) and not isinstance(x, Stack):
+                return self.chain([(pad, 1) for pad in z.turns], x)
+        raise UnknownRow
+
+    def chain(self, pads: list[tuple[int, int]], total: int) -> int:
+        """A sum to which one pad after the other is added, as this operand."""
+        for pad, place in pads:
+            both = (pad, total) if place == 0 else (total, pad)
+            total = self.writer.map("add", *both)
+        return total
 
     def loop(self, parameters: tuple[Any, ...], given: list[Any]) -> tuple[Any, ...]:
         """The results of a loop, turn by turn."""
@@ -110,6 +142,18 @@ class Stack:
     def __init__(self, turns: list[Any]) -> None:
         self.turns = turns
 
+    def padded(self, w: Writer, index: Any, shape: Any, fill: Any) -> Any:
+        """Each turn in its own place among zeros."""
+        known = w.statements[self.turns[0]].known
+        if fill != 0 or np.signbit(fill) or not apart(index, (len(self.turns), *known.shape)):
+            raise UnknownRow
+        alone, pads = aval(shape, known.dtype), list[int]()
+        for t, value in enumerate(self.turns):
+            at = tuple([(o + sum(k * t for d, k in terms if d == 0),
+                         tuple([(d - 1, k) for d, k in terms if d])) for o, terms in index])
+            pads.append(w.made("pad", (value,), (at, shape, fill), alone))
+        return Pads(pads)
+
     def seen(self, w: Writer, index: Any, shape: Any) -> Any:
         """One turn of it, seen through a view; or all of its turns in another order."""
         (first, terms), *rest = index
@@ -123,9 +167,27 @@ class Stack:
                       for t in range(shape[0])])
 
 
+class Raised(Stack):
+    """The results of all turns plus 0: good for a `Pads` only, whose sums do not see the sign."""
+
+    def seen(self, w: Writer, index: Any, shape: Any) -> Any:
+        """Not known."""
+        raise UnknownRow
+
+
+class Pads(Raised):
+    """The results of all turns, each in its own place among zeros: good for a sum only."""
+
+    def padded(self, w: Writer, index: Any, shape: Any, fill: Any) -> Any:
+        """Not known."""
+        raise UnknownRow
+
+
 def row(w: Writer, x: Any, t: int) -> Any:
     """Row t of an array."""
     if isinstance(x, Stack):
+        if isinstance(x, Raised):
+            raise UnknownRow
         return x.turns[t]
     s = w.statements[x]
     if s.name == "const" and len(s.known.shape) == 1:
