@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from adjoint.compiler import blocks, gemm
+from adjoint.compiler import blas, blocks, calibration, gemm
 from adjoint.compiler.compiled import Compiled
 from adjoint.compiler.evaluator import Evaluator
 from adjoint.compiler.loops import Loops
@@ -307,6 +307,104 @@ def test_expressions_are_packed(target):
     code, (got,) = lone(x, z)
     assert code == 0
     agree(got / 2, np.exp(x), (z * z).T / 2)
+
+
+# ---- BLAS, and the calibration
+
+WIDE = host().vector_bytes
+
+
+@pytest.fixture
+def any_size(monkeypatch):
+    """BLAS is used for products of any size."""
+    monkeypatch.setattr(blocks, "THICK", 1)
+    for dtype in ("float32", "float64"):
+        monkeypatch.setitem(blas.limits, (dtype, WIDE), 0)
+
+
+@dtypes
+@checks
+@pytest.mark.usefixtures("any_size")
+def test_blas_of_any_matrices(dtype, checked):
+    rng = np.random.default_rng(7)
+    args = [normal(rng, dtype, *shape) for shape in ((2, 5, 7), (2, 7, 4), (9, 12), (12, 10))]
+
+    def write(b, x, z, u, v):
+        def turned(a, *axes):
+            index = tuple([(0, ((axes.index(d), 1),)) for d in range(len(axes))])
+            return b.view(a, index, tuple([a.shape[d] for d in axes]))
+        back = [turned(b.copy(turned(a, 0, 2, 1), (2, *a.shape[:0:-1])), 0, 2, 1) for a in (x, z)]
+        for left in (x, back[0]):
+            for right in (z, back[1]):
+                yield b.dot([(left, right)])
+        left, right = ((2, ((0, 1),)), (1, ((1, 1),))), ((1, ((0, 1),)), (2, ((1, 1),)))
+        yield b.dot([(b.view(u, left, (6, 8)), b.view(v, right, (8, 6)))] * 2)
+        d = b.dot([(u, v)])
+        yield b.elementwise("tanh", b.elementwise("add", d, d))
+    program = built(write, *args)
+    compiled = Compiled(program, checked=checked)
+    *products, parts, curved = compiled(*args)
+    assert compiled.text.count("call void @adjoint_") == 7
+    x, z, u, v = args
+    for got in products:
+        agree(got, x, z)
+    agree(parts / 2, u[2:8, 1:9], v[1:9, 2:8])
+    np.testing.assert_allclose(curved, np.tanh(2 * (u @ v)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("any_size")
+def test_what_blas_does_not_compute():
+    rng = np.random.default_rng(8)
+    x, z = normal(rng, np.float32, 20, 30), normal(rng, np.float32, 30, 40)
+
+    def thinned(b, x, z):
+        index = (0, ((0, 2),)), (0, ((1, 2),))
+        yield b.dot([(b.view(x, index, (10, 15)), b.view(z, index, (15, 20)))])
+    plain = built(lambda b, x, z: [b.dot([(x, z)])], x, z)
+    assert "adjoint_sgemm" in Compiled(plain).text
+    assert "adjoint_sgemm" not in Compiled(built(thinned, x, z)).text
+    with blas.generated():
+        compiled = Compiled(plain)
+    assert "adjoint_sgemm" not in compiled.text
+    for target in [t for t in TARGETS.values() if t.vector_bytes != WIDE]:
+        assert "adjoint_sgemm" not in Compiled(plain, target=target).text
+    agree(compiled(x, z)[0], x, z)
+
+
+@pytest.mark.parametrize("ours, theirs, threads, side", [
+    (1.0, 0.5, 1, 512), (1.0, 0.99, 1, float("inf")), (1.0, 0.7, 2, float("inf"))])
+def test_the_calibration_is_measured_once(ours, theirs, threads, side, tmp_path, monkeypatch):
+    monkeypatch.setenv("ADJOINT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(blas, "limits", {})
+    timed = []
+    monkeypatch.setattr(calibration, "compared", lambda *f: timed.append(f) or (ours, theirs))
+    monkeypatch.setattr(calibration, "square", lambda *a: None)
+    x = np.ones((512, 512), np.float32)
+    program = built(lambda b, x: [b.dot([(x, x)])], x)
+    small = built(lambda b, x: [b.dot([(x, x)])], x[:64, :64])
+    calibration.prepare(small, host(), threads)
+    assert blas.limits == {}
+    with blas.generated():
+        calibration.prepare(program, host(), threads)
+    assert blas.limits == {}
+    calibration.prepare(program, host(), threads)
+    assert blas.limits == {("float32", WIDE): side}
+    count = len(timed)
+    blas.limits.clear()
+    calibration.prepare(program, host(), threads)
+    assert blas.limits == {("float32", WIDE): side}
+    assert len(timed) == count > 0
+
+
+def test_the_calibration_times_products(monkeypatch):
+    monkeypatch.setattr(blas, "limits", {})
+    runs = [calibration.square(np.dtype(np.float32), 80, host(), limit) for limit in (0, 80)]
+    assert all(t > 0 for t in calibration.compared(*runs))
+    for run in runs:
+        _, library, arrays = run()
+        assert ("adjoint_sgemm" in library.text) == (run is runs[1])
+        assert any((a == 80).all() for a in arrays.values() if a.dtype == np.float32)
+    assert blas.limits == {}
 
 
 # ---- tiles
