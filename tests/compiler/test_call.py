@@ -185,6 +185,18 @@ def test_no_output_is_none():
     assert abs(sys.getrefcount(None) - before) < 100
 
 
+def test_the_function_of_a_programs_inputs():
+    f = call.direct(built(lambda b, x, r: (total(b, x), double(b, x)), MATRIX, 1.0), slow)
+    number, array = f(MATRIX, 2.0)
+    assert type(number) is np.float64 and number == 15
+    np.testing.assert_array_equal(array, 2 * MATRIX)
+    assert sys.getrefcount(array) == 2 and is_slow(f(MATRIX, 2))
+    (one,) = call.direct(built(double, MATRIX), slow)(MATRIX)
+    np.testing.assert_array_equal(one, 2 * MATRIX)
+    assert call.direct(built(lambda b, x: (), MATRIX), slow)(MATRIX) == ()
+    assert call.direct(built(double, MATRIX + 1j), slow) is slow
+
+
 # ---- what does not fit
 
 class Sub(np.ndarray):

@@ -36,7 +36,17 @@ from .abi import DATA, Abi, abi, address, slot_offset, word
 from .arrays_ir import FIXED, HELPERS, SHARED, WRITEABLE
 from .estimate import seconds_of
 from .native import Library, host
-from .sources import Attribute, Element, Held, Slot, guard_of
+from .sources import (
+    SCALAR,
+    STATE,
+    Argument,
+    Attribute,
+    Element,
+    Held,
+    Input,
+    Slot,
+    guard_of,
+)
 from .text import is_native
 from .trampoline import Trampoline
 
@@ -44,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .compiled import Compiled
-    from .sources import Guard, Input, Output, Source
+    from .sources import Guard, Output, Source
 
 SPEED = 0  # of LLVM's code generator: a third of the time, and 2 ns more a call
 LONG = 20e-6  # seconds from which on other threads may run meanwhile
@@ -64,7 +74,7 @@ class Frame(np.ndarray):
 def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output],
           slow: Callable[..., Any], *, arguments: int,
           guards: Sequence[Guard | tuple[Source, Any]] = (), seconds: float | None = None,
-          name: str = "compiled") -> Callable[..., Any]:
+          name: str = "compiled", several: bool = False) -> Callable[..., Any]:
     """A builtin function that runs ``compiled`` natively, or calls ``slow``.
 
     Args:
@@ -78,6 +88,7 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
         seconds: how long the program takes, if that is known better than `estimate` knows it; a
             long one lets other threads run.
         name: of the function.
+        several: whether even one result, or none, is returned as a tuple.
 
     Returns:
         The function; ``slow`` itself where no trampoline can be made (`why_not`).
@@ -91,12 +102,29 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
     writing = Writing(compiled, known, inputs, outputs)
     if seconds is None:
         seconds = seconds_of(compiled.program)
-    text = writing.text(arguments, [guard_of(g) for g in guards], released=seconds >= LONG)
+    text = writing.text(arguments, [guard_of(g) for g in guards], released=seconds >= LONG,
+                        several=several)
     target = host()
     library = trampolines.get((target, text))
     if library is None:
         library = trampolines[target, text] = Library(text, (), target, SPEED)
     return writing.function(library, slow, name)
+
+
+def direct(compiled: Compiled, slow: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a program's inputs that gives a tuple of its outputs.
+
+    Inputs without axes are NumPy scalars, or Python floats where that is float64; outputs without
+    axes are scalars. Arrays that it gives are nobody else's.
+    """
+    if why_not(compiled):
+        return slow
+    known = [[compiled.program.statements[n].known.shape for n in numbers]
+             for numbers in (compiled.program.inputs, compiled.program.outputs)]
+    inputs = [Input(Argument(k), "array" if shape else "number") for k, shape in
+              enumerate(known[0])]
+    return entry(compiled, inputs, [STATE if shape else SCALAR for shape in known[1]], slow,
+                 arguments=len(inputs), several=True)
 
 
 def why_not(compiled: Compiled) -> str:
@@ -185,7 +213,8 @@ class Writing:
 
     # ---- text
 
-    def text(self, arguments: int, guards: list[Guard], *, released: bool) -> str:
+    def text(self, arguments: int, guards: list[Guard], *, released: bool,
+             several: bool = False) -> str:
         """The trampoline."""
         t = self.t
         self.guards, self.released = guards, released
@@ -208,7 +237,7 @@ class Writing:
         if released:
             t.vacate()
         t.returned([self.finished(k, made[k]) for k in range(len(self.outputs))
-                    if self.outputs[k].kind != "into"])
+                    if self.outputs[k].kind != "into"], several=several)
         return t.text(arguments, host().attributes())
 
     def prepared(self, k: int) -> str:

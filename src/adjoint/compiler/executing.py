@@ -15,6 +15,7 @@ import numpy as np
 
 from adjoint.errors import CompileWarning
 
+from .call import direct
 from .compiled import Compiled
 
 if TYPE_CHECKING:
@@ -26,16 +27,31 @@ if TYPE_CHECKING:
 class Executable:
     """A Program made ready: called with the inputs, it gives the outputs as NumPy's functions do.
 
-    ``compiled`` is None where NumPy runs it.
+    ``compiled`` is None where NumPy runs it. A program that is called again gets a builtin.
     """
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.compiled = Compiled(program) if native() else None
         self.run: Callable[..., list[Any]] = self.compiled or program
+        self.direct: Callable[..., Any] = self.first
 
     def __call__(self, *values: Any) -> list[Any]:
         """The outputs; those without axes as NumPy scalars."""
+        return list(self.direct(*values))
+
+    def first(self, *values: Any) -> list[Any]:
+        """The first call, which may be the only one."""
+        self.direct = self.second
+        return self.general(*values)
+
+    def second(self, *values: Any) -> Any:
+        """The second call, and there may be more."""
+        self.direct = direct(self.compiled, self.general) if self.compiled else self.general
+        return self.direct(*values)
+
+    def general(self, *values: Any) -> list[Any]:
+        """Run it on whatever NumPy takes as arrays."""
         return [y if isinstance(y, tuple) or np.ndim(y) else y[()] for y in self.run(*values)]
 
 

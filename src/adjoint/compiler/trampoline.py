@@ -183,11 +183,11 @@ class Trampoline(Looking):
         self.do(f"store i64 0, ptr {self.at('%record', 8 * FIXED.index('busy'))}")
         self.unfit = "unfit"
 
-    def returned(self, results: list[str]) -> None:
+    def returned(self, results: list[str], *, several: bool = False) -> None:
         """Give back the results: one as it is, several as a tuple, None if there is none."""
-        if len(results) == 1:
+        if len(results) == 1 and not several:
             (answer,) = results
-        elif results:
+        elif results or several:
             answer = self.called("PyTuple_New", f"i64 {len(results)}")
             self.not_null(answer, "failure")
             for k, result in enumerate(results):
