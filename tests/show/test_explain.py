@@ -1,5 +1,6 @@
 """What `ad.explain` captures: names, lines, layers, values, derivatives of all programs."""
 
+import gc
 import linecache
 import sys
 
@@ -337,6 +338,21 @@ def test_modes_are_as_before_after_an_error():
     x = ad.tensor(2.0, requires_grad=True)
     y = x * x
     assert y.node.site is None
+
+
+def test_the_collector_of_cycles_is_as_before():
+    e = ad.explain(quartic, 2.0)
+    for wanted in (True, False):
+        (gc.enable if wanted else gc.disable)()
+        try:
+            e.paths("x")
+            e.table()
+            with pytest.raises(ArgumentError):
+                e.chain("nothing")
+            ad.explain(quartic, 2.0).adjoint("x")
+            assert gc.isenabled() is wanted
+        finally:
+            gc.enable()
 
 
 def test_backward_inside_frees_as_before_outside():

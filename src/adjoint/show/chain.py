@@ -21,6 +21,7 @@ from .folding import times
 from .hooks import bypassed
 from .influence import Influence, Variable, influence_of
 from .numbers import check_count, shown
+from .record import uncollected
 from .sheet import Sheet
 
 if TYPE_CHECKING:
@@ -268,6 +269,7 @@ def is_balanced(latex: str) -> bool:
         latex.count(r"\left") == latex.count(r"\right"))
 
 
+@uncollected()
 def chain_of(record: Record, flows: Flows, sources: Sequence[Step], *, group: Any = True) -> Chain:
     """The chain from the result to ``sources``, see `Explanation.chain`."""
     for s in sources:

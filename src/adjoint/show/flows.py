@@ -21,7 +21,7 @@ from adjoint.core.reverse import fit
 from adjoint.errors import ArgumentError, ShapeError
 from adjoint.ops.declare import total
 
-from .record import DIFFERENTIATED, OPERATION
+from .record import DIFFERENTIATED, OPERATION, uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,6 +110,7 @@ class Contribution(NamedTuple):
 class Reverse:
     """One sweep back from the output, with every contribution written down."""
 
+    @uncollected()
     def __init__(self, record: Record, cotangent: Any = None) -> None:
         self.record, self.seed = record, seed_of(record.output, cotangent)
         self.adjoints: dict[Step, Any] = {record.output: self.seed}
@@ -233,9 +234,9 @@ def local(record: Record, step: Step, position: int) -> Any:
     if step.is_hook:  # whose function is the user's, and is asked in the sweep alone
         return np.eye(step.size).reshape(2 * step.shape)[()] if step.size**2 <= ENTRIES else None
     if step.row.elementwise and source.shape != step.shape:  # a pullback may have summed already
-        tangents: list[Any] = [None] * len(step.inputs)
-        tangents[position] = np.ones(source.shape, source.dtype)[()]
-        part = record.rules.push(step, tangents)
+        ones: list[Any] = [None] * len(step.inputs)
+        ones[position] = np.ones(source.shape, source.dtype)[()]
+        part = record.rules.push(step, ones)
         return np.zeros(step.shape)[()] if part is None else np.broadcast_to(part, step.shape)[()]
     if step.row.elementwise or step.size == source.size == 1:
         part = record.rules.pull(step, cotangent_of_ones(step))[position]

@@ -23,7 +23,7 @@ from .flows import ENTRIES, cotangent_of_ones, fitted, pulled_back
 from .folding import fold
 from .graph import Picture, influence_picture
 from .numbers import check_count
-from .record import INPUT, OPERATION, Step
+from .record import INPUT, OPERATION, Step, uncollected
 from .sheet import Sheet
 from .structure import dependence
 from .writing import name_latex
@@ -263,6 +263,7 @@ def pulled(record: Record, step: Step, rows: Any) -> list[Any]:
 
 # ---- making one
 
+@uncollected()
 def influence_of(record: Record, flows: Flows, sources: Sequence[Step], target: Step, *,
                  elements: bool = False, group: Any = False, first: int = 0) -> Influence:
     """The graph between ``sources`` and ``target``, see `Explanation.influence`.

@@ -22,7 +22,7 @@ from .hooks import bypassed
 from .influence import Influence, Variable, influence_of
 from .numbers import shown
 from .path_sums import counted, largest, largest_arrays, summed, summed_arrays
-from .record import Step
+from .record import Step, uncollected
 from .sheet import Sheet
 
 if TYPE_CHECKING:
@@ -329,6 +329,7 @@ def percent(share: float | None) -> Cell:
 
 # ---- making one
 
+@uncollected()
 def paths_of(record: Record, flows: Flows, source: Any, target: Any = None, *, limit: int = LISTED,
              of: Any = None, elements: bool = False, group: Any = False, first: int = 0) -> Paths:
     """The paths from ``source`` to ``target``, see `Explanation.paths`."""

@@ -15,6 +15,7 @@ from adjoint.errors import ArgumentError
 from .cells import Column
 from .complexes import complex_notes
 from .hooks import hook_notes
+from .record import uncollected
 from .sheet_view import Look
 from .trace_rows import FORWARD, REVERSE, Tracer
 from .trace_sheet import TraceSheet, constant_notes, reading_notes
@@ -39,6 +40,7 @@ def check(what: str, given: Any, known: Sequence[Any]) -> None:
                             + ", ".join(repr(k) for k in known))
 
 
+@uncollected()
 def table_of(e: Explanation, part: str | None, order: str | None, source: str | None, *,
              digits: int | None, whole: bool | None, rows: int | None, partials: bool
              ) -> TraceSheet:
