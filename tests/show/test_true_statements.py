@@ -398,3 +398,59 @@ def test_the_pullback_of_an_einsum_names_its_subscripts():
 def test_an_axis_that_einsum_broadcast_is_not_told_by_subscripts():
     e = ad.explain(lambda a, b: np.einsum("ij,j->i", a, b).sum(), np.ones((2, 3)), np.ones(1))
     assert "->" not in " ".join(r["rule"] for r in e.table("reverse").dict()["rows"])
+
+
+# ---- names
+
+def test_a_swap_leaves_the_names_of_the_lines():
+    def f(x):
+        a = x * 2.0
+        b = x * 3.0
+        a, b = b, a
+        return a - 2.0 * b
+
+    def g(x):
+        a, b = x * 2.0, x * 3.0
+        a, b = b, a
+        return a - 2.0 * b
+    for program in (f, g):
+        e = ad.explain(program, 1.0)
+        assert e.names[:3] == ["x", "a", "b"] and (e.value("a"), e.value("b")) == (2.0, 3.0)
+
+
+def test_attributes_and_entries_of_a_dict_name_steps():
+    class Net:
+        def __call__(self, x):
+            self.h = np.tanh(x)
+            found = {}
+            found["sq"] = self.h * self.h
+            found["mean"] = np.mean(found["sq"])
+            self.h += x
+            return found["mean"] * self.h
+
+    e = ad.explain(Net(), np.array([0.5, 1.0]))
+    h = np.tanh([0.5, 1.0])
+    assert e.names == ["x", "self.h", "found['sq']", "v4", "found['mean']", "self.h.2", "v7"]
+    np.testing.assert_allclose(e.value("found['mean']"), np.mean(h * h))
+    np.testing.assert_allclose(e.value("self.h.2"), h + [0.5, 1.0])
+    assert e.paths("x", "self.h")[0].formulas == ["diag(1 - self.h^2)"]
+    assert "self.h" in str(e.latex()) and "self.h" in e.graph().svg()
+
+
+def test_a_name_is_only_that_of_the_whole_expression():
+    def f(x):
+        y = np.sin(x * 2.0) + 1.0
+        y = helped(y)
+        return y * y
+    assert ad.explain(f, 0.5).names == ["x", "v2", "v3", "y", "inner", "v6"]
+
+
+def helped(x):
+    inner = x * 3.0
+    return inner
+
+
+def test_names_come_from_variables_where_there_is_no_source():
+    space = {}
+    exec("def f(x):\n    a = x * 2.0\n    b = a * a\n    return b + a", space)
+    assert ad.explain(space["f"], 1.0).names == ["x", "a", "b", "v4"]

@@ -28,13 +28,14 @@ from adjoint.teach import AutogradValue, ForwardValue, Value
 from adjoint.tensors import Tensor
 from adjoint.transforms.trees import NAMESPACE, check_function, lift
 
+from .assignments import assigned_names
 from .flows import EngineRules, TaughtRules
 from .formula import Formula
 from .formula_words import brief
 from .naming import Witness, nodes_of, outside_names, scopes
 from .numbers import shown
 from .places import located
-from .record import CONSTANT, INPUT, OPERATION, SKIPPED, Cut, Place, Record, Step
+from .record import CONSTANT, INPUT, OPERATION, SKIPPED, Cut, Place, Record, Step, uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -125,6 +126,7 @@ def run(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], w
         told = f.told(witness.tell) if isinstance(f, Formula) else f
         out = (traced if taught else witnessed)(told, list(inner.values()), keyword, witness)
     witness.finish()
+    witness.names.update(assigned_names(witness.nodes, witness.names))
     return Run(out, witness, sweeps, leaves, skipped, cuts)
 
 
@@ -288,6 +290,7 @@ def title_of(f: Callable[..., Any]) -> str:
 
 # ---- the record
 
+@uncollected()
 def built(f: Callable[..., Any], ran: Run, nodes: Sequence[Node], output: Node, names: str
           ) -> Record:
     """Steps for Nodes, oldest first; a Node with several results is part of its `item`."""

@@ -142,8 +142,8 @@ def spread_formula(step: Step, source: Step, term: Term, *, latex: bool) -> str:
 
 def is_number(step: Step, term: Term) -> bool:
     """Whether the partials of an elementwise step are one number: no array stands in them."""
-    arrays = {s.name for s in (step, *step.inputs) if s.size > 1}
-    return "[" not in term.text and arrays.isdisjoint(NAME.findall(term.text))
+    arrays = [s.name for s in (step, *step.inputs) if s.size > 1]
+    return "[" not in term.text and not any(name in term.text for name in arrays)
 
 
 def element_formula(head: Variable, template: str, *, latex: bool) -> str:
