@@ -401,9 +401,9 @@ def test_the_calibration_times_products(monkeypatch):
     runs = [calibration.square(np.dtype(np.float32), 80, host(), limit) for limit in (0, 80)]
     assert all(t > 0 for t in calibration.compared(*runs))
     for run in runs:
-        _, library, arrays = run()
-        assert ("adjoint_sgemm" in library.text) == (run is runs[1])
-        assert any((a == 80).all() for a in arrays.values() if a.dtype == np.float32)
+        run()
+        assert ("adjoint_sgemm" in run.library.text) == (run is runs[1])
+        assert any((a == 80).all() for a in run.arrays.values() if a.dtype == np.float32)
     assert blas.limits == {}
 
 

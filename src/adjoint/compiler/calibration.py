@@ -121,7 +121,7 @@ def compared(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[
     return min(times[0]), min(times[1])
 
 
-def square(dtype: Any, side: int, target: Target, limit: int) -> Callable[[], object]:
+def square(dtype: Any, side: int, target: Target, limit: int) -> Running:
     """A square product that runs: by BLAS if its side reaches a limit that is not 0."""
     key, before = (dtype.name, target.vector_bytes), dict(blas.limits)
     blas.limits[key] = limit or blas.NEVER
@@ -132,7 +132,7 @@ def square(dtype: Any, side: int, target: Target, limit: int) -> Callable[[], ob
         blas.limits.update(before)
 
 
-def made(dtype: Any, side: int, target: Target) -> Callable[[], object]:
+def made(dtype: Any, side: int, target: Target) -> Running:
     """A square product, compiled and bound to arrays."""
     b = ProgramBuilder()
     x, z = b.input(aval((side, side), dtype)), b.input(aval((side, side), dtype))
@@ -152,8 +152,16 @@ def made(dtype: Any, side: int, target: Target) -> Callable[[], object]:
         f"  %r = call i64 @{name}({given})", "  ret i64 %r", "}"]))
     library = Library(module.text(target.attributes()), module.externals, target)
     table = np.array([arrays[i].ctypes.data for i in order], np.uintp)
-    function = library.function("product")
+    return Running(library, arrays, table)
 
-    def run() -> object:
-        return function(table.ctypes.data, table.ctypes.data), library, arrays
-    return run
+
+class Running:
+    """A compiled product; called, it runs."""
+
+    def __init__(self, library: Library, arrays: dict[int, Any], table: Any) -> None:
+        self.library, self.arrays, self.table = library, arrays, table
+        self.function, self.place = library.function("product"), table.ctypes.data
+
+    def __call__(self) -> None:
+        """Run it."""
+        self.function(self.place, self.place)
