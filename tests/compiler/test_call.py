@@ -30,18 +30,21 @@ from adjoint.compiler.sources import (
     Argument,
     Attribute,
     Cell,
+    Constant,
     Context,
     Element,
     Guard,
     Held,
     Input,
     Item,
+    New,
     Slot,
     into,
 )
 from adjoint.compiler.text import TYPES
 from adjoint.core.node import aval_of
 from adjoint.errors import IndexingError, RuleError
+from adjoint.tensors import Tensor
 
 STATUS = Path("/proc/self/statm")
 MATRIX = np.arange(6.0).reshape(2, 3)
@@ -195,6 +198,84 @@ def test_the_function_of_a_programs_inputs():
     np.testing.assert_array_equal(one, 2 * MATRIX)
     assert call.direct(built(lambda b, x: (), MATRIX), slow)(MATRIX) == ()
     assert call.direct(built(double, MATRIX + 1j), slow) is slow
+
+
+TREES = {
+    "pair": ((0, 1), lambda a, b: (a, b)), "nested": ((0, (1, [0])), lambda a, b: (a, (b, [a]))),
+    "list": ([1, 0], lambda a, b: [b, a]), "one": ([1], lambda a, b: [b]),
+    "dict": ({"a": 0, 3: {"b": (1,)}}, lambda a, b: {"a": a, 3: {"b": (b,)}}),
+    "twice": ((0, 0, {"x": 0, "y": 0}), lambda a, b: (a, a, {"x": a, "y": a})),
+    "constants": ((Constant(None), 1, Constant("text")), lambda a, b: (None, b, "text")),
+    "none": (Constant(None), lambda a, b: None), "empty": (((), [], {}), lambda a, b: ((), [], {})),
+    "single": (1, lambda a, b: b)}
+
+
+@pytest.mark.parametrize("tree, expected", TREES.values(), ids=TREES)
+def test_results_in_a_tree(tree, expected):
+    f = function(lambda b, x: (total(b, x), b.reduce("multiply", x, (0,))), np.array([2.0, 5.0]),
+                 outputs=[FLOAT, SCALAR], result=tree)
+    x = np.array([2.0, 5.0])
+    assert f(x) == expected(7.0, 10.0)
+    watched = [tree, None, "a", "text", x, float, np.float64]
+    before = counts(*watched)
+    for _ in range(1000):
+        found = f(x)
+    assert gc.is_tracked(found) or not isinstance(found, (tuple, list))
+    assert np.abs(np.subtract(counts(*watched), before)).max() < 50
+    kept = [f(x) for _ in range(3)]
+    gc.collect()
+    assert kept == [expected(7.0, 10.0)] * 3
+
+
+def test_results_that_are_new_objects():
+    x = np.ones(3)
+    known = aval_of(x)
+    part = New(Tensor, (("value", 0), ("aval", Constant(known)), ("level", Constant(0)),
+                        ("node", Constant(None))))
+    f = function(double, x, outputs=[STATE], result=(part, {"same": part}))
+    t, other = f(x)
+    assert type(t) is Tensor and t is not other["same"] and t.value is other["same"].value
+    assert t.aval is known and t.node is None and t.grad is None
+    (t * 3.0).sum()
+    value = t.value
+    held, base = counts(value), counts(np.ones(3))
+    assert held[0] == base[0] + 3  # two objects and a name
+    watch, before = weakref.ref(t), counts(Tensor, known)
+    for _ in range(1000):
+        f(x)
+    after = counts(Tensor, known)
+    assert after == before
+    del t, other
+    assert watch() is None
+
+
+def test_a_failure_while_results_are_built_releases_them():
+    class Key:
+        hashed = 1
+
+        def __hash__(self):
+            if self.hashed:
+                return 3
+            raise ZeroDivisionError
+    key, x = Key(), np.ones(3)
+    f = function(double, x, outputs=[STATE], result=[(0, 0), {key: (0, [0])}, {"b": 0}])
+    (one, _), two, _ = f(x)
+    assert two[key] == (one, [one])
+    key.hashed = 0
+    before = counts(key, x)
+    for _ in range(100):
+        with pytest.raises(ZeroDivisionError):
+            f(x)
+    after = counts(key, x)
+    assert np.abs(np.subtract(after, before)).max() <= 2
+
+
+def test_a_tree_that_cannot_be_built_is_an_error():
+    for tree, said in ((1, "no result 1"), ((0, -1), "no result -1"), ("a", r"Constant\('a'\)"),
+                       (New(Tensor, (("colour", 0),)), "Tensor.colour is no member"),
+                       ([{"x": (0, 3)}], "no result 3")):
+        with pytest.raises(RuleError, match=said):
+            function(double, MATRIX, result=tree)
 
 
 # ---- what does not fit

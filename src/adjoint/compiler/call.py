@@ -41,9 +41,11 @@ from .sources import (
     STATE,
     Argument,
     Attribute,
+    Constant,
     Element,
     Held,
     Input,
+    New,
     Slot,
     guard_of,
 )
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .compiled import Compiled
-    from .sources import Guard, Output, Source
+    from .sources import Guard, Output, Source, Tree
 
 SPEED = 0  # of LLVM's code generator: a third of the time, and 2 ns more a call
 LONG = 20e-6  # seconds from which on other threads may run meanwhile
@@ -74,13 +76,13 @@ class Frame(np.ndarray):
 def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output],
           slow: Callable[..., Any], *, arguments: int,
           guards: Sequence[Guard | tuple[Source, Any]] = (), seconds: float | None = None,
-          name: str = "compiled", several: bool = False) -> Callable[..., Any]:
+          name: str = "compiled", result: Tree = None) -> Callable[..., Any]:
     """A builtin function that runs ``compiled`` natively, or calls ``slow``.
 
     Args:
         compiled: a program with native segments only.
         inputs: where each input of the program is found.
-        outputs: what is made of each output. One result is returned as it is, several as a tuple.
+        outputs: what is made of each output.
         slow: called with the same arguments if they do not fit, and for its errors if the program
             fails; its result is the result.
         arguments: the number of positional arguments.
@@ -88,7 +90,8 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
         seconds: how long the program takes, if that is known better than `estimate` knows it; a
             long one lets other threads run.
         name: of the function.
-        several: whether even one result, or none, is returned as a tuple.
+        result: what is returned of the results, as a tree; if it is not given, one result as it
+            is, several as a tuple, None if there is none.
 
     Returns:
         The function; ``slow`` itself where no trampoline can be made (`why_not`).
@@ -103,7 +106,7 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
     if seconds is None:
         seconds = seconds_of(compiled.program)
     text = writing.text(arguments, [guard_of(g) for g in guards], released=seconds >= LONG,
-                        several=several)
+                        result=result)
     target = host()
     library = trampolines.get((target, text))
     if library is None:
@@ -124,7 +127,7 @@ def direct(compiled: Compiled, slow: Callable[..., Any]) -> Callable[..., Any]:
     inputs = [Input(Argument(k), "array" if shape else "number") for k, shape in
               enumerate(known[0])]
     return entry(compiled, inputs, [STATE if shape else SCALAR for shape in known[1]], slow,
-                 arguments=len(inputs), several=True)
+                 arguments=len(inputs), result=(*range(len(known[1])),))
 
 
 def why_not(compiled: Compiled) -> str:
@@ -214,7 +217,7 @@ class Writing:
     # ---- text
 
     def text(self, arguments: int, guards: list[Guard], *, released: bool,
-             several: bool = False) -> str:
+             result: Tree) -> str:
         """The trampoline."""
         t = self.t
         self.guards, self.released = guards, released
@@ -236,8 +239,14 @@ class Writing:
         self.collect()
         if released:
             t.vacate()
-        t.returned([self.finished(k, made[k]) for k in range(len(self.outputs))
-                    if self.outputs[k].kind != "into"], several=several)
+        results = [self.finished(k, made[k]) for k in range(len(self.outputs))
+                   if self.outputs[k].kind != "into"]
+        if result is None:
+            count = len(results)
+            result = Constant(None) if not count else 0 if count == 1 else (*range(count),)
+        check_tree(result, len(results))
+        self.held.append(result)
+        t.returned(results, result)
         return t.text(arguments, host().attributes())
 
     def prepared(self, k: int) -> str:
@@ -399,6 +408,22 @@ def check_source(source: Source) -> None:
             not issubclass(source.type, (list, tuple)) or source.position < 0):
         raise RuleError(f"position {source.position} of a {source.type.__name__} is no element of "
                         "a list or a tuple, counted from the front")
+
+
+def check_tree(tree: Tree, count: int) -> None:
+    """A RuleError for a tree of results that cannot be built."""
+    if isinstance(tree, int):
+        if not 0 <= tree < count:
+            raise RuleError(f"there is no result {tree}, only {count} of them")
+    elif isinstance(tree, New):
+        for name, part in tree.slots:
+            check_source(Slot(Argument(0), tree.type, name))
+            check_tree(part, count)
+    elif type(tree) in (tuple, list, dict):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            check_tree(part, count)
+    elif not isinstance(tree, Constant):
+        raise RuleError(f"{tree!r} is no tree of results; write Constant({tree!r}) for the object")
 
 
 def is_slot(source: Slot) -> bool:

@@ -118,6 +118,28 @@ class Output(NamedTuple):
     pooled: bool = True
 
 
+class Constant(NamedTuple):
+    """A part of what a call returns that is always this object."""
+
+    value: Any
+
+
+class New(NamedTuple):
+    """A part of what a call returns: a new object of a class, with some of its ``__slots__`` set.
+
+    ``New(Tensor, (("value", 0), ("level", Constant(0))))`` has the first result as its value. It is
+    made as by ``object.__new__``.
+    """
+
+    type: type
+    slots: tuple[tuple[str, Any], ...]
+
+
+# What a call returns: the number of a result among those that are no ``into``, a `Constant`, a
+# `New`, or a tuple, a list or a dict of such.
+Tree = Any
+
+
 def into(position: int) -> Output:
     """The output that is written over an input."""
     return Output("into", position)

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .abi import CONTENTS, DATA, kind_of
+from .abi import CONTENTS, DATA, LIST_ITEMS, kind_of, slot_offset
 from .arrays_ir import FIXED, MEMCPY, READABLE, SPEC_SHAPE, WRITEABLE
 from .looking import Looking
+from .sources import Constant, New
 
 if TYPE_CHECKING:
-    from .sources import Source
+    from .sources import Source, Tree
 
 
 class Trampoline(Looking):
@@ -183,21 +184,74 @@ class Trampoline(Looking):
         self.do(f"store i64 0, ptr {self.at('%record', 8 * FIXED.index('busy'))}")
         self.unfit = "unfit"
 
-    def returned(self, results: list[str], *, several: bool = False) -> None:
-        """Give back the results: one as it is, several as a tuple, None if there is none."""
-        if len(results) == 1 and not several:
-            (answer,) = results
-        elif results or several:
-            answer = self.called("PyTuple_New", f"i64 {len(results)}")
-            self.not_null(answer, "failure")
-            for k, result in enumerate(results):
-                self.do(f"store ptr {result}, ptr {self.at(answer, self.tuple_items + 8 * k)}")
-        else:
-            answer = self.fixed("None")
-            self.run("Py_IncRef", f"ptr {answer}")
-        for found in self.looked_up:
+    def returned(self, results: list[str], tree: Tree) -> None:
+        """Give back the results in their tree. Nothing fails once references begin to move."""
+        self.results, self.used = results, set[int]()
+        self.moves: list[tuple[str, str]] = []  # an object, and where its reference goes
+        self.dropped: list[str] = []  # objects that a dictionary has got a reference of its own to
+        answer = self.built(tree)
+        for found, place in self.moves:
+            self.do(f"store ptr {found}, ptr {place}")
+        unused = [r for k, r in enumerate(results) if k not in self.used]
+        for found in [*self.looked_up, *self.dropped, *unused]:
             self.run("Py_DecRef", f"ptr {found}")
         self.do(f"ret ptr {answer}")
+
+    def built(self, tree: Tree) -> str:
+        """A part of what is returned: a reference that is the caller's."""
+        if isinstance(tree, int):
+            found = self.results[tree]
+            if tree in self.used:
+                return self.again(found)
+            self.used.add(tree)
+            return found
+        if isinstance(tree, Constant):
+            return self.again(self.word(self.record.add(id(tree.value))))
+        if isinstance(tree, New):
+            return self.new_object(tree)
+        if isinstance(tree, dict):
+            return self.new_dict(tree)
+        made = self.called("PyTuple_New" if isinstance(tree, tuple) else "PyList_New",
+                           f"i64 {len(tree)}")
+        self.not_null(made, "failure")
+        self.keep(made)
+        if isinstance(tree, tuple):
+            places = [self.at(made, self.tuple_items + 8 * k) for k in range(len(tree))]
+        else:
+            items = self.load(made, LIST_ITEMS)
+            places = [self.at(items, 8 * k) for k in range(len(tree))]
+        self.moves += zip(map(self.built, tree), places, strict=True)
+        return made
+
+    def again(self, found: str) -> str:
+        """One reference more to an object."""
+        self.run("Py_IncRef", f"ptr {found}")
+        self.keep(found)
+        return found
+
+    def new_object(self, tree: New) -> str:
+        """An object of a class with ``__slots__``."""
+        class_ = self.word(self.record.add(id(tree.type)))
+        made = self.called("PyType_GenericAlloc", f"ptr {class_}, i64 0")
+        self.not_null(made, "failure")
+        self.keep(made)
+        for name, part in tree.slots:
+            offset = self.load("%record", self.record.add(slot_offset(tree.type, name)), "i64")
+            place = self.put(f"getelementptr i8, ptr {made}, i64 {offset}")
+            self.moves.append((self.built(part), place))
+        return made
+
+    def new_dict(self, tree: dict[Any, Tree]) -> str:
+        """A dictionary, which takes references of its own."""
+        made = self.called("PyDict_New", "")
+        self.not_null(made, "failure")
+        self.keep(made)
+        for key, part in tree.items():
+            name, found = self.word(self.record.add(id(key))), self.built(part)
+            code = self.called("PyDict_SetItem", f"ptr {made}, ptr {name}, ptr {found}", "i32")
+            self.demand(self.put(f"icmp eq i32 {code}, 0"), "failure")
+            self.dropped.append(found)
+        return made
 
     def text(self, arguments: int, attributes: str) -> str:
         """The module."""
