@@ -8,6 +8,7 @@ pass over the IR is run afterwards.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,20 +21,23 @@ TYPES = {
     "float32": "float", "float64": "double", "bool": "i1",
     "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
     "uint8": "i8", "uint16": "i16", "uint32": "i32", "uint64": "i64"}
+NATIVE = frozenset(map(np.dtype, TYPES))
 SUFFIXES = {"float": "f32", "double": "f64"}  # in the names of intrinsics
 
 
 def is_native(dtype: Any) -> bool:
     """Whether machine code is written for a dtype: no complex numbers, no halves, no objects."""
-    return isinstance(dtype, np.dtype) and dtype.isnative and dtype.name in TYPES
+    return isinstance(dtype, np.dtype) and dtype in NATIVE
 
 
+@cache
 def register_type(dtype: Any, lanes: int = 0) -> str:
     """The type of a value in a register: of ``lanes`` elements, or of one if that is 0."""
     one = TYPES[dtype.name]
     return f"<{lanes} x {one}>" if lanes else one
 
 
+@cache
 def memory_type(dtype: Any, lanes: int = 0) -> str:
     """The type of a value in memory."""
     one = "i8" if dtype.kind == "b" else TYPES[dtype.name]
