@@ -58,8 +58,8 @@ def decided_above(e: Editor, s: Statement) -> int | None:
 def under(e: Editor, n: int, condition: int, holds: bool, depth: int) -> int:
     """A branch where the condition is known to hold, or not to."""
     s = e.statements[n]
-    if n == condition:
-        return e.splat(np.bool_(holds), s.known.shape)
+    if n == condition or opposite(e, n) == condition:
+        return e.splat(np.bool_(holds == (n == condition)), s.known.shape)
     if not depth or s.name not in {"elementwise", "cast", "select"}:
         return n
     if s.name == "select" and s.inputs[0] == condition:
@@ -68,6 +68,16 @@ def under(e: Editor, n: int, condition: int, holds: bool, depth: int) -> int:
         return n
     inputs = tuple([under(e, i, condition, holds, depth - 1) for i in s.inputs])
     return n if inputs == s.inputs else e.made(s.name, inputs, s.parameters, s.known)
+
+
+def opposite(e: Editor, n: int) -> int | None:
+    """The condition of which this is the negation, if it is one."""
+    s = e.statements[n]
+    if e.function(n) == "logical_not":
+        return s.inputs[0]
+    if e.function(n) != "not_equal":
+        return None
+    return e.program.numbers.get(("elementwise", s.inputs, ("equal",)))
 
 
 @rule("select", says="select(x == 0, x * 0.5, x / 2) = x / 2: at x = 0 both are the same")
@@ -126,6 +136,8 @@ def annihilated(e: Editor, s: Statement) -> int | None:
     if not is_zero(e, zero) or e.function(product) != "multiply" or e.function(c) != "logical_and":
         return None
     at_zero, infinite = e.statements[c].inputs
+    if through(e, at_zero)[0] == "logical_not":
+        at_zero, infinite = infinite, at_zero
     f, (one, *zeros) = through(e, at_zero)
     g, (inner, *_) = through(e, infinite)
     h, (other, *_) = through(e, inner)
@@ -136,6 +148,21 @@ def annihilated(e: Editor, s: Statement) -> int | None:
         return None
     lost = e.map("isnan", product)
     return e.select(e.map("logical_and", at_zero, lost), zero, product)
+
+
+@rule("select", says="a product is 0 where it is NaN and one of two factors is 0: asked at once")
+def annihilated_either_way(e: Editor, s: Statement) -> int | None:
+    """``select(c, select(lost, 0, p), select(d and lost, 0, p))``: lost where c or d hold."""
+    c, x, z = s.inputs
+    one, other = e.statements[x], e.statements[z]
+    if one.name != "select" or other.name != "select" or one.inputs[1:] != other.inputs[1:]:
+        return None
+    lost, both = one.inputs[0], e.statements[other.inputs[0]]
+    if e.function(other.inputs[0]) != "logical_and" or lost not in both.inputs:
+        return None
+    d = both.inputs[0] if both.inputs[1] == lost else both.inputs[1]
+    either = e.map("logical_and", e.map("logical_or", c, d), lost)
+    return e.select(either, *one.inputs[1:])
 
 
 def through(e: Editor, n: int) -> tuple[str, tuple[int, ...]]:

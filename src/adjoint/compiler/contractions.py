@@ -115,6 +115,30 @@ def outer_product(e: Editor, s: Statement) -> int | None:
     return plus_zero(e, e.map("multiply", first, second))
 
 
+@rule("dot", says="many vectors times one matrix are one product")
+def product_with_vectors(e: Editor, s: Statement) -> int | None:
+    """A batch of vectors, each multiplied by the same matrix, is a matrix multiplied by it."""
+    if len(s.inputs) != 2 or len(s.known.shape) != 3 or s.known.shape[0] < 2:
+        return None
+    x, z = s.inputs
+    count, m, n = s.known.shape
+    if n == 1 and m > 1 and is_one(e, x):
+        vectors = e.view(z, ((0, ((0, 1),)), (0, ((1, 1),)), (0, ())), (count, e.known(z).shape[1]))
+        matrix, index = turned(e, dropped(e, x, (0,))), ((0, ((0, 1),)), (0, ((1, 1),)))
+    elif m == 1 and n > 1 and is_one(e, z):
+        vectors = e.view(x, ((0, ((0, 1),)), (0, ()), (0, ((1, 1),))), (count, e.known(x).shape[2]))
+        matrix, index = dropped(e, z, (0,)), ((0, ((0, 1),)), (0, ((2, 1),)))
+    else:
+        return None
+    known = aval((count, max(m, n)), s.known.dtype)
+    return e.view(e.made("dot", (vectors, matrix), (), known), index, s.known.shape)
+
+
+def is_one(e: Editor, n: int) -> bool:
+    """Whether all of a batch are the same."""
+    return e.is_view(n) and all(d for _, terms in e.statements[n].parameters[0] for d, _ in terms)
+
+
 @rule("dot", says="a product with a vector is a sum of x[i, k] * z[k]")
 def product_with_vector(e: Editor, s: Statement) -> int | None:
     """A product whose result has one row or one column: a sum, which fuses as rows do.

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import algebra, branches, contractions, moves
+from . import algebra, branches, contractions, diagonals, moves
 from .algebra import const_array
+from .diagonals import diagonal_constant
 from .editor import RULES, Editor, rebuilt, uncollected
 from .layout import body_of
 from .program import Program
@@ -35,7 +36,7 @@ from .program import Program
 if TYPE_CHECKING:
     from .program import Statement
 
-FAMILIES = (algebra, branches, moves, contractions)  # whose rules are in the table
+FAMILIES = (algebra, branches, moves, diagonals, contractions)  # whose rules are in the table
 
 
 def simplified(program: Program, *, stabilise: bool = True) -> Program:
@@ -65,7 +66,10 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
 def constant(e: Editor, value: object) -> int:
     """A constant, recognised as a number throughout or a ramp where it is one."""
     array = np.asarray(value)
-    return const_array(e, array) if array.ndim else e.const(value)
+    if not array.ndim:
+        return e.const(value)
+    found = diagonal_constant(e, array)
+    return const_array(e, array) if found is None else found
 
 
 def rules() -> str:
