@@ -6,12 +6,15 @@ that reads it, and two that are never alive together may lie in the same place.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LINE = 64  # bytes to which a buffer is aligned
+PAGE = 4096
 
 
 class Buffer(NamedTuple):
@@ -43,18 +46,23 @@ class Space:
 
     def give(self, offset: int, size: int) -> None:
         """Take a stretch back, joined to its neighbours."""
-        whole: list[tuple[int, int]] = []
-        for start, room in sorted([*self.free, (offset, size)]):
-            if whole and sum(whole[-1]) == start:
-                whole[-1] = whole[-1][0], whole[-1][1] + room
-            else:
-                whole.append((start, room))
-        self.free = whole
+        i = bisect_left(self.free, (offset, 0))
+        before, after = self.free[i - 1:i] if i else [], self.free[i:i + 1]
+        first, last = i, i
+        if before and sum(before[0]) == offset:
+            first, offset, size = i - 1, before[0][0], before[0][1] + size
+        if after and after[0][0] == offset + size:
+            last, size = i + 1, size + after[0][1]
+        self.free[first:last] = [(offset, size)]
 
 
 def rounded(size: int) -> int:
-    """The bytes that a buffer takes: whole lines."""
-    return -(-max(size, 1) // LINE) * LINE
+    """The bytes that a buffer takes: whole lines, and no whole pages.
+
+    Buffers at distances of pages would all want the same few places of a cache.
+    """
+    lines = -(-max(size, 1) // LINE) * LINE
+    return lines if lines % PAGE else lines + LINE
 
 
 def planned(buffers: Mapping[Any, Buffer], *, reuse: bool = True) -> tuple[dict[Any, int], int]:
@@ -69,13 +77,11 @@ def planned(buffers: Mapping[Any, Buffer], *, reuse: bool = True) -> tuple[dict[
     ({'a': 0, 'b': 128, 'c': 0}, 192)
     """
     space, offsets = Space(), dict[Any, int]()
-    ending: list[tuple[int, Any]] = []
+    ending: list[tuple[int, int, int]] = []  # the last kernel, offset and size
     for key in sorted(buffers, key=lambda k: buffers[k].first):
-        buffer = buffers[key]
-        if reuse:
-            for _, old in [e for e in ending if e[0] < buffer.first]:
-                space.give(offsets[old], rounded(buffers[old].size))
-            ending = [e for e in ending if e[0] >= buffer.first]
-        offsets[key] = space.take(rounded(buffer.size))
-        ending.append((buffer.last, key))
+        first, last, size = buffers[key]
+        while reuse and ending and ending[0][0] < first:
+            space.give(*heappop(ending)[1:])
+        offsets[key] = space.take(rounded(size))
+        heappush(ending, (last, offsets[key], rounded(size)))
     return offsets, space.top

@@ -25,6 +25,7 @@ ALONE = {"scan", "pad", "scatter_add", "loop", "call", "copy"}
 COSTS = {**dict.fromkeys(CURVED, 8), **dict.fromkeys(("divide", "reciprocal", "sqrt"), 3)}
 COSTLY = 1000      # no cost is counted beyond it
 REPEATED = 3       # what is computed several times is stored from this cost on
+FREE = 8           # it costs nothing where it is used so many times
 
 
 class Rows(NamedTuple):
@@ -46,7 +47,7 @@ def rows_of(program: Program, n: int, k: int) -> Rows:
     if not carries <= k < len(s.inputs) - sum(shared):
         return Rows(i, 0, 0)
     inner = program.statements[i]
-    if inner.name == "view":
+    if inner.name == "view" and inner.parameters[0]:
         (x,) = inner.inputs
         (start, terms), *rest = [*inner.parameters[0], (0, ())]
         shape, straight = program.statements[x].known.shape, inner.known.shape
@@ -122,7 +123,9 @@ class Roots:
             elif s.name == "view":
                 (x,) = s.inputs
                 axes = [d for _, terms in s.parameters[0] for d, _ in terms]
-                volume[x] = volume.get(x, 0) + prod(s.known.shape[:max(axes, default=-1) + 1])
+                computed = prod(s.known.shape[:max(axes, default=-1) + 1])
+                if FREE * computed > prod(s.known.shape):
+                    volume[x] = volume.get(x, 0) + computed
                 if axes != sorted(axes):
                     turned.add(x)
             elif s.name == "pick":
