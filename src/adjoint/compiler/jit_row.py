@@ -19,6 +19,8 @@ from adjoint.transforms.gradients import jvp, vjp
 
 from .executing import Executable
 from .program import ProgramBuilder, lowered
+from .reroll import rerolled
+from .simplify import simplified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +42,7 @@ class JitGraph(Graph):
     def program(self) -> Program:
         """The statements."""
         if "program" not in self.cached:
-            self.cached["program"] = lowered(self)
+            self.cached["program"] = rerolled(simplified(lowered(self)))
         return self.cached["program"]
 
     @property
