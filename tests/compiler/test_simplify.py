@@ -89,11 +89,12 @@ def negative(b, x):
     return b.elementwise("negative", x)
 
 
-def annihilate(b, x, z):
-    zero = splat(b, 0, x)
-    wins = b.elementwise("logical_and", b.elementwise("equal", x, zero),
-                         b.elementwise("logical_not", b.elementwise("isfinite", z)))
-    return b.select(wins, zero, b.elementwise("multiply", x, z))
+def annihilate(b, x, z, of_product=False):
+    zero, product = splat(b, 0, x), b.elementwise("multiply", x, z)
+    lost = b.elementwise("isnan", product) if of_product else b.elementwise(
+        "logical_not", b.elementwise("isfinite", z))
+    wins = b.elementwise("logical_and", b.elementwise("equal", x, zero), lost)
+    return b.select(wins, zero, product)
 
 
 def rows(b, x, n=4):
@@ -212,6 +213,14 @@ RULES = {
         z, ((0, ((1, 1),)),), (256, 256))), PAIR,
         ["view", "view", "multiply", "equal", "view", "isnan", "logical_and", "select"]),
     "annihilate a number": (lambda b, x: annihilate(b, x, splat(b, 3, x)), [SPECIAL], ["multiply"]),
+    "annihilate a number, asked of the product": (
+        lambda b, x: annihilate(b, x, splat(b, 3, x), True), [SPECIAL], ["multiply"]),
+    "annihilate by rows, asked of the product": (
+        lambda b, x: annihilate(b, rows(b, x), b.const(np.ones((16, 4)) * np.arange(4.0)), True),
+        [SPECIAL], ["view", "multiply"]),
+    "annihilate, asked of the product": (
+        lambda b, x, z: annihilate(b, x, z, True), PAIR,
+        ["multiply", "equal", "isnan", "logical_and", "select"]),
     "annihilate by a number": (lambda b, x: annihilate(b, splat(b, 3, x), x), [SPECIAL],
                                ["multiply"]),
     "annihilate by 0 stays": (lambda b, x: annihilate(b, splat(b, 0, x), x), [SPECIAL],

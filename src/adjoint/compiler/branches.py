@@ -8,6 +8,7 @@ import numpy as np
 
 from .algebra import evaluated, is_zero
 from .editor import rule, same_bits
+from .facts import finite
 
 if TYPE_CHECKING:
     from .editor import Editor
@@ -148,6 +149,23 @@ def annihilated(e: Editor, s: Statement) -> int | None:
         return None
     lost = e.map("isnan", product)
     return e.select(e.map("logical_and", at_zero, lost), zero, product)
+
+
+@rule("logical_and", says="x == 0 and isnan(x * z) is False where z is certainly finite")
+def never_lost(e: Editor, s: Statement) -> int | None:
+    """Whether a zero meets what is not finite, of a factor that cannot be such."""
+    for at_zero, lost in (s.inputs, s.inputs[::-1]):
+        product = e.statements[lost].inputs[0] if e.function(lost) == "isnan" else lost
+        if product == lost or e.function(product) != "multiply":
+            continue
+        f, (one, *zeros) = through(e, at_zero)
+        factors = e.statements[product].inputs
+        if f != "equal" or not is_zero(e, *zeros) or unsigned(e, one) not in {
+                unsigned(e, i) for i in factors}:
+            continue
+        if all(finite(e, i) for i in factors if unsigned(e, i) != unsigned(e, one)):
+            return e.splat(np.False_, s.known.shape)
+    return None
 
 
 @rule("select", says="a product is 0 where it is NaN and one of two factors is 0: asked at once")
