@@ -119,6 +119,7 @@ class Witness:
         """How many of the last frames may have run since; the layers around; the frames now."""
         frame: FrameType | None = sys._getframe(2)
         before, whose = last[0], self.whose
+        innermost = before[0] if before else None
         users: list[FrameType] = []
         within: list[list[Call]] = []  # the layers inside each of them
         ours: list[tuple[FrameType, str]] = []
@@ -126,8 +127,9 @@ class Witness:
             kind = whose.get(id(code))
             if kind is None:
                 kind = self.known(code, frame)
-            if kind is USERS and frame in before and (len(users) + len(before) < FRAMES or (
-                    frame is before[0] and not users)):
+            if kind is USERS and frame is innermost and not users:  # nearly always
+                return 1, last[1][0] if not ours else (*last[1][0], *calls(ours)[::-1]), last
+            if kind is USERS and frame in before and len(users) + len(before) < FRAMES:
                 return joined(last, before.index(frame), calls(ours), users, within)
             if kind is USERS or kind is RESUMED:
                 users.append(frame)
@@ -220,8 +222,6 @@ def joined(last: Around, place: int, inside: list[Call], users: list[FrameType],
     outside = around[place]
     if inside:
         outside = (*outside, *inside[::-1])
-    if not users and not place:
-        return 1, outside, last
     inner, outside = grouped(within, outside)
     return place + 1, outside, (users + frames[place:], inner + around[place:])
 

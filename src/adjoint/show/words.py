@@ -18,7 +18,7 @@ from adjoint.core.primitive import CONSTANT as CONSTANT_ROW
 from .complexes import is_complex
 from .hooks import changed
 from .numbers import shown
-from .record import CONSTANT, INPUT, SKIPPED
+from .record import CONSTANT, INPUT, SKIPPED, uncollected
 from .writing import formula, partial_text
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Why:
         return f'<ul class="adjoint-why">{lines}</ul>'
 
 
+@uncollected()
 def why(e: Explanation, step: Step) -> Why:
     """What there is to say about the gradient of ``step``."""
     if step.kind in {CONSTANT, SKIPPED}:
