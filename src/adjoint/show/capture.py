@@ -383,8 +383,6 @@ def group_names(witness: Witness, f: Callable[..., Any]) -> dict[Node, tuple[str
     counts: Counter[tuple[tuple[str, ...], str]] = Counter()
     found: dict[Node, tuple[str, ...]] = {}
     for n, path in witness.groups.items():
-        if not path:
-            continue
         if id(path) in known:
             found[n] = known[id(path)]
             continue

@@ -64,7 +64,9 @@ class Witness:
     def append(self, n: Node) -> None:
         """A Node was recorded: name those before it, and note where this one was made."""
         before, _ = last = self.around
-        ran, self.groups[n], now = self.surroundings(last)
+        ran, groups, now = self.surroundings(last)
+        if groups:
+            self.groups[n] = groups
         frames, _ = now
         n.site = (frames[0].f_code, frames[0].f_lasti) if frames else None
         for frame in before[:ran]:
