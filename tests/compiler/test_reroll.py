@@ -249,6 +249,33 @@ def test_only_the_last_value_is_kept_if_only_that_is_read():
     assert [k.shape for k in loop.known] == [(3,), (3,)]
 
 
+def test_a_read_over_two_turns_is_two_carries():
+    def f(u, v, c):
+        for _ in range(40):
+            u, v = v, 2.0 * v - u + c * (np.roll(v, 1) - v)
+        return np.sum(v * u)
+    args = np.linspace(0.0, 1.0, 6), np.linspace(1.0, 0.0, 6) ** 2, np.full(6, 0.1)
+    after = check(f, *args, native=True)
+    ((turns, size),) = loops(after)
+    (loop,) = [s for s in after.statements if s.name == "loop"]
+    assert turns == 38
+    assert [k.shape for k in loop.known] == [(6,), (6,)]
+    assert size <= 8
+    after = check(ad.grad(f, (0, 1, 2)), *args, native=True)
+    assert len(loops(after)) == 2
+    assert len(after.live()) < 120
+
+
+def test_a_state_of_four_turns_ago():
+    def f(x):
+        past = [x, x * 2.0, x * 3.0, x * 4.0]
+        for _ in range(30):
+            past.append(np.sin(past[-1]) - past[-4] * 0.1 + past[-2])
+        return past[-1] + past[-3]
+    check(f, np.arange(3.0), native=True)
+    check(ad.grad(lambda x: np.sum(f(x))), np.arange(3.0), native=True)
+
+
 # ---- what does not
 
 def test_little_stays_as_it_is():
@@ -267,16 +294,6 @@ def test_what_runs_by_python_stays_outside():
         return x
     after = check(f, np.eye(2) + 0.1)
     assert not loops(after)
-
-
-def test_a_read_over_two_turns_stays_unrolled():
-    def f(x):
-        a, b = x, np.sin(x)
-        for _ in range(20):
-            a, b = b, np.sin(a) + b
-        return b
-    after = check(f, np.arange(3.0))
-    assert len(loops(after)) <= 1
 
 
 def test_loops_that_are_there_stay():

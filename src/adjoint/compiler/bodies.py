@@ -69,7 +69,9 @@ class Slots:
     """What a body is given: carries, rows, and values that all turns share."""
 
     def __init__(self) -> None:
-        self.carries: dict[tuple[int, int], int] = {}  # (statement of the body, first value)
+        # What a statement of the body was one turn ago, two turns ago, ...: the statement, and its
+        # values before the first turn, the oldest first.
+        self.carries: dict[tuple[int, tuple[int, ...]], int] = {}
         self.rows: dict[Any, int] = {}
         self.shared: dict[int, int] = {}
 
@@ -141,7 +143,7 @@ class Outer:
         body = Inner(self, r)
         first = len(self.writer.statements)
         w, turns, plan = self.writer, len(self.plans[r].turns), self.plans[r]
-        given = [self.seen(value) for _, value in body.slots.carries]
+        given = [self.seen(before[0]) for _, before in body.slots.carries]
         for j in body.dummies:
             known = self.program.statements[plan.turns[0][j]].known
             given.append(w.splat(known.dtype.type(0), known.shape))
@@ -249,7 +251,7 @@ class Inner:
         self.collect()
         wanted = sorted(j for other, j in outer.wanted if other == r and j not in self.absent)
         last = [j for j in wanted if outer.wanted[r, j] == "last"]
-        held = {j for j, _ in self.slots.carries}
+        held = {j for j, before in self.slots.carries if len(before) == 1}
         self.dummies = [j for j in last if j not in held]
         self.open()
         self.write()
@@ -264,6 +266,11 @@ class Inner:
         if source.kind == "slice":
             return self.slice_key(self.program.statements[source.value], source.moves)
         return (source.kind, j, k) if source.kind == "numbers" else tuple(source[:5])
+
+    def before(self, j: int, k: int) -> tuple[int, ...]:
+        """What a carried operand is in the first turns, in which it comes from outside."""
+        turns = self.plan.turns[:self.plan.sources[j][k].step]
+        return tuple([self.program.statements[nodes[j]].inputs[k] for nodes in turns])
 
     def slice_key(self, s: Statement, moves: tuple[list[int], list[int]]) -> Any:
         """What tells slices apart."""
@@ -284,7 +291,9 @@ class Inner:
             for k, source in enumerate(sources):
                 i = self.program.statements[first[j]].inputs[k]
                 if source.kind == "carried":
-                    self.slots.carries[source.value, i] = 0
+                    before = self.before(j, k)
+                    for age in range(len(before)):
+                        self.slots.carries[source.value, before[age:]] = 0
                 elif self.is_row(source):
                     self.slots.rows[self.key(j, k)] = 0
                 elif source.kind == "same" and not is_leaf(self.program, i):
@@ -350,7 +359,7 @@ class Inner:
         if source.kind == "local":
             return self.made[source.value]
         if source.kind == "carried":
-            return self.slots.carries[source.value, i]
+            return self.slots.carries[source.value, self.before(j, k)]
         if i in self.slots.shared:
             return self.slots.shared[i]
         if not is_leaf(self.program, i):
@@ -371,10 +380,14 @@ class Inner:
 
     def close(self, everything: list[int], last: list[int]) -> None:
         """The results of the body: the next carries, then what is stacked; and their places."""
-        held = [j for j, _ in self.slots.carries] + self.dummies
+        carries = self.slots.carries
+        held = [j if len(before) == 1 else -1 for j, before in carries] + self.dummies
         self.places = {j: held.index(j) for j in last}
         self.places |= {j: len(held) + k for k, j in enumerate(everything)}
-        self.writer.program.outputs = [self.made[j] for j in (*held, *everything)]
+        following = [self.made[j] if len(before) == 1 else carries[j, before[1:]]
+                     for j, before in carries]
+        self.writer.program.outputs = [
+            *following, *[self.made[j] for j in (*self.dummies, *everything)]]
 
 
 def with_loops(program: Program, order: list[int], plans: dict[int, Plan], where: Where,

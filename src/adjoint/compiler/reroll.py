@@ -7,7 +7,7 @@ middle outwards, and turns at both ends that do not fit are peeled off:
 ==========  ====================================================================================
 same        one value for all turns: a constant of the body, or an input given whole
 local       a value of the same turn
-carried     a value of the turn before: a carry
+carried     a value of the turn before, or of the one before that: a carry
 kept        a value of turn ``first + step * t`` of an earlier loop: a row of its stacked result
 numbers     a different number for each turn: rows of a constant
 slice       a view of one value whose offset moves with the turn: rows of one view
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .program import Program
 
 ROUNDS = 4  # of peeling
+OLDEST = 4  # turns that a carried value may be old
 ENOUGH = 0.8  # of what stood in runs must do so after statements have moved
 CHEAP = {"elementwise", "cast", "select", "view", "pick"}
 
@@ -211,7 +212,8 @@ class Classifier:
         total = self.turns[m].index(readers[0])
         add = self.program.statements[readers[0]]
         sources = plan.sources[total]
-        summed = [k for k, source in enumerate(sources) if source == Source("carried", total)]
+        carried = Source("carried", total, step=1)
+        summed = [k for k, source in enumerate(sources) if source == carried]
         if add.parameters != ("add",) or len(summed) != 1:
             return None
         index, _, fill = s.parameters
@@ -286,11 +288,12 @@ class Classifier:
             return self.numbers(at, middle)
         other, turn, value = now
         if other == r:
-            if turn not in {m, m - 1}:
+            age = m - turn
+            if not 0 <= age <= OLDEST:
                 return None
-            self.narrow(lambda t: where.get(at(t)) == (r, t - m + turn, value) or (
-                t == 0 and turn < m and (at(0) not in where or where[at(0)][0] != r)))
-            return Source("local" if turn == m else "carried", value)
+            self.narrow(lambda t: where.get(at(t)) == (r, t - age, value) or (
+                t < age and (at(t) not in where or where[at(t)][0] != r)))
+            return Source("carried", value, step=age) if age else Source("local", value)
         step = turn - was[1]
         if (was[0], was[2]) != (other, value) or abs(step) != 1:
             return None
