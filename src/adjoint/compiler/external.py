@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from .blas import SYMBOLS
 from .schemes import Scheme
 from .text import literal
-from .tiles import Access
 
 if TYPE_CHECKING:
     from .blocks import Side
+    from .tiles import Access
 
 
 class External(Scheme):
@@ -24,18 +24,12 @@ class External(Scheme):
         with self.when(self.put(f"icmp ult i64 {self.span[0]}, {self.span[1]}")
                        if self.span else "true"):
             own = list(self.roots) == [self.n]
-            to = self.own() if own else self.panel(self.plan.region, {}, {})
+            to = (self.buffer(self.n, self.place((0, ()), (0, ()))) if own else
+                  self.panel(self.plan.region, {}, {}))
             for j, (left, right) in enumerate(self.plan.pairs):
                 self.call(left, right, self.plan.depths[j], to, first=j == 0)
             if not own:
                 self.turns("row", (0, self.plan.shape.rows, 1), self.row)
-
-    def own(self) -> Access:
-        """The statement's own buffer."""
-        k, start, terms = self.kernel, 0, dict[str, int]()
-        for (_, parts), stride in zip(self.batch, k.placed(self.n), strict=False):
-            terms.update({name: step * stride for name, step in parts})
-        return Access(self.n, k.extent(self.n), start, terms, {})
 
     def call(self, left: Side, right: Side, depth: int, to: Access, *, first: bool) -> None:
         """``to = left right``, or added to it."""

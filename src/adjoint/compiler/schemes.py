@@ -127,6 +127,7 @@ class Small(Scheme):
              width: int) -> None:
         """Some rows and columns: all products, summed in registers, and what is made of them."""
         active = self.active(width)
+        self.foresee(rows, width)
         sums = [self.zero] * (rows * len(active))
         for x, z, depth in zip(lefts, rights, self.plan.depths, strict=True):
             counted = [0 if z.buffer == PACK else a % self.lanes for a in active]

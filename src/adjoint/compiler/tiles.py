@@ -8,9 +8,10 @@ is affine in the variables of open loops; ``summed`` is the innermost loop of a 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from .blocks import UNROLLED
+from .blocks import LINE, UNROLLED
 from .evaluator import CHECKS, Address, Value
 from .registers import Lanes
 from .text import Block, constant, memory_type
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Bound = int | str
 
 MANY = 12  # sums of a tile from which on fewer turns of k are enough to hide those of the loop
+FORESEEN = 1 << 18  # bytes of a result from which on its memory is fetched before it is written
 PACK = -1  # stands for the scratch memory among the buffers of a kernel
 
 
@@ -118,13 +120,17 @@ class Tiles:
             s = k.program.statements[x]
             place = k.seen(s.parameters[0], place)
             (x,) = s.inputs
+        return self.buffer(x, place)
+
+    def buffer(self, n: int, place: Place) -> Access:
+        """What is stored, or will be, at a place."""
         start, terms = 0, dict[str, int]()
-        for (offset, parts), stride in zip(place, k.placed(x), strict=True):
+        for (offset, parts), stride in zip(place, self.kernel.placed(n), strict=True):
             start += offset * stride
             for name, step in parts:
                 terms[name] = terms.get(name, 0) + step * stride
         terms = {v: s for v, s in terms.items() if s}
-        return Access(x, k.extent(x), start, terms, terms)
+        return Access(n, self.kernel.extent(n), start, terms, terms)
 
     def pointer(self, at: Access, shift: int, last: int) -> str:
         """A pointer to an element; in a checked build only if it and ``last`` more are inside.
@@ -240,6 +246,20 @@ class Tiles:
         if self.plan.shape.swapped:
             row, column = column, row
         return (*self.batch, row, column)
+
+    def foresee(self, rows: int, columns: int) -> None:
+        """Fetch the memory of the roots at a tile, while its sums are computed."""
+        self.writer.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
+        for root in self.roots:
+            at = self.buffer(root, self.place((0, (("row", 1),)), (0, (("column", 1),))))
+            size = self.kernel.known(root).dtype.itemsize
+            if prod(self.kernel.known(root).shape) * size < FORESEEN:
+                continue
+            for r in range(rows):
+                for c in range(0, columns, LINE // size):
+                    pointer = self.pointer(at, at.steps(row=r, column=c), 0)
+                    self.writer.do(self.writer.depth, f"call void @llvm.prefetch.p0(ptr {pointer}, "
+                                                      "i32 1, i32 3, i32 1)")
 
     def finish(self, place: Place, text: str, active: int) -> None:
         """Store the roots at a place, where the product is known."""
