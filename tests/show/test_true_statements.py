@@ -454,3 +454,35 @@ def test_names_come_from_variables_where_there_is_no_source():
     space = {}
     exec("def f(x):\n    a = x * 2.0\n    b = a * a\n    return b + a", space)
     assert ad.explain(space["f"], 1.0).names == ["x", "a", "b", "v4"]
+
+
+# ---- operations, counted
+
+def operations(f, *args):
+    """Mode: operations in all."""
+    return {r["mode"]: r["operations"] for r in ad.explain(f, *args).modes().dict()["rows"]}
+
+
+A = RNG.normal(size=(6, 6)) + 6.0 * np.eye(6)
+
+
+@pytest.mark.parametrize("f, args, expected", [  # by Golub and Van Loan, Matrix Computations
+    (np.linalg.solve, (A, np.ones(6)), 2 * 216 / 3 + 2 * 36),
+    (np.linalg.inv, (A,), 2 * 216), (np.linalg.det, (A,), 2 * 216 / 3),
+    (np.linalg.cholesky, (A @ A.T,), 216 / 3),
+    (lambda a: np.linalg.svd(a)[1], (A,), 22 * 216),
+    (lambda a: np.linalg.eigh(a)[1], (A @ A.T,), 9 * 216),
+    (lambda a: np.linalg.inv(a), (np.stack([A, 2.0 * A]),), 2 * 2 * 216)])  # noqa: PLW0108
+def test_a_factorisation_counts_its_operations(f, args, expected):
+    plain = operations(lambda *xs: np.sum(f(*xs) * 1.0), *args)
+    size = np.size(f(*args))
+    assert plain["values"] == expected + 2 * size - 1  # times 1, and a sum
+    assert "counts" in ad.explain(lambda *xs: np.sum(f(*xs)), *args).modes().notes[1]
+
+
+def test_a_checkpoint_counts_what_it_runs():
+    def body(x):
+        return np.tanh(x @ x @ x)
+    plain = operations(lambda x: np.sum(body(x)), A)
+    assert operations(lambda x: np.sum(ad.checkpoint(body)(x)), A) == plain
+    assert plain["values"] == 2 * (2 * 216 - 36) + 36 + 35  # two products, tanh, a sum

@@ -274,7 +274,8 @@ def _det_known(x: Any) -> Any:
 _det = row(
     "det", _det_impl, _det_known,
     Label("det({0})", r"\det({0})", (r"\mathrm{{adj}}({0})^\top",), "Jacobi's formula", "((",
-          (r"{dy}\,\mathrm{{adj}}({0})^\top",)),
+          (r"{dy}\,\mathrm{{adj}}({0})^\top",),
+          work="2*n^3/3"),
     square_cases(extra=[Case((np.diag([1.0, 2.0, 0.0]),)), Case((np.ones((2, 2)),))]),
     jvp=lambda dxs, y, x: None if dxs[0] is None else trace_of(adjugate(x), dxs[0]),
     vjp=lambda dy, y, x, needs: (matrix(dy) * flip(adjugate(x)),), keeps=frozenset({0}))
@@ -335,7 +336,8 @@ def _condition(x: Any, y: Any) -> Any:
 inverse = row(
     "inv", _inverse_impl, square_known("inv"),
     Label("inv({0})", r"{0}^{{-1}}", (r"-{y}\,[\cdot]\,{y}",), "derivative of the inverse", "(^",
-          (r"-{y}^\top\,{dy}\,{y}^\top",)),
+          (r"-{y}^\top\,{dy}\,{y}^\top",),
+          work="2*n^3"),
     square_cases({"of": "inv"}),
     jvp=lambda dxs, y, x, of: None if dxs[0] is None else -(y @ dxs[0] @ y),
     vjp=lambda dy, y, x, needs, of: (-(flip(y) @ dy @ flip(y)),), keeps=frozenset("y"))
@@ -389,7 +391,8 @@ def _slogdet_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
 _slogdet = row(
     "slogdet", _slogdet_impl, _slogdet_known,
     Label("slogdet({0})", r"(\mathrm{{sign}}(\det({0})),\,\ln(\left|\det({0})\right|))",
-          (r"(0,\,{0}^{{-\top}})",), "Jacobi's formula", "((", (r"{dy}_{{1}}\,{0}^{{-\top}}",)),
+          (r"(0,\,{0}^{{-\top}})",), "Jacobi's formula", "((", (r"{dy}_{{1}}\,{0}^{{-\top}}",),
+          work="2*n^3/3"),
     square_cases(), jvp=_slogdet_jvp, vjp=_slogdet_vjp, keeps=frozenset({0, "y"}))
 
 

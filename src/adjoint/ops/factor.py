@@ -117,7 +117,8 @@ _cholesky = row(
     "cholesky", _cholesky_impl, _cholesky_known,
     Label("cholesky({0})", r"\mathrm{{chol}}({0})",
           (r"{y}\,\Phi({y}^{{-1}}\,[\cdot]\,{y}^{{-\top}})",), "Cholesky factor", "((",
-          (r"\Phi(S + S^\top),\ S = {y}^{{-\top}}\,\Phi({y}^\top\,{dy})\,{y}^{{-1}}",)),
+          (r"\Phi(S + S^\top),\ S = {y}^{{-\top}}\,\Phi({y}^\top\,{dy})\,{y}^{{-1}}",),
+          work="n^3/3"),
     square_cases(make=_definite), jvp=_cholesky_jvp, vjp=_cholesky_vjp, keeps=frozenset("y"))
 
 
@@ -198,7 +199,8 @@ _qr = row(
     "qr", _qr_impl, _qr_known,
     Label("qr({0})", r"\mathrm{{qr}}({0})", (r"Q^\top\,[\cdot]\,R^{{-1}}",), "QR factors", "((",
           ((r"(\bar{{Q}} + Q\,\mathrm{{sym}}(M))\,R^{{-\top}},\ "
-           r"M = R\,\bar{{R}}^\top - \bar{{Q}}^\top\,Q"),)),
+           r"M = R\,\bar{{R}}^\top - \bar{{Q}}^\top\,Q"),),
+          work="4*m*n^2 - 4*n^3/3"),
     Cases(_tall_cases, ONE_ARRAY, near=True), jvp=_qr_jvp, vjp=_qr_vjp,
     keeps=frozenset("y"))
 
@@ -321,7 +323,8 @@ _svd = row(
     Label("svd({0})", r"\mathrm{{svd}}({0})", (r"(U^\top\,[\cdot]\,V)_{{ii}}",),
           "perturbation of singular values", "((",
           ((r"U\,(\mathrm{{diag}}(\bar{{s}}) + E \odot \mathrm{{skew}}(P - R) + F \odot"
-           r" \mathrm{{skew}}(P + R))\,V^\top,\ P = U^\top\,\bar{{U}},\ R = V^\top\,\bar{{V}}"),)),
+           r" \mathrm{{skew}}(P + R))\,V^\top,\ P = U^\top\,\bar{{U}},\ R = V^\top\,\bar{{V}}"),),
+          work="14*m*n^2 + 8*n^3"),
     _any_cases({"turn": False}), jvp=_svd_jvp, vjp=_svd_vjp, keeps=frozenset("y"))
 
 
@@ -349,7 +352,8 @@ def _svdvals_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
 _svdvals = row(
     "svdvals", _svdvals_impl, _svdvals_known,
     Label("svdvals({0})", r"\sigma({0})", (r"(U^\top\,[\cdot]\,V)_{{ii}}",),
-          "perturbation of singular values", "((", (r"U\,\mathrm{{diag}}({dy})\,V^\top",)),
+          "perturbation of singular values", "((", (r"U\,\mathrm{{diag}}({dy})\,V^\top",),
+          work="4*m*n^2 - 4*n^3/3"),
     _any_cases({}), jvp=_svdvals_jvp, vjp=_svdvals_vjp, keeps=frozenset({0, "y"}),
     kink=lambda x: (clusters(np.linalg.svdvals(x)).sum(-1) > 1) | (np.linalg.svdvals(x) == 0))
 

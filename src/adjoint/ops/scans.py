@@ -363,7 +363,8 @@ def _so_far(name: str, ufunc: Any, latex: str) -> Any:
         label=Label(
             name + "({0}, axis={axis})",
             rf"\mathrm{{{{cum{latex}}}}}_{{{{\mathrm{{{{axis}}}}={{axis}}}}}}({{0}})",
-            (r"\frac{{[j \le i]\,[{0}_j = {y}_i]}}{{\mathrm{{count}}_{{k \le i}}([{0}_k = {y}_i])}}",),
+            ((r"\frac{{[j \le i]\,[{0}_j = {y}_i]}}"
+              r"{{\mathrm{{count}}_{{k \le i}}([{0}_k = {y}_i])}}"),),
             "choice"),
         cases=along_cases({"axis": 0}, {"axis": 1}, extra=[
             Case((np.array([1.0, 0.0, 1.0, 2.0, 2.0, 1.0]),), {"axis": 0}, "kink")]))

@@ -92,7 +92,8 @@ def _system_cases(rng: np.random.Generator) -> Iterator[Case]:
 _solve = row(
     "solve", _solve_impl, _solve_known,
     Label("solve({0}, {1})", r"{0}^{{-1}}\,{1}", (r"-{0}^{{-1}}\,[\cdot]\,{y}", "{0}^{{-1}}"),
-          "linear system", "(*", (r"-{0}^{{-\top}}\,{dy}\,{y}^\top", r"{0}^{{-\top}}\,{dy}")),
+          "linear system", "(*", (r"-{0}^{{-\top}}\,{dy}\,{y}^\top", r"{0}^{{-\top}}\,{dy}"),
+          work="2*n^3/3 + 2*n^2*k"),
     Cases(_system_cases, NO_SCALARS, near=True), jvp=_solve_jvp, vjp=_solve_vjp,
     keeps=frozenset({0, "y"}))
 
@@ -181,7 +182,8 @@ _triangular = row(
            r"\mathrm{{tri}}({0})^{{-1}}"),
           "linear system", "(*",
           (r"-\mathrm{{tri}}^\ast(\mathrm{{tri}}({0})^{{-\top}}\,{dy}\,{y}^\top)",
-           r"\mathrm{{tri}}({0})^{{-\top}}\,{dy}")),
+           r"\mathrm{{tri}}({0})^{{-\top}}\,{dy}"),
+          work="n^2*k"),
     Cases(_triangular_cases, NO_SCALARS, near=True), jvp=_triangular_jvp, vjp=_triangular_vjp,
     keeps=frozenset({0, "y"}))
 

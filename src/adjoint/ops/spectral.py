@@ -118,7 +118,8 @@ _eigh = row(
     Label("eigh({0})", r"\mathrm{{eigh}}({0})", (r"(V^\top\,[\cdot]\,V)_{{ii}}",),
           "perturbation of eigenvalues", "((",
           ((r"V\,(\mathrm{{diag}}(\bar{{w}}) + F \odot Q)\,V^\top,\ "
-           r"Q = \mathrm{{skew}}(V^\top\,\bar{{V}})"),)),
+           r"Q = \mathrm{{skew}}(V^\top\,\bar{{V}})"),),
+          work="9*n^3"),
     square_cases({"turn": False}, make=symmetric), jvp=_eigh_jvp, vjp=_eigh_vjp,
     keeps=frozenset("y"))
 
@@ -149,7 +150,8 @@ def _eigvalsh_vjp(dy: Any, y: Any, x: Any, needs: Any) -> Any:
 _eigvalsh = row(
     "eigvalsh", _eigvalsh_impl, _eigvalsh_known,
     Label("eigvalsh({0})", r"\lambda({0})", (r"(V^\top\,[\cdot]\,V)_{{ii}}",),
-          "perturbation of eigenvalues", "((", (r"V\,\mathrm{{diag}}({dy})\,V^\top",)),
+          "perturbation of eigenvalues", "((", (r"V\,\mathrm{{diag}}({dy})\,V^\top",),
+          work="4*n^3/3"),
     square_cases(make=symmetric), jvp=_eigvalsh_jvp, vjp=_eigvalsh_vjp, keeps=frozenset({0, "y"}),
     kink=lambda x: (clusters(np.linalg.eigvalsh(hermitian(x))).sum(-1) > 1))
 
@@ -276,7 +278,8 @@ _eig = row(
     Label("eig({0})", r"\mathrm{{eig}}({0})", (r"(V^{{-1}}\,[\cdot]\,V)_{{ii}}",),
           "perturbation of eigenvalues", "((",
           ((r"V^{{-\top}}\,(\mathrm{{diag}}(\bar{{w}}) + F \odot (Q - V^\top V\,"
-            r"\mathrm{{diag}}(Q)))\,V^\top,\ Q = V^\top\,\bar{{V}}"),)),
+            r"\mathrm{{diag}}(Q)))\,V^\top,\ Q = V^\top\,\bar{{V}}"),),
+          work="25*n^3"),
     square_cases(make=_distinct), jvp=_eig_jvp, vjp=_eig_vjp, keeps=frozenset({0, "y"}))
 
 

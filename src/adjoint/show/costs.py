@@ -7,16 +7,19 @@ making them: `reaching` says which inputs reach a step, and steps that they reac
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from adjoint.core.box import Box, Level, bind
 from adjoint.core.node import Mode, aval_of
+from adjoint.core.symbol import Graph
 from adjoint.hooks import HOOK
 
 from .cells import Column
 from .flows import EngineRules
+from .formula import parse
 from .record import OPERATION
 from .sheet import Sheet
 
@@ -74,9 +77,32 @@ def cost_of(row: Primitive, xs: Sequence[Any], y: Any, params: dict[str, Any]) -
         return Cost(2 * products - made, products)
     if row.label.rule == "product rule":  # of the elements of one array
         return Cost(max(given) - made, max(given) - made) if made < max(given) else Cost(made, made)
+    if row.label.work:
+        return told(row.label.work, xs)
     if is_moving(row, xs, y, params):
         return Cost()
     return Cost(max(max(given, default=made) - made, made))
+
+
+def told(work: str, xs: Sequence[Any]) -> Cost:
+    """What the Label counts, for each of a stack of matrices; half of it are multiplications."""
+    *stack, rows, columns = np.shape(xs[0])
+    beside = np.shape(xs[1]) if len(xs) > 1 else ()
+    sizes = {"m": max(rows, columns), "n": min(rows, columns),
+             "k": beside[-1] if len(beside) > 1 else 1}
+    formula = parse(work)
+    count = round(float(formula(**{v: float(sizes[v]) for v in formula.variables})))
+    return Cost(math.prod(stack) * count, math.prod(stack) * (count // 2))
+
+
+def inner(step: Step) -> list[Cost] | None:
+    """What the steps of a program cost that a step runs, such as one that recomputes."""
+    if not any(isinstance(p, Graph) for p in step.params.values()):
+        return None
+    log: list[Cost] = []
+    with Level() as level, np.errstate(all="ignore"):
+        step.row.impl(*[Counted(s.value, level, log) for s in step.inputs], **step.params)
+    return log
 
 
 def is_moving(row: Primitive, xs: Sequence[Any], y: Any, params: dict[str, Any]) -> bool:
@@ -125,8 +151,9 @@ class Meter:
         """What the step itself costs."""
         key = ("value", *self.kind(step))
         if key not in self.known:
-            self.known[key] = cost_of(step.row, [s.value for s in step.inputs], step.value,
-                                      step.params)
+            body = inner(step)
+            self.known[key] = total(body) if body is not None else cost_of(
+                step.row, [s.value for s in step.inputs], step.value, step.params)
         return self.known[key]
 
     def forward(self, step: Step, moving: tuple[bool, ...]) -> Cost:
@@ -178,8 +205,9 @@ def total(costs: Sequence[Cost]) -> Cost:
 # ---- all steps
 
 def evaluation(record: Record, meter: Meter) -> Cost:
-    """What the values cost."""
-    return total([meter.value(s) for s in record.operations])
+    """What the values cost; the parts of a value that has several are made at once."""
+    made = {s if s.picked is None else s.node.inputs[0]: s for s in record.operations}
+    return total([meter.value(s) for s in made.values()])
 
 
 def reverse_pass(e: Explanation, meter: Meter) -> Cost:
@@ -239,20 +267,25 @@ def modes_of(e: Explanation) -> Sheet:
               forward_passes(record, meter)),
              ("reverse", "one for the cotangent" if given else "one per result", outputs,
               Cost(back.operations * outputs, back.multiplications * outputs))]
+    counts = {s.row.name.rpartition(".")[2]: s.row.label.work for s in record.operations
+              if s.row.label.work}
+    said = [f"{name} counts {work}" for name, work in counts.items()]
+    counted = f"For a matrix of m by n (m the larger), k columns beside it, {', '.join(said)}."
+    notes = [NOTE, counted] if said else [NOTE]
     columns = [Column("mode"), Column("why"), Column("passes", kind="number"), *[
         Column(f"{what}{key}", what, kind="number", group=group) for group, key in (
             ("in all", ""), ("per pass, on average", " per pass"))
         for what in ("operations", "multiplications")]]
     rows = [[mode, why, passes, *cost, *(each(n, passes) for n in cost)]
             for mode, why, passes, cost in lines]
-    return Sheet(f"{record.title}: what each mode costs", columns, rows, NOTE)
+    return Sheet(f"{record.title}: what each mode costs", columns, rows, notes)
 
 
 NOTE = ("Each number of an array is an input or a result. Counted are the operations that tangents "
         "and cotangents take part in, on numbers; a matrix product counts its products and its "
-        "sums, and moving numbers is free; what is written in no others, such as a solve or a "
-        "sort, counts once for each number. Divisions count as multiplications. The local "
-        "partials, the same in both modes, are not counted.")
+        "sums, and moving numbers is free; what is written in no others and has no count "
+        "here, such as a sort, counts once for each number. Divisions count as multiplications. "
+        "The local partials, the same in both modes, are not counted.")
 
 
 def each(count: int, passes: int) -> Any:
