@@ -264,9 +264,14 @@ class Looking:
             self.demand(self.put(f"icmp {relation} ptr {self.object(source)}, {wanted}"))
 
     def equal(self, pointer: str, value: Any, otherwise: str) -> None:
-        """Go on only if an object is of the type of a value, and equal to it."""
-        self.of_class(pointer, id(type(value)))
+        """Go on only if an object is a value, or of its type and equal to it."""
         wanted = self.word(self.record.add(id(value)))
+        same, other, then = self.put(f"icmp eq ptr {pointer}, {wanted}"), self.label(), self.label()
+        self.do(f"br i1 {same}, label %{then}, label %{other}")
+        self.mark(other)
+        self.of_class(pointer, id(type(value)))
         code = self.called("PyObject_RichCompareBool",
                            f"ptr {pointer}, ptr {wanted}, i32 {EQUAL}", "i32")
         self.demand(self.put(f"icmp eq i32 {code}, 1"), otherwise)
+        self.do(f"br label %{then}")
+        self.mark(then)
