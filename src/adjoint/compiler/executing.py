@@ -51,8 +51,16 @@ class Executable:
         return self.direct(*values)
 
     def general(self, *values: Any) -> list[Any]:
-        """Run it on whatever NumPy takes as arrays."""
-        return [y if isinstance(y, tuple) or np.ndim(y) else y[()] for y in self.run(*values)]
+        """Run it on whatever NumPy takes as arrays; each output has memory of its own."""
+        seen = {id(v) for v in values}
+        found: list[Any] = []
+        for y in self.run(*values):
+            if not isinstance(y, tuple):
+                shared = id(y) in seen or y.base is not None
+                y = (y.copy() if shared else y) if np.ndim(y) else y[()]
+            seen.add(id(y))
+            found.append(y)
+        return found
 
 
 def native() -> bool:

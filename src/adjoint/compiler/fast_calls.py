@@ -233,7 +233,9 @@ class Writing:
                  "    if r is MISS: return slow(*args, **kwargs)"]
         single = len(self.order) == 1
         where = {k: "r" if single else f"r[{p}]" for p, k in enumerate(self.order)}
+        self.used = set[str]()  # arrays that have a place
         if self.finishers:
+            self.used |= {*where.values()}
             outs = ", ".join(where.get(k, "None") for k in range(len(self.plan.outputs)))
             lines.append(f"    outs = [{outs}]")
             lines += [f"    {self.name(f)}(outs)" for f in self.finishers]
@@ -248,11 +250,14 @@ class Writing:
             value = self.name(x.constant)
             return f"untracked({value}.copy())" if x.tensor and isinstance(
                 x.constant, np.ndarray) else f"untracked({value})" if x.tensor else value
+        shape, found = self.plan.outputs[x.index].aval.shape, where[x.index]
+        if x.copied and shape and found in self.used:
+            found += ".copy()"
+        self.used.add(found)
         if x.tensor:
-            return f"untracked({where[x.index]})"
-        number = self.numbers and not self.plan.outputs[x.index].aval.shape
-        return f"{where[x.index]}.item()" if number and self.kinds[x.index] != FLOAT else (
-            where[x.index])
+            return f"untracked({found})"
+        return f"{found}.item()" if self.numbers and not shape and (
+            self.kinds[x.index] != FLOAT) else found
 
     def rendered(self, leaves: Sequence[str]) -> str:
         """The expression of the whole result."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box
-from adjoint.core.node import MODES, aval_of, leaf
+from adjoint.core.node import MODES, aval_of, leaf, switch
 from adjoint.errors import ArgumentError, GraphError
 from adjoint.modes import DEFAULT_DTYPE
 from adjoint.tensors import Tensor, untracked
@@ -51,7 +51,7 @@ class Jitted:
         if modes.watch is not None or modes.tapes:  # a doctor or an explanation looks at each step
             return self.__jitted__(*args, **kwargs)
         plan, given = self.version(args, kwargs)
-        if plan.calls == 1 and not kwargs and not self.static:
+        if plan.calls == 1 and not kwargs and not self.static and not switch.armed:
             self.quicken(plan, args)
         plan.calls += 1
         return plan.call(given, kind_of_all(given))

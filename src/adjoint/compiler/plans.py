@@ -44,6 +44,7 @@ class Plan:
         self.results, self.structure = self.placed(tracing.result)
         self.stores = [(c, *self.placed(c.after)) for c in tracing.changes]
         check_effects(tracing)
+        self.separate(arguments)
         # A function that changes nothing is an operation: what it gives is recorded outside.
         self.recorded = not tracing.changes and any(
             isinstance(x, Frozen) and x.tracked for x in flatten(tracing.result)[0])
@@ -82,6 +83,14 @@ class Plan:
                              "in; return something that is computed from it")
         return Leaf(-1, value, tensor, tracked=False)
 
+    def separate(self, arguments: Sequence[Node]) -> None:
+        """Let no two places hold the same memory, nor a result that of an input."""
+        seen = {k for k, n in enumerate(self.outputs) if n in arguments or (
+            n in self.capture.sources)}
+        for x in [x for _, leaves, _ in self.stores for x in leaves] + self.results:
+            x.copied = x.index in seen
+            seen.add(x.index)
+
     def output(self, n: Node) -> int:
         """The number of an output."""
         if n not in self.outputs:
@@ -119,11 +128,11 @@ def untracked_value(x: Any) -> Any:
 class Leaf:
     """One leaf of a result: an output or a constant, a tensor or in the arguments' kind."""
 
-    __slots__ = ("constant", "index", "tensor", "tracked")
+    __slots__ = ("constant", "copied", "index", "tensor", "tracked")
 
     def __init__(self, index: int, constant: Any, tensor: bool, tracked: bool) -> None:
         self.index, self.tensor, self.tracked = index, tensor, tracked
-        self.constant = constant
+        self.constant, self.copied = constant, False
 
     def result(self, outs: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
         """The leaf of a result."""
@@ -138,7 +147,8 @@ class Leaf:
     def value(self, outs: Sequence[Any]) -> Any:
         """The array, on memory of its own."""
         if self.index >= 0:
-            return outs[self.index]
+            y = outs[self.index]
+            return y.copy() if self.copied and isinstance(y, np.ndarray) else y
         return self.constant.copy() if isinstance(self.constant, np.ndarray) else self.constant
 
     def stored(self, outs: Sequence[Any], before: Any) -> Any:
