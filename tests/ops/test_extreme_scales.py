@@ -140,3 +140,62 @@ def test_nanstd_of_rows_of_different_size():
         slopes = ad.jacobian(lambda x: ad.nanstd(x, 1))(x).sum(0)
     np.testing.assert_allclose(slopes, [[-0.5, 0.5, 0], [-0.5, 0, 0.5], [-0.5, 0.5, 0], [0, 0, 0]],
                                rtol=1e-14)
+
+
+# ---- f(s x) = s^k f(x): a power of two scales exactly, and so must derivatives
+
+L, draw = ad.linalg, np.random.default_rng(3)
+VECTOR, SQUARE = draw.normal(size=5) + 0.3, draw.normal(size=(3, 3))
+SYMMETRIC, TALL = SQUARE @ SQUARE.T + np.eye(3), draw.normal(size=(4, 3))
+FOUR, WITH_NAN = draw.normal(size=(4, 4)), np.where(np.arange(5) == 2, np.nan, VECTOR)
+
+
+def mixed(y):
+    return ad.sum(y * np.random.default_rng(9).normal(size=y.shape))
+
+
+HOMOGENEOUS = {  # f, x, k
+    **{f"norm {p}": (lambda x, p=p: L.norm(x, p), VECTOR, 1) for p in (1, 2, 3, 0.5, -2, np.inf)},
+    **{f"matrix norm {p}": (lambda x, p=p: L.norm(x, p), SQUARE, 1) for p in ("fro", "nuc", 1, 2)},
+    "std": (ad.std, VECTOR, 1), "var": (ad.var, VECTOR, 2), "nanstd": (ad.nanstd, WITH_NAN, 1),
+    "median": (ad.median, VECTOR, 1), "quantile": (lambda x: ad.quantile(x, 0.3), VECTOR, 1),
+    "det": (L.det, SQUARE, 3), "det of 4 rows": (L.det, FOUR, 4),
+    "slogdet": (lambda x: L.slogdet(x)[1], SQUARE, 0),
+    "inv": (lambda x: mixed(L.inv(x)), SQUARE, -1), "pinv": (lambda x: mixed(L.pinv(x)), TALL, -1),
+    "pinv, wide": (lambda x: mixed(L.pinv(x)), TALL.T, -1),
+    "solve": (lambda x: mixed(L.solve(x, VECTOR[:3])), SQUARE, -1),
+    "lstsq": (lambda x: mixed(L.lstsq(x, VECTOR[:4])[0]), TALL, -1),
+    "svdvals": (lambda x: mixed(L.svdvals(x)), TALL, 1),
+    "eigvalsh": (lambda x: mixed(L.eigvalsh(x)), SYMMETRIC, 1),
+    "eigh": (lambda x: mixed(L.eigh(x)[1] ** 2), SYMMETRIC, 0),
+    "svd": (lambda x: mixed(L.svd(x, full_matrices=False)[0] ** 2), TALL, 0),
+    "qr": (lambda x: mixed(L.qr(x)[1]), TALL, 1),
+    "cholesky": (lambda x: mixed(L.cholesky(x)), SYMMETRIC, 0.5),
+    "sqrtm": (lambda x: mixed(L.sqrtm(x)), SYMMETRIC, 0.5),
+    "cond": (L.cond, SQUARE, 0), "corrcoef": (lambda x: mixed(ad.corrcoef(x)), TALL, 0),
+    "arctan2": (lambda x: ad.arctan2(x[0], x[1]), VECTOR, 0),
+    "absolute of complex": (lambda x: ad.abs(x[0] + 1j * x[1]), VECTOR, 1)}
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered")
+@pytest.mark.parametrize("power", [-500, -300, 300, 500])
+@pytest.mark.parametrize("name", HOMOGENEOUS)
+def test_functions_that_scale(name, power):
+    f, x, k = HOMOGENEOUS[name]
+    for order, derive in ((1, ad.grad(f)), (2, ad.hessian(f))):
+        expected = np.ldexp(derive(x), int(power * (k - order)))
+        got = derive(np.ldexp(x, power))
+        unit = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
+        if 1e-290 < unit < 1e300 and np.isfinite(expected).all():
+            np.testing.assert_allclose(got / unit, expected / unit, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-10, 1e10, 1e100, 1e200])
+@pytest.mark.parametrize("f", [L.expm, L.sqrtm, L.logm], ids=["expm", "sqrtm", "logm"])
+def test_a_cotangent_of_any_size(f, size):
+    """The derivative of a matrix function is a block beside the matrix, and took its digits."""
+    x = SQUARE * 0.3 + 2.0 * np.eye(3)
+    for derive in (ad.grad, ad.hessian) if f is not L.logm else (ad.grad,):
+        expected = derive(lambda x: mixed(f(x)))(x)
+        np.testing.assert_allclose(derive(lambda x: mixed(f(x)) * size)(x) / size, expected,
+                                   rtol=0, atol=1e-12 * np.abs(expected).max())

@@ -33,6 +33,7 @@ from .select import where
 from .shape import reshape, unbroadcast
 from .spectral import hermitian as hermitian_part
 from .spectral import triangle
+from .units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,7 +163,8 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
     limit = rtol if rcond is None else rcond
     if limit is None:
         limit = float(np.finfo(wide(x.dtype)).eps) * max(x.shape[-2:])
-    return _pinv(x, rcond=limit)
+    unit = unit_of(x, (-2, -1))  # the derivatives multiply two and three inverses
+    return _pinv(x, rcond=limit) if unit is None else _pinv(x / unit, rcond=limit) / unit
 
 
 def _lstsq_impl(a: Any, b: Any, rcond: float) -> Any:

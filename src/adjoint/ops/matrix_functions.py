@@ -13,7 +13,9 @@ from adjoint.errors import MatrixError
 from .cases import draw
 from .degenerate import guard
 from .matrices import flip, is_square, offered, row, square, square_cases, wide
+from .select import logical_and, where
 from .shape import concatenate
+from .units import size_of
 
 
 def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str, regular: str
@@ -45,9 +47,10 @@ def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str, regular:
     def derivative(x: Any, e: Any) -> Any:
         n = x.shape[-1]
         e = guard(e, x, check="regular") if regular == "derivative" else e
+        unit = _ratio(e, x) if x.size else np.ones(())
         zero = np.zeros(x.shape, x.dtype)
-        upper, lower = concatenate([x, e], axis=-1), concatenate([zero, x], axis=-1)
-        return apply(concatenate([upper, lower], axis=-2))[..., :n, n:]
+        upper, lower = concatenate([x, e / unit], axis=-1), concatenate([zero, x], axis=-1)
+        return apply(concatenate([upper, lower], axis=-2))[..., :n, n:] * unit
 
     apply = row(
         name, impl, known,
@@ -62,6 +65,13 @@ def _of_matrices(name: str, f: Any, doc: str, example: Any, latex: str, regular:
         return apply(guard(x, x, check="regular") if regular == "value" else x)
     public.__doc__ = doc
     return offered(name)(public)
+
+
+def _ratio(e: Any, x: Any) -> Any:
+    """The size of e in that of x: a block of another size would take the digits of x."""
+    own, size = size_of(e, (-2, -1)), size_of(x, (-2, -1))
+    ratio = own / where(size > 0, size, size.dtype.type(1))
+    return where(logical_and(ratio > 0, ratio < np.inf), ratio, ratio.dtype.type(1))
 
 
 def _scipy(name: str) -> Any:

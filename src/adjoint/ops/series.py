@@ -23,6 +23,7 @@ from .select import stop_gradient as stop
 from .shape import concatenate, flip, reshape, stack
 from .sorting import argsort, known_values
 from .statistics import average, degrees
+from .units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,7 +141,9 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
     array([[ 1., -1.],
            [-1.,  1.]])
     """
-    c = cov(_variables("corrcoef", x, y, rowvar))
+    x = _variables("corrcoef", x, y, rowvar)
+    unit = unit_of(x, 1)
+    c = cov(x if unit is None else x / unit)
     if c.shape == ():
         return c / c
     n = c.shape[0]

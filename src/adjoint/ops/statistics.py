@@ -45,10 +45,11 @@ from .reduce import (
 from .reduce import (
     prod as product,
 )
-from .select import isnan, logical_and, logical_not, logical_or, where
+from .select import isnan, logical_not, where
 from .select import stop_gradient as stop
 from .shape import broadcast_to, reshape
 from .sorting import known_values, shaped
+from .units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -442,23 +443,10 @@ def _nan_var(x: Any, axes: Axes, ddof: Any, keepdims: bool) -> Any:
 
 
 def _nan_std(x: Any, axes: Axes, ddof: Any, keepdims: bool) -> Any:
-    unit = _unit(x, axes)
-    y = _nan_var(x / unit, axes, ddof, keepdims=True)
-    y = unit * where(y == 0, y.dtype.type(0), sqrt(where(y == 0, y.dtype.type(1), y)))
-    return shaped(y, reduced(x.shape, axes, keepdims))
-
-
-def _unit(x: Any, axes: Axes) -> Any:
-    """The size of the deviations where their squares would leave the range, else 1."""
-    kind = real_type(x.dtype)
-    if 0 in x.shape:
-        return kind(1)
-    d = abs(stop(x) - _smallest(x, axes))
-    most = max(where(d < np.inf, d, kind(0)), axes, keepdims=True)
-    limits = np.finfo(kind)
-    low, high = kind(np.sqrt(limits.tiny / limits.eps)), kind(np.sqrt(limits.max * limits.eps))
-    usual = logical_or(most == 0, logical_and(most > low, most < high))
-    return where(usual, kind(1), where(usual, kind(1), most))
+    unit = unit_of(x - _smallest(x, axes), axes) if 0 not in x.shape else None
+    y = _nan_var(x if unit is None else x / unit, axes, ddof, keepdims=True)
+    y = where(y == 0, y.dtype.type(0), sqrt(where(y == 0, y.dtype.type(1), y)))
+    return shaped(y if unit is None else unit * y, reduced(x.shape, axes, keepdims))
 
 
 @composed(np.nanvar, label=Label("nanvar({0})", r"\mathrm{{var}}\,{0}", (), "spread"),
