@@ -117,6 +117,7 @@ def check_schedule(program, schedule):
                 assert n not in order, f"%{n} is computed twice"
                 order[n] = k, p
     held = {n for n in program.live() if program.statements[n].name in {"input", "const", "item"}}
+    held |= {*schedule.aliases}
     for k, group in enumerate(schedule.groups):
         for p, pass_ in enumerate(group.passes):
             for n in pass_.roots:
@@ -144,10 +145,12 @@ def check_root(program, schedule, order, held, k, p, n):
         seen.add((m, index))
         made = order.get(m)
         if made is None and m in held:
-            if program.statements[m].name == "item":
-                made = order.get(program.statements[m].inputs[0])
+            while made is None and program.statements[m].name in {"item", "copy"}:
+                (m,) = program.statements[m].inputs
+                made = order.get(m)
             if made is None:
                 continue
+            assert made[0] < k, f"%{n} in kernel {k} reads %{m} in another shape"
         if made is not None:
             if made[0] != k:
                 assert made[0] < k, f"%{n} in kernel {k} reads %{m} of kernel {made[0]}"
@@ -449,6 +452,26 @@ def test_a_chain_of_shifted_sums_does_not_explode():
     compiled = Compiled(program)
     assert len(compiled.text) < 400_000
     np.testing.assert_allclose(compiled(x)[0], program(x)[0], rtol=1e-10)
+
+
+def test_a_reshape_of_what_is_stored_is_no_kernel():
+    b = ProgramBuilder()
+    x = b.input(aval_of(np.arange(12.0).reshape(3, 4)))
+    turned = b.copy(b.view(x, TURNED, (4, 3)), (2, 6))
+    whole = b.copy(b.elementwise("exp", b.elementwise("sin", x)), (6, 2))
+    again = b.copy(b.copy(whole, (2, 6)), (12,))
+    sums = b.reduce("add", whole, (1,))
+    b.program.outputs = [b.elementwise("add", turned, b.copy(whole, (2, 6))).number,
+                         b.elementwise("negative", again).number, sums.number]
+    x = np.arange(12.0).reshape(3, 4)
+    for build in ({"checked": True}, {"fuse": False}):
+        compiled = Compiled(b.program, **build)
+        for got, want in zip(compiled(x), b.program(x), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-15)
+    schedule = fused(b.program)
+    check_schedule(b.program, schedule)
+    assert [g.kind for g in schedule.groups].count("copy") == 1
+    assert {whole.number, again.number} <= {*schedule.aliases}
 
 
 def test_it_prints():

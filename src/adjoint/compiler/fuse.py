@@ -75,6 +75,7 @@ class Fusing(Roots):
     def __init__(self, program: Program, called: Collection[int], apart: bool) -> None:
         super().__init__(program, called, apart)
         self.schedule = Schedule(program)
+        self.schedule.aliases = self.aliases
         self.last: dict[int, int] = {}   # the last group that something reads from
         self.some: dict[int, frozenset[int]] = {}  # a few of the buffers that it reads
         self.outside: set[int] = set()   # roots that something outside their own pass reads
@@ -202,6 +203,8 @@ class Fusing(Roots):
                 waiting.pop()
             elif n in self.schedule.at:
                 found[reading] = self.complete(k, n, index, space)
+            elif n in self.aliases:  # of this group, in another shape
+                found[reading] = NEVER
             else:
                 below = [(i, ix, space) for i, ix in self.below(n, index) if self.latest(i) >= k]
                 missing = [r for r in below if r not in found]
@@ -300,6 +303,11 @@ class Fusing(Roots):
             read, plain = self.walk(pass_, prod(group.outer))
             for i in read:
                 self.schedule.readers.setdefault(i, set()).add(k)
+                owner = i
+                while owner in self.aliases:  # what it aliases is read, too
+                    owner = self.aliases[owner]
+                    self.schedule.readers.setdefault(owner, set()).add(k)
+                    self.outside.add(owner)
                 if self.schedule.at.get(i, (-1, 0))[0] != k:
                     group.reads.add(i)
                 if self.schedule.at.get(i) != (k, p):

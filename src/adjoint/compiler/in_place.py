@@ -38,6 +38,8 @@ def in_place(schedule: Schedule, old: int, n: int) -> bool:
     True
     """
     k, p = schedule.at[n]
+    if old in schedule.aliases.values():  # somebody reads it in another shape
+        return False
     known, there = (schedule.program.statements[m].known for m in (n, old))
     if (known.shape, known.dtype) != (there.shape, there.dtype):
         return False

@@ -116,6 +116,8 @@ class Layout:
         offsets, self.bytes = planned(self.buffers, reuse=plan)
         for key, offset in [*offsets.items(), *[(n, offsets[m]) for n, m in merged.items()]]:
             self.place(key, Home("work", offset))
+        for n, x in self.schedule.aliases.items():
+            self.homes[n] = self.homes[x]
         self.overwrites = {k: position for k, position in program.into.items()
                            if self.overwritten(program.outputs[k], program.inputs[position])}
 
@@ -144,7 +146,8 @@ class Layout:
             self.bodies[n] = Layout(body_of(s.parameters[0]), fuse=fuse, plan=plan, given=True,
                                     target=self.target)
             self.settle_loop(n)
-        elif not self.is_plain(n) or (s.name == "item" and n not in self.called):
+        elif not self.is_plain(n) or n in self.schedule.aliases or (
+                s.name == "item" and n not in self.called):
             return
         elif self.given and s.name == "input":
             self.homes[n] = Home("given", s.parameters[0])

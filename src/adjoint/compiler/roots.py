@@ -68,7 +68,8 @@ class Roots:
         self.root: set[int] = set()
         self.sources: set[int] = set()   # in memory before anything is computed
         self.cost: dict[int, int] = {}
-        self.items: dict[int, list[int]] = {}      # the results of statements that have several
+        self.items: dict[int, list[int]] = {}  # the results of statements that have several
+        self.aliases: dict[int, int] = {}  # what is another stored statement, in another shape
         self.choose()
 
     def base(self, n: int) -> int:
@@ -87,6 +88,9 @@ class Roots:
                 self.items.setdefault(s.inputs[0], []).append(n)
             if self.is_source(n):
                 self.sources.add(n)
+            elif self.is_alias(n):
+                self.sources.add(n)
+                self.aliases[n] = s.inputs[0]
             elif self.must(n, needed):
                 self.root.add(n)
             self.cost[n] = cost = self.priced(n)
@@ -100,6 +104,12 @@ class Roots:
         s = self.statements[n]
         return n not in self.called and (
             s.name in {"input", "item"} or (s.name == "const" and bool(s.known.shape)))
+
+    def is_alias(self, n: int) -> bool:
+        """Whether a statement is what is stored already, under another shape."""
+        s = self.statements[n]
+        return s.name == "copy" and n not in self.called and not self.apart and (
+            n not in self.program.outputs and s.inputs[0] in self.root | self.sources)
 
     def must(self, n: int, needed: set[int]) -> bool:
         """Whether a statement is stored whatever it costs."""
@@ -120,6 +130,8 @@ class Roots:
                 needed.update([rows_of(self.program, n, k).base for k in range(len(s.inputs))])
             elif n in self.called or s.name == "dot":
                 needed.update(map(self.base, s.inputs))
+            elif s.name == "copy":
+                needed.update([i for i in s.inputs if self.statements[i].name in POINTWISE])
             elif s.name == "view":
                 (x,) = s.inputs
                 axes = [d for _, terms in s.parameters[0] for d, _ in terms]

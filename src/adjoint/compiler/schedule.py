@@ -61,7 +61,7 @@ class Schedule:
     """Groups in order. ``stored`` are in memory, ``registers`` only inside their group.
 
     ``temporaries`` are stored for one outer index of their group. ``readers`` are the groups that
-    read a stored statement.
+    read a stored statement. ``aliases`` are another stored statement under another shape.
     """
 
     def __init__(self, program: Program) -> None:
@@ -72,6 +72,7 @@ class Schedule:
         self.registers: set[int] = set()
         self.temporaries: set[int] = set()
         self.readers: dict[int, set[int]] = {}
+        self.aliases: dict[int, int] = {}
 
     def space(self, n: int) -> Shape:
         """The axes that the loops of a root run over."""
