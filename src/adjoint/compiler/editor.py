@@ -277,7 +277,13 @@ def rewritten(w: Writer, program: Program, n: int, new: dict[int, int]) -> int:
     if name == "const":
         return w.const(program.constants[parameters[0]])
     if name == "view":
-        return w.view(new[inputs[0]], *parameters)
+        base = new[inputs[0]]
+        if w.statements[base].name == "view":
+            return w.view(base, *parameters)
+        m = w.made(name, (base,), parameters, known)
+        if base in w.numbers:
+            w.numbers[m] = w.numbers[base]
+        return m
     return w.made(name, tuple([new[i] for i in inputs]), parameters, known)
 
 

@@ -76,6 +76,7 @@ class Unroller:
         if live is None:
             live = self.live[id(program)] = program.live()
         statements = program.statements
+        stacks = {n for n, value in found.items() if isinstance(value, Stack)}
         for n in live:
             if n in found:
                 continue
@@ -85,12 +86,15 @@ class Unroller:
                 found[n] = self.loop(parameters, [found[i] for i in inputs])
             elif name == "item" and isinstance(found[inputs[0]], tuple):
                 found[n] = found[inputs[0]][parameters[0]]
-            elif name == "view" and isinstance(found[inputs[0]], Stack):
-                found[n] = found[inputs[0]].seen(self.writer, *parameters)
-            elif any(isinstance(found[i], Stack) for i in inputs):
-                found[n] = self.on_stacks(statements[n], [found[i] for i in inputs])
-            else:
+            elif stacks.isdisjoint(inputs):
                 found[n] = rewritten(self.writer, program, n, found)
+                continue
+            elif name == "view":
+                found[n] = found[inputs[0]].seen(self.writer, *parameters)
+            else:
+                found[n] = self.on_stacks(statements[n], [found[i] for i in inputs])
+            if isinstance(found[n], Stack):
+                stacks.add(n)
         return [found[n] for n in program.outputs]
 
     def on_stacks(self, s: Statement, given: list[Any]) -> Any:
