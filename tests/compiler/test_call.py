@@ -404,12 +404,12 @@ def test_a_function_that_is_gone_lets_go():
     f = entry(built(double, x), [Input(Argument(0))], [ARRAY], owner, arguments=1)
     owner.entry = f  # a cycle through the function
     watch = weakref.ref(owner)
-    reserved = pool.held["bytes"]
+    reserved = pool.state.held()
     assert f(x)[0] == 2
     del f, owner
     gc.collect()
     assert watch() is None
-    assert pool.held["bytes"] < reserved
+    assert pool.state.held() < reserved
 
 
 # ---- other sources
@@ -892,8 +892,21 @@ def test_no_reference_stays_with_the_pool_for_a_state():
     assert sys.getrefcount(z) == 2 and len(kept) == 3
 
 
+def test_a_collection_while_the_pools_are_counted():
+    class Owner(pool.Share):
+        def __del__(self):
+            pool.reserve(pool.Share(), 8)
+    before = pool.state.held()
+    with pool.state.lock:  # which a thread has that comes back
+        owner = Owner()
+        assert pool.reserve(owner, 100)
+        assert pool.state.held() == before + 100
+        del owner
+    assert pool.state.held() == before
+
+
 def test_the_pools_are_bounded(monkeypatch):
-    monkeypatch.setattr(pool, "LIMIT", pool.held["bytes"] + 3 * MATRIX.nbytes)
+    monkeypatch.setattr(pool, "LIMIT", pool.state.held() + 3 * MATRIX.nbytes)
     first, second = function(double, MATRIX), function(double, MATRIX)
     y, z = first(MATRIX), second(MATRIX)
     assert (sys.getrefcount(y), sys.getrefcount(z)) == (3, 2)

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
 from adjoint.errors import CompileWarning
@@ -64,7 +64,7 @@ class State:
     """What this process knows: code in memory, what was said, the bytes that are on disk."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = RLock()  # a collection may compile while its thread has it
         self.memory: OrderedDict[str, bytes] = OrderedDict()
         self.said: set[str] = set()
         self.sizes: dict[str, int] = {}  # of folders
@@ -334,7 +334,7 @@ def sweep(folder: int) -> None:
 
 def after_fork() -> None:
     """A lock that another thread held when the process forked is free in the child."""
-    state.lock = Lock()
+    state.lock = RLock()
 
 
 if hasattr(os, "register_at_fork"):

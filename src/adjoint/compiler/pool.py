@@ -8,10 +8,12 @@ keeps its last results in lists of two, and takes one again when it is held by i
 from __future__ import annotations
 
 import mmap
+import os
 import weakref
+from collections import deque
 from contextlib import suppress
 from math import prod
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,8 +63,28 @@ def huge(size: int) -> tuple[Any, int]:
 
 # ---- how much is held
 
-lock = Lock()
-held = {"bytes": 0}
+class State:
+    """What all pools hold together, and the workspace.
+
+    A thread may come back while it has the lock: a collection runs whatever objects do at their
+    end. What these give back is therefore only noted.
+    """
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.reserved = 0
+        self.returned: deque[int] = deque()
+        self.spare: Any = np.empty(0, np.uint8)
+
+    def held(self) -> int:
+        """The bytes that pools hold or may come to hold."""
+        with self.lock:
+            while self.returned:
+                self.reserved -= self.returned.popleft()
+            return self.reserved
+
+
+state = State()
 
 
 class Share:
@@ -71,28 +93,28 @@ class Share:
 
 def reserve(owner: Share, size: int) -> bool:
     """Whether the pools have room for ``size`` bytes more; they are ``owner``'s until it ends."""
-    with lock:
-        if held["bytes"] + size > LIMIT:
+    with state.lock:
+        if state.held() + size > LIMIT:
             return False
-        held["bytes"] += size
-    weakref.finalize(owner, release, size).atexit = False
+        state.reserved += size
+    weakref.finalize(owner, state.returned.append, size).atexit = False
     return True
-
-
-def release(size: int) -> None:
-    """Give back what was reserved."""
-    with lock:
-        held["bytes"] -= size
 
 
 # ---- the workspace
 
-spare: list[Any] = [np.empty(0, np.uint8)]
-
-
 def workspace(size: int) -> Any:
     """Aligned bytes that every call may use that keeps the GIL: the largest made so far."""
-    with lock:
-        if spare[0].nbytes < size:
-            spare[0] = fresh((size,), np.dtype(np.uint8))
-        return spare[0]
+    with state.lock:
+        if state.spare.nbytes < size:
+            state.spare = fresh((size,), np.dtype(np.uint8))
+        return state.spare
+
+
+def after_fork() -> None:
+    """A lock that another thread held when the process forked is free in the child."""
+    state.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork)
