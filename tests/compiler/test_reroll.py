@@ -205,6 +205,17 @@ def test_numbers_that_differ_become_a_table():
     np.testing.assert_array_equal(table, 0.5 + 0.01 * np.arange(30))
 
 
+@pytest.mark.parametrize("divide", [True, False])
+def test_numbers_that_a_rule_would_treat_apart(divide):
+    def f(x):
+        for t in range(24):
+            x = np.cos(x) / (t + 1) if divide else np.cos(x) * (t - 3.0) + x * (t * 0.25)
+        return np.sum(x)
+    after = check(ad.value_and_grad(f), np.arange(3.0), native=True)
+    assert len(loops(after)) == 2
+    assert min(turns for turns, _ in loops(after)) >= (22 if divide else 17)
+
+
 def test_every_other_row_backwards():
     x = np.arange(120.0).reshape(60, 2)
 

@@ -128,6 +128,8 @@ def is_zero(e: Editor, n: int) -> bool:
 @rule("add", says="x + (-0.0) = x; x + 0 = x where x is never -0")
 def add_nothing(e: Editor, s: Statement) -> int | None:
     """A sum with zero."""
+    if e.varies(s):
+        return None
     for x, z in (s.inputs, s.inputs[::-1]):
         if is_zero(e, z) and (
                 not never_minus_zero(e, z) or never_minus_zero(e, x)) and s.known.dtype.kind != "c":
@@ -148,6 +150,8 @@ def add_negated(e: Editor, s: Statement) -> int | None:
 def subtract_nothing(e: Editor, s: Statement) -> int | None:
     """A difference with zero, or with what is negated."""
     x, z = s.inputs
+    if e.varies(s):
+        return None
     if is_zero(e, z) and s.known.dtype.kind != "c" and (
             s.known.dtype.kind != "f" or never_minus_zero(e, z)):
         return x
@@ -159,7 +163,7 @@ def subtract_nothing(e: Editor, s: Statement) -> int | None:
 @rule("multiply", says="x * 1 = x; x * -1 = -x; (-x) * (-z) = x * z; (-x) * 2.0 = x * -2.0")
 def multiply_by_one(e: Editor, s: Statement) -> int | None:
     """A product whose factor only changes the sign, or whose signs can be gathered."""
-    if s.known.dtype.kind not in "iuf":
+    if s.known.dtype.kind not in "iuf" or e.varies(s):
         return None
     for x, z in (s.inputs, s.inputs[::-1]):
         v = e.numbers.get(z)
@@ -178,7 +182,7 @@ def divide_by_power_of_two(e: Editor, s: Statement) -> int | None:
     """A quotient whose divisor has an exact reciprocal."""
     x, z = s.inputs
     v = e.numbers.get(z)
-    if v is None or s.known.dtype.kind != "f" or e.known(x).dtype != s.known.dtype:
+    if v is None or s.known.dtype.kind != "f" or e.known(x).dtype != s.known.dtype or e.varies(s):
         return None
     fraction, _ = np.frexp(v)
     with np.errstate(all="ignore"):

@@ -170,6 +170,7 @@ class Editor(Writer):
         super().__init__()
         self.uses: dict[int, int] = {}  # how often the old program read what became this
         self.stabilise = stabilise
+        self.varied: set[Any] = set()  # functions whose numbers differ from turn to turn
         self.memo: dict[Any, Any] = {}  # of facts
 
     def made(self, name: str, inputs: tuple[int, ...], parameters: tuple[Any, ...],
@@ -197,6 +198,10 @@ class Editor(Writer):
         """The scalar function of an elementwise statement; empty for others."""
         s = self.statements[n]
         return s.parameters[0] if s.name == "elementwise" else ""
+
+    def varies(self, s: Statement) -> bool:
+        """Whether a function is applied with another number in each turn of a loop."""
+        return bool(self.varied) and (s.parameters[0], s.known) in self.varied
 
     def array(self, n: int) -> Any:
         """The value of a small constant, or of a number in a small shape; else None."""

@@ -22,7 +22,7 @@ return %3
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +36,8 @@ from .program import Program
 if TYPE_CHECKING:
     from .program import Statement
 
+MANY = 6  # numbers, each equally often, that look like one for each turn of a loop
+BY_NUMBER = {"add", "subtract", "multiply", "divide"}
 FAMILIES = (algebra, branches, moves, diagonals, contractions)  # whose rules are in the table
 
 
@@ -45,6 +47,7 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
     Without ``stabilise`` only rules that keep every special value are used.
     """
     e = Editor(stabilise=stabilise)
+    e.varied = varied(program)
     bodies: dict[int, Program] = {}
 
     def make(s: Statement, inputs: tuple[int, ...]) -> int:
@@ -61,6 +64,33 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
         return e.made(s.name, inputs, parameters, s.known)
     with uncollected():
         return rebuilt(program, e, make)
+
+
+def varied(program: Program) -> set[Any]:
+    """Functions that are applied with many numbers, each equally often: a number for each turn.
+
+    Python's loop over t writes ``x / (t + 1)`` with a number for each turn. If ``x / 1`` and
+    ``x / 2`` became something else, the turns would not be alike, and no loop again.
+    """
+    counts: dict[Any, dict[Any, int]] = {}
+    for n in program.live():
+        s = program.statements[n]
+        if s.name == "elementwise" and s.parameters[0] in BY_NUMBER:
+            for i in s.inputs:
+                value = number_behind(program, i)
+                if value is not None:
+                    found = counts.setdefault((s.parameters[0], s.known), {})
+                    found[value] = found.get(value, 0) + 1
+    return {key for key, found in counts.items()
+            if len(found) >= MANY and len({*found.values()}) == 1}
+
+
+def number_behind(program: Program, n: int) -> Any:
+    """The number that views and casts of a constant are throughout."""
+    s = program.statements[n]
+    while s.name in {"view", "cast"}:
+        s = program.statements[s.inputs[0]]
+    return program.constants[s.parameters[0]] if s.name == "const" and not s.known.shape else None
 
 
 def constant(e: Editor, value: object) -> int:
