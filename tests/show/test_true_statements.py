@@ -486,3 +486,28 @@ def test_a_checkpoint_counts_what_it_runs():
     plain = operations(lambda x: np.sum(body(x)), A)
     assert operations(lambda x: np.sum(ad.checkpoint(body)(x)), A) == plain
     assert plain["values"] == 2 * (2 * 216 - 36) + 36 + 35  # two products, tanh, a sum
+
+
+# ---- what a reader would take for a formula of something else
+
+def test_an_index_array_stands_in_the_tangents_rule():
+    e = ad.explain(lambda x: x[np.array([0, 0, 2])].sum(), B)
+    assert "x\u0307[[0 0 2]]" in e.forward().text(160).replace("\u1e8b", "x\u0307")
+
+
+def test_a_matrix_is_no_jacobian_of_a_stack_of_cotangents():
+    e = ad.explain(lambda w, x: np.tanh(w @ x), W.T, B)
+    rules = " ".join(r["rule"] for r in e.table("reverse").dict()["rows"])
+    assert "· ∂v3/∂w" in rules and "· ∂v3/∂x" in rules
+
+
+def test_an_input_that_is_the_result_depends_on_itself():
+    assert "is an input itself" in str(ad.explain(lambda x: x, 2.0).chain())
+
+
+def test_a_value_that_goes_on_as_a_constant_alone_is_told_of():
+    def f(x):
+        y = (x * x).detach()
+        return y * x
+    e = ad.explain(f, 3.0)
+    assert e.adjoint("x") == 9.0 and "cut" in e.why("x").kinds

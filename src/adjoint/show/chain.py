@@ -21,7 +21,7 @@ from .folding import times
 from .hooks import bypassed
 from .influence import Influence, Variable, influence_of
 from .numbers import check_count, shown
-from .record import uncollected
+from .record import INPUT, uncollected
 from .sheet import Sheet
 
 if TYPE_CHECKING:
@@ -191,7 +191,9 @@ class Chain:
         notes += bypassed(self.graph.flows, self.graph.members,
                           "these are derivatives, the adjoints are others")
         if not lines:
-            notes.append(f"{self.target.name} depends on none of them")
+            alone = self.target.step.kind == INPUT
+            notes.append(f"{self.target.name} is an input itself" if alone else
+                         f"{self.target.name} depends on none of them")
         numbers = self.graph.numbers
         columns = [Column("derivative", kind="math"), Column("sign", " "),
                    Column("product", kind="math"),

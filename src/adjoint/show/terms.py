@@ -136,10 +136,13 @@ def sent_back(step: Step, position: int, lead: int) -> Term:
 
 
 def factor_told(step: Step, position: int) -> Term:
-    """The partial that the Label writes with indices, its sign where that is a map or nothing."""
-    template = partial_template(step, position)
-    plain_map = not template or r"\cdot" in template or template == "1"
-    return derivative(step, step.inputs[position]) if plain_map else partial(step, position)
+    """The partial that the Label writes with indices, its sign where that is a map or nothing.
+
+    Of a row that tells a pullback the partial is a part of a product of matrices.
+    """
+    template, label = partial_template(step, position), step.row.label
+    told = template not in {"", "1"} and r"\cdot" not in template and not label.pullbacks
+    return partial(step, position) if told else derivative(step, step.inputs[position])
 
 
 def real_part(term: Term) -> Term:
@@ -212,9 +215,10 @@ def replaced(step: Step, positions: Sequence[int]) -> Term | None:
     """The formula of a step with the tangents of some arguments in their places."""
     dots = {k: tangent_name(step.inputs[k]) for k in positions}
     others = step.row.zero_wins is not None  # in a product the other factors stay
-    texts = [dots[k].text if k in dots else operand(s) if others else "0"
+    kept = [others or s.dtype.kind not in "fc" for s in step.inputs]  # an index is no summand
+    texts = [dots[k].text if k in dots else operand(s) if kept[k] else "0"
              for k, s in enumerate(step.inputs)]
-    codes = [dots[k].latex if k in dots else bracketed(s) if others else "0"
+    codes = [dots[k].latex if k in dots else bracketed(s) if kept[k] else "0"
              for k, s in enumerate(step.inputs)]
     label = step.row.label
     text, latex = filled(label.text, step, texts, step.name), filled_latex(label.latex, step, codes)

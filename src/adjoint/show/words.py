@@ -324,9 +324,10 @@ def carried(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reaso
 
 
 def detached(e: Explanation, step: Step, way: dict[Step, None]) -> Iterator[Reason]:
-    """Values on the way that go on as constants too: no derivative is taken through them."""
-    found = dict.fromkeys(c.source for c in e.record.cuts
-                          if c.row is CONSTANT_ROW and c.source in way)
+    """Values behind a step that go on as constants: no derivative is taken through them."""
+    cuts = [c.source for c in e.record.cuts if c.row is CONSTANT_ROW]
+    reached = set(e.record.after(step)) if cuts else way
+    found = dict.fromkeys(source for source in cuts if source in reached)
     for source in list(found)[:SAID]:
         what = "" if source is step else f", which is computed from {step.name},"
         yield Reason("cut", source, f"The value of {source.name}{what} also goes on as a constant: "

@@ -301,4 +301,4 @@ def plain(text: str) -> str:
     for sign, replacement in SIGNS.items():
         text = re.sub(re.escape(sign) + r"(?![a-z])", replacement, text)
     text = re.sub(r"(?<=\w)\\", " ", text)  # y\ln x: two words
-    return re.sub(r"([(\[]) ", r"\1", " ".join(re.sub(r"[\\{}]", "", text).split()))
+    return re.sub(r"(?<=[(\[]) | (?=\])", "", " ".join(re.sub(r"[\\{}]", "", text).split()))
