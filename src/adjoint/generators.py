@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .core.node import MODES
 from .core.primitive import PUBLIC
 from .errors import ArgumentError, DTypeError
 from .ops.random import blocks
@@ -60,6 +61,9 @@ class Generator:
         shape, kind = shape_of(shape), np.dtype(dtype)
         if kind not in FLOATS:
             raise DTypeError(f"random numbers are float64 or float32, not {kind}")
+        adopt = getattr(MODES.get().trace, "adopt", None)
+        if adopt is not None:  # in the body of a loop the state goes from turn to turn
+            adopt(self.state)
         u = PUBLIC["random_uniform"](self.state, shape=shape, dtype=kind)
         self.state += np.array([0, blocks(shape, kind)], np.uint64)
         return u

@@ -831,3 +831,90 @@ def test_loops_are_native_when_compiled():
     names = [s.name for s in program_of(graph).statements]
     assert names.count("loop") >= 2
     assert "call" not in names
+
+
+# ---- random numbers
+
+def drawn(o, loop):
+    """What a loop with draws gives, and the numbers that come after it."""
+    ad.random.seed(3)
+    rng = ad.random.Generator(5)
+    y = loop(o, rng)
+    return [np.asarray(v) for v in flatten(y)[0]], rng.uniform(2).numpy(), ad.random.normal().item()
+
+
+def noisy_scan(o, rng):
+    def step(c, x):
+        keep = rng.bernoulli(0.5, (3,))
+        return c * 0.9 + np.where(keep, x, 0.0) + ad.random.normal((3,)), rng.uniform()
+    return o.scan(step, H * 1.0, np.ones((4, 3)))
+
+
+def noisy_nest(o, rng):
+    def step(i, c):
+        return o.scan(lambda c, _: (c + rng.normal(), None), c, None, 2)[0] * 0.5
+    return o.fori_loop(0, 3, step, ad.tensor(1.0))
+
+
+def noisy_walk(o, rng):
+    return o.while_loop(lambda s: s[0] < 3.0, lambda s: (s[0] + rng.exponential(), s[1] + 1),
+                        (ad.tensor(0.0), 0))
+
+
+def noisy_branch(o, rng):
+    y = o.cond(ad.tensor(1.0) > 0, rng.normal, lambda: ad.tensor(0.0))
+    z = o.cond(ad.tensor(1.0) < 0, rng.normal, lambda: ad.tensor(0.0))
+    return y, z, rng.normal()
+
+
+class Unrolled(Eager):
+    @staticmethod
+    def scan(f, init, xs=None, length=None, reverse=False):
+        if xs is not None:
+            return scan(f, init, xs)
+        for _ in range(length):
+            init, _ = f(init, None)
+        return init, None
+
+
+@pytest.mark.parametrize("loop", [noisy_scan, noisy_nest, noisy_walk, noisy_branch])
+def test_each_turn_draws_numbers_of_its_own(loop):
+    expected = drawn(Unrolled, loop)
+    close(drawn(ad, loop), expected)
+    compiled = {}
+
+    def wrapped(o, rng):
+        compiled["f"] = ad.jit(lambda: loop(ad, rng))
+        return compiled["f"]()
+    close(drawn(ad, wrapped), expected)
+
+
+def test_gradients_through_random_numbers():
+    def loss(o, x):
+        rng = ad.random.Generator(5)
+        return o.scan(lambda c, t: (np.tanh(c * rng.normal()) + t, None), x, np.ones(4))[0]
+    for f in (ad.grad, lambda f: lambda x: ad.jvp(f, (x,), (1.0,))[1],
+              lambda f: ad.grad(ad.grad(f))):
+        close(f(lambda x: loss(ad, x))(0.5), f(lambda x: loss(Eager, x))(0.5))
+    close(ad.vmap(lambda x: loss(ad, x))(np.array([0.5, 1.0])),
+          np.stack([loss(Eager, x) for x in (0.5, 1.0)]))
+    rng = ad.random.Generator(1)
+    before = rng.state.tolist()
+    with pytest.raises(MutationError, match="cond_fun draws random numbers"):
+        ad.while_loop(lambda c: rng.uniform() < c, lambda c: c * 0.5, 1.0)
+    with pytest.raises(ZeroDivisionError):
+        ad.fori_loop(0, 3, lambda i, c: rng.uniform() / 0 + 1 / 0, 1.0)
+    assert rng.state.tolist() == before
+
+
+def test_a_write_in_vain_is_an_error():
+    """Reading a tensor from outside, then changing it: the other turns would not see it."""
+    w = ad.tensor([1.0, 2.0])
+
+    def step(i, c):
+        y = c * w.sum()
+        w.__iadd__(1.0)
+        return y
+    with pytest.raises(MutationError, match="writes into a tensor from outside"):
+        ad.fori_loop(0, 3, step, 1.0)
+    assert w.tolist() == [1.0, 2.0]

@@ -13,8 +13,9 @@ import numpy as np
 import optree
 
 from adjoint.core.box import Box, bind
-from adjoint.core.node import NO_PARAMS, aval, aval_of, node
+from adjoint.core.node import MODES, NO_PARAMS, aval, aval_of, node
 from adjoint.core.primitive import LEAF
+from adjoint.core.symbol import Symbol
 from adjoint.errors import ArgumentError, DTypeError, MutationError, ShapeError
 from adjoint.exits import bottom, is_concrete
 from adjoint.ops.select import stop_gradient
@@ -22,9 +23,10 @@ from adjoint.ops.several import item
 from adjoint.tensors import Tensor, untracked
 
 from . import control_watched as watched
+from .batching import Batch
 from .control_cond import COND
 from .control_graphs import Body, Tracing, strong
-from .control_scan import SCAN, with_residuals
+from .control_scan import SCAN, parts, with_residuals
 from .control_watched import boxed, fitted, is_watched
 from .control_while import WHILE, Turns, exists
 from .trees import (
@@ -74,11 +76,26 @@ class Written:
                 "would have to see. Make it part of the carry and return its new value.")
         return y
 
-    def body(self) -> tuple[Body, list[Any]]:
-        """The Body of the leaves, and the values that it closed over: its last inputs."""
-        graph = self.tracing.ended(self.leaves)
-        closed, graph.closed = graph.closed, []
-        return graph, closed
+    def body(self, carries: int = 0) -> tuple[Body, list[Any], list[Tensor]]:
+        """The Body of the leaves, the values that it closed over, and Tensors that are state.
+
+        State goes in and comes out behind ``carries``; what is closed over goes in last.
+        """
+        tracing, own = self.tracing, sum(s.num_leaves for s in self.structures)
+        states = {a.node: a for a in tracing.adopted}
+        graph = tracing.ended([*self.leaves[:carries], *[a.after for a in states.values()],
+                               *self.leaves[carries:]])
+        given, rest = graph.inputs[:own], graph.inputs[own:]
+        closed = [x for n, x in zip(rest, graph.closed, strict=True) if n not in states]
+        graph.inputs = [*given[:carries], *states, *given[carries:],
+                        *[n for n in rest if n not in states]]
+        graph.closed = []
+        tensors = [a.tensor for a in states.values()]
+        adopt = getattr(MODES.get().trace, "adopt", None)
+        if adopt is not None:  # what is written down around this call has the state too
+            for x in tensors:
+                adopt(x)
+        return graph, closed, tensors
 
     def again(self, values: Sequence[Any]) -> list[Any]:
         """The leaves of what the function gives for other values."""
@@ -174,6 +191,17 @@ def element(x: Any) -> Any:
 
 # ---- results
 
+def moved_on(y: Any, at: int, states: Sequence[Tensor], count: int) -> Any:
+    """The ``count`` results of a row without those at ``at``, which Tensors that are state get."""
+    if not states:
+        return y
+    found = parts(y, count + len(states))
+    for x, value in zip(states, found[at:at + len(states)], strict=True):
+        while isinstance(value, Box) and value.level > 0:
+            value = value.value[0] if isinstance(value, Batch) else value.value
+        x.value = value.value if isinstance(value, Tensor) else value
+    return [*found[:at], *found[at + len(states):]]
+
 def finished(y: Any, kinds: Sequence[Callable[[Any], Any]]) -> list[Any]:
     """The first results of a row with several, in their kinds; integers carry no derivative."""
     out: list[Any] = []
@@ -190,10 +218,11 @@ def scanned(w: Written, values: Sequence[Any], stacks: int, carries: int, count:
         y: Any = watched.scanned(w.again, values[:carries], values[carries:], count, reverse,
                                  w.known())
     else:
-        graph, closed = w.body()
-        y = with_residuals(SCAN, [*values, *closed], {
-            "graph": graph, "carries": carries, "stacks": stacks, "count": count,
+        graph, closed, states = w.body(carries)
+        y = with_residuals(SCAN, [*values[:carries], *states, *values[carries:], *closed], {
+            "graph": graph, "carries": carries + len(states), "stacks": stacks, "count": count,
             "reverse": reverse})
+        y = moved_on(y, carries, states, len(w.leaves))
     state, every = given[0], [*given[0], *given[1]]
     if any(isinstance(x, Tensor) for x in every):
         state = every
@@ -347,9 +376,16 @@ def while_loop(cond_fun: Function, body_fun: Function, init: Any) -> Any:
     if is_watched():
         y = watched.looped(lambda s: test.again(s)[0], w.again, carry.values, carry.known)
     if y is None:
-        condition, body, closed = side_by_side(test, w, len(carry.known))
-        y = bind(WHILE, [*carry.values, *closed],
-                 {"function": Turns(condition, body, len(carry.known))})
+        own = len(carry.known)
+        if any(isinstance(a.after, Symbol) and a.after.node is not a.node
+               for a in test.tracing.adopted):
+            raise MutationError(f"{where}: cond_fun draws random numbers; draw in body_fun, and "
+                                "put what the test needs into the carry")
+        condition, body, closed, states = side_by_side(test, w, own, own)
+        condition.outputs = condition.outputs[:1]
+        y = bind(WHILE, [*carry.values, *states, *closed],
+                 {"function": Turns(condition, body, own + len(states))})
+        y = moved_on(y, own, states, own)
     return unflatten(w.structure, finished(y, [kind_of_all(carry.given)] * len(w.leaves)))
 
 
@@ -393,8 +429,9 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
             taken.again([boxed(x) for x in values]), taken.known(), strict=True)]
         closed = []
     else:
-        false, true, closed = side_by_side(no, yes, len(values))
-        y = bind(COND, [lift(pred), *values, *closed], {"branches": (false, true)})
+        false, true, closed, states = side_by_side(no, yes, len(values), 0)
+        y = bind(COND, [lift(pred), *states, *values, *closed], {"branches": (false, true)})
+        y = moved_on(y, 0, states, len(yes.leaves))
     return unflatten(yes.structure, finished(y, [kind_of_all(given or closed)] * len(yes.leaves)))
 
 
@@ -414,9 +451,18 @@ def check_branches(where: str, yes: Written, no: Written) -> None:
                         "one shape and one dtype (write .astype(...), np.broadcast_to(...))")
 
 
-def side_by_side(one: Written, other: Written, own: int) -> tuple[Body, Body, list[Any]]:
-    """Two Bodies with the same inputs: ``own`` arguments, and what either closed over."""
-    (a, read), (b, closed) = one.body(), other.body()
+def side_by_side(one: Written, other: Written, own: int, carries: int
+                 ) -> tuple[Body, Body, list[Any], list[Tensor]]:
+    """Two Bodies with the same inputs: ``own`` arguments, state, and what either closed over."""
+    for w, v in ((one, other), (other, one)):
+        for a in v.tracing.adopted:
+            if all(a.tensor is not b.tensor for b in w.tracing.adopted):
+                w.tracing.adopt(a.tensor)
+                w.tracing.restored()
+    order = {id(a.tensor): k for k, a in enumerate(one.tracing.adopted)}
+    other.tracing.adopted.sort(key=lambda a: order[id(a.tensor)])
+    (a, read, states), (b, closed, _) = one.body(carries), other.body(carries)
+    own += len(states)
     a.inputs += [node(LEAF, (), NO_PARAMS, None, x.aval) for x in closed]
     b.inputs[own:own] = [node(LEAF, (), NO_PARAMS, None, x.aval) for x in read]
-    return a, b, [*read, *closed]
+    return a, b, [*read, *closed], states

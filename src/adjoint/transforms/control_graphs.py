@@ -22,7 +22,7 @@ from adjoint.errors import LevelError
 from adjoint.exits import bottom
 from adjoint.ops.select import stop_gradient
 from adjoint.ops.shape import broadcast_to
-from adjoint.tensors import Tensor
+from adjoint.tensors import Tensor, untracked
 
 from .batching import Batch, batch
 
@@ -118,6 +118,15 @@ class Ended(list[Node]):
             "value. Return it from the function: as part of the carry, or of what is stacked.")
 
 
+class Adopted(NamedTuple):
+    """A Tensor that is state (of a random generator): what it held, its input, its next value."""
+
+    tensor: Tensor
+    before: Any
+    node: Node
+    after: Any = None
+
+
 class Tracing(Trace):
     """The writing of one Body."""
 
@@ -127,7 +136,8 @@ class Tracing(Trace):
         super().__init__()
         self.graph = Body()
         self.stopped: dict[Node, Any] = {}
-        self.before: list[tuple[Any, Any, Any, Any]] = []  # Tensors from outside, as they were
+        self.before: list[tuple[Any, Any]] = []  # Tensors from outside, and what they held
+        self.adopted: list[Adopted] = []
 
     def open(self) -> Mode:
         """The block in which operations are written down."""
@@ -144,14 +154,25 @@ class Tracing(Trace):
     def close(self, x: Box) -> Symbol:
         """The Symbol that stands for ``x``; what a Tensor holds is remembered."""
         if isinstance(x, Tensor) and id(x) not in self.symbols:
-            self.before.append((x, x.value, x.node, x.aval))
+            self.before.append((x, x.value))
         return super().close(x)
 
+    def adopt(self, x: Tensor) -> None:
+        """Let a Tensor from outside hold a Symbol: what the body makes of it is its next state."""
+        if not self.owns(x):
+            s = self.close(untracked(x.value))
+            self.adopted.append(Adopted(x, x.value, s.node))
+            x.value = s
+
     def restored(self) -> bool:
-        """Whether the function wrote into a Tensor from outside, which gets its value again."""
-        changed = [old for old in self.before if self.owns(old[0])]
-        for x, *fields in changed:
-            x.value, x.node, x.aval = fields
+        """Give Tensors from outside their values again; whether one was written to in vain."""
+        for k, a in enumerate(self.adopted):
+            if a.after is None:
+                self.adopted[k] = a._replace(after=a.tensor.value)
+                a.tensor.value = a.before
+        changed = [old for old in self.before if old[0].value is not old[1]]
+        for x, value in changed:
+            x.value = value
         return bool(changed)
 
     def stop(self, x: Symbol) -> Any:
