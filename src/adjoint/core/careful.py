@@ -12,10 +12,8 @@ from __future__ import annotations
 from cmath import isfinite, nan  # of real numbers too
 from typing import TYPE_CHECKING, Any
 
-from numpy import vdot
-
 from .box import Box, bind
-from .node import aval_of, ndarray, new
+from .node import aval_of, ndarray, new, vdot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 clock = count()  # one for the process: sorting Nodes by index is a topological order
-new, ndarray, float64 = object.__new__, np.ndarray, np.float64
+new, ndarray, float64, vdot = object.__new__, np.ndarray, np.float64, np.vdot
 NO_PARAMS: dict[str, Any] = {}
 KNOWN_LIMIT = 10_000
 MIXED = ("a Python object is no array of numbers; values of ad.teach and tensors do not mix in one "
