@@ -310,7 +310,7 @@ def test_a_long_program_is_summarised_with_counts(capsys, folder):
     (["x*x", "--at", "x=1", "--digits", "0"], ["integer of at least 1"]),
     (["x*x", "--at", "x=1", "--format", "csv", "--latex"], ["no part of --format csv"]),
     (["x*x", "--at", "x=1", "--args", "a.json"], ["write one of them"]),
-    (["x*x", "--at", "x=1", "--svg", "a.bmp"], ["ends in .svg; write a.svg"]),
+    (["x*x", "--at", "x=1", "--svg", "a.bmp"], ["--svg ends in .svg, not 'a.bmp'; write a.svg"]),
     (["x*x", "--at", "x=1", "--svg", "nowhere/a.svg"], ["nowhere, which does not exist"]),
     (["x*x", "--at", "x=1", "--latex", "nowhere/a.tex"], ["nowhere, which does not exist"]),
     (["x*x", "--at", "x=1", "--dot", ""], ["it is a folder"])])

@@ -1,24 +1,16 @@
 """The counts of examples/counting.py, against what the mathematics says they are."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from shared import example
 
 import adjoint as ad
 from adjoint import nn, optim
 
-PATH = Path(__file__).parents[1] / "examples" / "counting.py"
-
 
 @pytest.fixture(scope="module")
 def c():
-    spec = importlib.util.spec_from_file_location("counting", PATH)
-    module = sys.modules["counting"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return example("counting")
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 30])

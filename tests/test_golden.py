@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared import toy
 
 import adjoint as ad
 from adjoint.teach import AutogradValue, ForwardValue, Value
@@ -56,20 +57,6 @@ def x2logx2(x):
     b, c = 5 * a, np.log(a)
     g = b * c
     return {"a": a, "b": b, "c": c, "g": g, "L": -g}
-
-
-def toy(a):
-    def program(x, y, b0, b1, b2, b3, w0, w1, w2, w3):
-        f0 = b0 + w0 * x
-        h1 = a(f0)
-        f1 = b1 + w1 * h1
-        h2 = a(f1)
-        f2 = b2 + w2 * h2
-        h3 = a(f2)
-        f3 = b3 + w3 * h3
-        return {"f0": f0, "h1": h1, "f1": f1, "h2": h2, "f2": f2, "h3": h3, "f3": f3,
-                "l": (f3 - y) ** 2}
-    return program
 
 
 def tanh_layer(W, x, b):
@@ -153,7 +140,7 @@ def scanning_mlp(X, W1, b1, w2):
 
 PROGRAMS = {
     "baydin": baydin, "neg_log_sigmoid": neg_log_sigmoid, "quartic": quartic, "x2logx2": x2logx2,
-    "toy_relu": toy(relu), "toy_sin": toy(np.sin), "tanh_layer": tanh_layer,
+    "toy_relu": toy(relu, every=True), "toy_sin": toy(np.sin, every=True), "tanh_layer": tanh_layer,
     "recitation_tanh": recitation_tanh, "cross_entropy": cross_entropy,
     "broadcast_sum": broadcast_sum, "mse_linear": mse_linear, "made_up_product": made_up_product,
     "made_up_exponent": made_up_exponent, "total_derivative": total_derivative,

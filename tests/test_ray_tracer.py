@@ -1,23 +1,15 @@
 """The ray tracer of examples/: its gradient, the scene found again, what pictures cannot tell."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from shared import example
 
 import adjoint as ad
-
-PATH = Path(__file__).parents[1] / "examples" / "ray_tracer.py"
 
 
 @pytest.fixture(scope="module")
 def rt():
-    spec = importlib.util.spec_from_file_location("ray_tracer", PATH)
-    module = sys.modules["ray_tracer"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return example("ray_tracer")
 
 
 @pytest.mark.parametrize("size", [(4, 3), (16, 12)])

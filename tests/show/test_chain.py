@@ -6,26 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared import toy
 
 import adjoint as ad
 from adjoint.errors import ArgumentError
 from adjoint.show.explanation import explain
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden.json").read_text())
-
-
-def toy(a):
-    def program(x, y, b0, b1, b2, b3, w0, w1, w2, w3):
-        f0 = b0 + w0 * x
-        h1 = a(f0)
-        f1 = b1 + w1 * h1
-        h2 = a(f1)
-        f2 = b2 + w2 * h2
-        h3 = a(f2)
-        f3 = b3 + w3 * h3
-        l = (f3 - y) ** 2
-        return l
-    return program
 
 
 def matrices(x, y, W0, b0, W1, b1, W2, b2):

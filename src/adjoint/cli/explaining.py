@@ -18,6 +18,7 @@ import numpy as np
 
 import adjoint as ad
 from adjoint import drawing
+from adjoint.drawing.files import ended
 from adjoint.errors import AdjointError, ArgumentError, FormatError
 from adjoint.health.report import HEADS
 from adjoint.show import numbers, words
@@ -220,11 +221,8 @@ def check_outputs(args: Any) -> None:
     check_format(args.format, [n for n in CODE if getattr(args, n) == HERE])
     for name in PICTURES:
         path = getattr(args, name)
-        if path is not None and Path(path).suffix.lower() != f".{name}":
-            raise FormatError(f"--{name} {path}: the name of the file ends in .{name}; write "
-                              f"{Path(path).with_suffix('.' + name)}")
         if path is not None:
-            drawing.check_path(path)
+            drawing.check_path(ended(path, f"the file of --{name}", [f".{name}"]))
     for name in CODE:
         path = getattr(args, name)
         if path not in (None, HERE) and (Path(path).is_dir() or not Path(path).parent.is_dir()):
