@@ -15,6 +15,7 @@ from types import CellType
 import numpy as np
 import pytest
 
+import adjoint as ad
 from adjoint.compiler import abi as abi_module
 from adjoint.compiler import call, callables, pool
 from adjoint.compiler.call import entry, why_not
@@ -712,6 +713,23 @@ def test_reads_elsewhere_come_before_the_write():
     np.testing.assert_array_equal(x, [4.0] * 5)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_program_that_is_told_writes_over_its_input_itself(turned):
+    """Where it cannot, because it reads elsewhere later, the result is copied at the end."""
+    x = np.arange(3000.0)
+    b = ProgramBuilder()
+    given = b.input(aval_of(x))
+    other = b.view(given, ((2999, ((0, -1),)),), (3000,)) if turned else given
+    b.program.outputs = [b.elementwise("add", given, other).number]
+    b.program.into = {0: 0}
+    compiled = Compiled(b.program)
+    assert compiled.overwrites == ({} if turned else {0: 0})
+    f = entry(compiled, [Input(Argument(0), holders=9)], [into(0)], slow, arguments=1)
+    want = x + (x[::-1] if turned else x)
+    assert f(x) is None
+    np.testing.assert_array_equal(x, want)
+
+
 # ---- threads, re-entrance, collection
 
 def test_a_long_program_lets_other_threads_run():
@@ -962,6 +980,20 @@ def test_each_check_is_able_to_fail(change, monkeypatch):
         monkeypatch.undo()
         abi_module.abi.cache_clear()
     assert abi_module.abi() is not None
+
+
+def test_a_compiled_function_needs_no_trampoline(monkeypatch):
+    monkeypatch.setattr(abi_module, "TESTS", (lambda: False,))
+    abi_module.abi.cache_clear()
+    try:
+        f = ad.jit(lambda x: np.sin(x) * 2.0)
+        for _ in range(4):
+            np.testing.assert_allclose(f(MATRIX), np.sin(MATRIX) * 2.0, rtol=1e-15)
+            assert f(0.5) == np.sin(0.5) * 2.0
+        assert type(Noted(max, "")) is Noted
+    finally:
+        monkeypatch.undo()
+        abi_module.abi.cache_clear()
 
 
 def test_a_program_that_calls_python_has_none():
