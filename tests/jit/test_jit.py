@@ -373,3 +373,14 @@ def test_in_place_on_an_argument_and_backward_to_one():
         (x * x).sum().backward()
     with pytest.raises(errors.GraphError, match="argument"):
         ad.jit(back)(ad.tensor(X, requires_grad=True))
+
+
+def test_an_array_that_python_looks_at_becomes_a_guard():
+    where = np.array([0.25, 0.5])
+    f = ad.jit(lambda x: np.quantile(x, where))
+    x = np.arange(9.0)
+    np.testing.assert_allclose(f(x), [2.0, 4.0])
+    where[1] = 0.75
+    for _ in range(4):
+        np.testing.assert_allclose(f(x), [2.0, 6.0])
+    assert versions(f) == 2

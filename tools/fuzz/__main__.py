@@ -23,6 +23,8 @@ def arguments():
     parser.add_argument("--first", type=int, default=0, help="number of the first program")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", nargs="*", help="operations to draw from, instead of all")
+    parser.add_argument("--compiled", action="store_true",
+                        help="hold each program and its gradient, compiled, against itself")
     parser.add_argument("--mutate", type=int, default=0, metavar="N",
                         help="make N random rules wrong, and see whether each is found")
     return parser.parse_args()
@@ -34,7 +36,8 @@ def main():
         return mutate(given)
     size = max(1, min(100, given.programs // (4 * given.processes) or 1))
     starts = range(given.first, given.first + given.programs, size)
-    jobs = [(given.seed, a, min(a + size, given.first + given.programs), given.only)
+    jobs = [(given.seed, a, min(a + size, given.first + given.programs), given.only,
+             given.compiled)
             for a in starts]
     tally, began = Tally(), time.perf_counter()
     with ProcessPoolExecutor(given.processes) as pool:
@@ -47,7 +50,7 @@ def main():
     print(file=sys.stderr)
     print(tally.table())
     print(f"{time.perf_counter() - began:.0f} seconds, {given.processes} processes")
-    return 1 if tally.failures or tally.missing() else 0
+    return 1 if tally.failures or (tally.missing() and not given.compiled) else 0
 
 
 def mutate(given):

@@ -262,13 +262,28 @@ class Examination:
         self.out.extras["traced and lowered"] += 1
 
 
-def examine(program, order=2, extras=True):
+    def compiled(self):
+        """The program and its gradient as machine code, called the general and the quick way."""
+        def both(*xs):
+            return self.f(*xs), self.gradient(*xs)
+        compiled = ad.jit(both)
+        for turn in range(3):
+            values, parts = compiled(*self.xs)
+            for k, (a, b) in enumerate(zip(values, self.at, strict=True)):
+                self.agree(f"value {k} of call {turn} of the compiled program", float(a), float(b),
+                           abs(float(b)) + float(np.max(self.sizes, initial=0.0)), self.tight)
+            self.agree_all(f"gradient of call {turn} of the compiled program", parts, self.g,
+                           self.tight)
+        self.out.extras["compiled"] += 1
+
+
+def examine(program, order=2, extras=True, compiled=False):
     """The Outcome of a program. An exception of a derivative rule is a mismatch too."""
     e = Examination(program)
     if not e.steps:
         return e.out
     with np.errstate(all="ignore"):
-        for task in tasks(e, order, extras):
+        for task in tasks(e, order, extras, compiled):
             try:
                 task()
             except MatrixError as error:  # of a degenerate matrix: there is no such derivative
@@ -287,9 +302,12 @@ def examine(program, order=2, extras=True):
     return e.out
 
 
-def tasks(e, order, extras):
-    """What is asked of the program."""
+def tasks(e, order, extras, compiled):
+    """What is asked of the program; of a compiled one only that it agrees with itself."""
     yield e.first_order
+    if compiled:
+        yield e.compiled
+        return
     if order == 2:
         yield e.second_order
     if extras:

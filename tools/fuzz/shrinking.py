@@ -10,7 +10,7 @@ from .programs import OURS, Bare, Feed, Given, Group, Pick, made, run
 TRIALS = 300
 
 
-def shrink(program, order=2):
+def shrink(program, order=2, compiled=False):
     """The smallest program found that still has a mismatch, and its Outcome."""
     budget = [TRIALS]
 
@@ -19,12 +19,12 @@ def shrink(program, order=2):
             return None
         budget[0] -= 1
         try:
-            out = examine(candidate, order)
+            out = examine(candidate, order, compiled=compiled)
         except Exception:  # noqa: BLE001 - a candidate that does not run is no smaller program
             return None
         return out if out.mismatches else None
 
-    best = program, examine(program, order)
+    best = program, examine(program, order, compiled=compiled)
     for change in (fewer_outputs, without_blocks, own_leaves, constants, fewer_leaves):
         again = True
         while again:

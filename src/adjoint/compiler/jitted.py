@@ -138,6 +138,8 @@ class Jitted:
         inside: list[Any] = []
 
         def arguments(capture: Capture) -> tuple[Any, Any]:
+            nodes.clear()
+            inside.clear()
             leaves, structure, fixed = self.split(args, kwargs)
             inside.extend(argument(capture, x, nodes) for x in leaves)
             data, rest = unflatten(structure, inside)

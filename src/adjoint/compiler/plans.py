@@ -324,6 +324,7 @@ class Text:
             value = tracing.capture.relied.get(p.start)
             if value is not None:
                 tests.append(self.equal(self.place(p.place), value))
+        tests += [self.equal(self.place(p), value) for p, value in tracing.capture.fixed]
         first: dict[int, str] = {}
         for place in found.arrays:  # places of one array stay so
             text = self.place(place)
@@ -334,6 +335,9 @@ class Text:
 
     def equal(self, text: str, value: Any) -> str:
         """A test of equality, types included."""
+        if isinstance(value, np.ndarray):
+            return (f"{text}.shape == {value.shape!r} and {text}.dtype is {self.name(value.dtype)} "
+                    f"and {text}.tobytes() == {self.name(value.tobytes())}")
         if value is None or value is True or value is False or value is Ellipsis:
             return f"{text} is {self.name(value)}"
         return f"{text}.__class__ is {self.name(type(value))} and {text} == {self.name(value)}"

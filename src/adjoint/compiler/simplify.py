@@ -90,7 +90,10 @@ def number_behind(program: Program, n: int) -> Any:
     s = program.statements[n]
     while s.name in {"view", "cast"}:
         s = program.statements[s.inputs[0]]
-    return program.constants[s.parameters[0]] if s.name == "const" and not s.known.shape else None
+    if s.name != "const" or s.known.shape:
+        return None
+    value = program.constants[s.parameters[0]]
+    return value.item() if isinstance(value, np.ndarray) else value
 
 
 def constant(e: Editor, value: object) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from adjoint.core.box import Box
 from adjoint.core.node import MODES, Leaf, Mode, Node, aval_of, constant, leaf
 from adjoint.core.symbol import Symbol, Trace, symbol
-from adjoint.errors import ArgumentError, EscapeError, GraphError
+from adjoint.errors import AdjointError, ArgumentError, EscapeError, GraphError
 from adjoint.modes import site
 from adjoint.tensors import Tensor
 from adjoint.transforms.trees import flatten, unflatten
@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
     from .reachable import Place, Reached
 
+COMPARED = 1 << 20  # elements of arrays that are compared before each call
 LOCK = RLock()  # Symbols stand where other threads may look: one tracing at a time
 
 
 class Traced(Symbol):
-    """A Symbol that may turn out to be a number after all: one that Python code branches on."""
+    """A Symbol that may turn out to be a value after all: one that Python code looks at.
+
+    It can where it follows from numbers and arrays that were reached; they become guards then.
+    """
 
     __slots__ = ()
 
@@ -55,6 +59,9 @@ class Traced(Symbol):
 
     def __index__(self) -> int:
         return self.concrete().__index__()
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(self.concrete(), dtype=dtype)
 
 
 class Source(NamedTuple):
@@ -97,9 +104,10 @@ class Capture(Trace):
         self.held: dict[int, Held] = {}
         self.gradients: set[int] = set()  # tensors that are the .grad of another
         self.arrays: dict[int, tuple[Any, Symbol]] = {}
-        self.numbers: dict[Node, Any] = {}  # Python numbers that became inputs
+        self.numbers: dict[Node, Any] = {}  # numbers and arrays that became inputs
         self.relied: dict[Node, Any] = {}  # those that Python code has looked at
         self.placed: list[Put] = []
+        self.fixed: list[tuple[Place, Any]] = []  # numbers and arrays that are guards
         self.noted: set[str] = set()  # settings of the library that were read
         self.born: dict[int, Any] = {}  # tensors made while tracing: constants
         self.foreign: list[Tensor] = []  # results of operations recorded outside
@@ -149,11 +157,15 @@ class Capture(Trace):
         """Note a tensor that the function has made."""
         self.born[id(t)] = t
 
-    def prepare(self, found: Reached) -> None:
-        """Put Symbols into everything that was reached."""
+    def prepare(self, found: Reached, fixed: bool) -> None:
+        """Put Symbols into everything that was reached; into tensors alone with ``fixed``."""
         for t in found.tensors.values():
             if t.level == 0:  # others belong to an outer transformation, and are closed over
                 self.adopt(t)
+        if fixed:
+            self.fixed = [(p, p.get().copy() if isinstance(p.get(), np.ndarray) else p.get())
+                          for p in (*found.numbers, *found.arrays)]
+            return
         for place in found.numbers:
             value = place.get()
             s = self.enter(aval_of(value), "place", place)
@@ -161,7 +173,9 @@ class Capture(Trace):
             self.put(place, value, s)
         for place in found.arrays:
             value = place.get()
-            self.put(place, value, self.array(value, "place", place))
+            s = self.array(value, "place", place)
+            self.numbers[s.node] = value
+            self.put(place, value, s)
         for a in found.stuck.values():
             self.array(a, "array", a)
 
@@ -214,7 +228,10 @@ class Capture(Trace):
             if m in known:
                 waiting.pop()
             elif m in self.numbers:
-                known[m] = self.relied[m] = self.numbers[m]
+                value = self.numbers[m]
+                if m not in self.relied:
+                    self.relied[m] = value.copy() if isinstance(value, np.ndarray) else value
+                known[m] = self.relied[m]
             elif not m.inputs:
                 if m.value is None:
                     raise unsettled(n)
@@ -271,14 +288,29 @@ class Tracing(NamedTuple):
 def trace(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]]) -> Tracing:
     """Run ``f`` on Symbols; ``arguments`` makes them: positional ones, and a dict of named ones.
 
-    Raises what ``f`` raises, with every tensor and container as it was before.
+    Numbers and arrays that are reached are inputs. Where that cannot be (``np.quantile(x, q)`` says
+    by q which elements are read) they are compared before each call instead. Raises what ``f``
+    raises then, with every tensor and container as it was before.
     """
+    try:
+        return traced(f, arguments, fixed=False)
+    except AdjointError:
+        found = reach(f)
+        if not found.numbers and not found.arrays or sum(
+                np.size(p.get()) for p in found.arrays) > COMPARED:
+            raise
+    return traced(f, arguments, fixed=True)
+
+
+def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]],
+           fixed: bool) -> Tracing:
+    """One attempt at `trace`."""
     with LOCK:
         capture, found = Capture(), reach(f)
         states = [g.bit_generator.state for g in found.generators]
         original = [(c, copied(c)) for c in found.containers]
         try:
-            capture.prepare(found)
+            capture.prepare(found, fixed)
             shown = [(c, copied(c)) for c in found.containers]
             args, kwargs = arguments(capture)
             with Mode(lambda m: m._replace(trace=capture, site=m.site or site)):
