@@ -1,7 +1,9 @@
 """What is written: SVG that any parser reads, PNG, PDF, DOT, Mermaid; hostile names; errors."""
 
+import importlib
 import re
 import sys
+import warnings
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -13,6 +15,7 @@ from adjoint.drawing.markup import plain, quoted
 from adjoint.drawing.text import runs_of, shortened, visible
 from adjoint.errors import ArgumentError, FormatError, GraphError, MissingPackageError
 
+png_module = importlib.import_module("adjoint.drawing.png")  # `drawing.png` is its function
 NAME = "{http://www.w3.org/2000/svg}"
 HOSTILE = ['<script>alert("x")</script>', "a & b ]]> &lt;", r"\frac{a}{b} $x$ \N",
            "a\x00b\nc\td\x1b",
@@ -198,3 +201,30 @@ def test_the_picture_of_a_value_is_drawn_here():
     y.backward()
     assert "x | data 2 | grad 4" in texts(y.picture())
     assert 'role="img"' in y.picture()
+
+
+def test_letters_that_the_font_lacks_are_drawn_in_another():
+    from matplotlib import font_manager
+    others = {f.name: f.fname for f in font_manager.fontManager.ttflist
+              if f.name == "DejaVu Math TeX Gyre"}
+    if not others:
+        pytest.skip("matplotlib came without its mathematical font")
+    letter = next(chr(n) for n in sorted(png_module._letters(*others.values()))
+                  if n not in png_module._letters(font_manager.findfont("DejaVu Sans")) and n > 999)
+    found = png_module._families("x" + letter)
+    assert found[0] == "DejaVu Sans" and len(found) > 1
+    paths = [f.fname for f in font_manager.fontManager.ttflist if f.name in found]
+    assert any(ord(letter) in png_module._letters(p) for p in paths)
+    assert png_module._families("xy·∂") == ["DejaVu Sans"]
+
+
+def test_letters_that_no_font_has_are_told_of_once(monkeypatch):
+    monkeypatch.setattr(png_module, "_letters", lambda path: frozenset(range(128)))
+    png_module._families.cache_clear()
+    picture = Diagram([Vertex("x", lines=("\u91cd",))])
+    with pytest.warns(UserWarning, match="no font here has the letters \u91cd"):
+        drawing.png(picture)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawing.png(picture)
+    png_module._families.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from functools import lru_cache
 from io import BytesIO
 from math import atan2, cos, sin, sqrt
 from typing import Any
@@ -15,6 +16,7 @@ from .layout import Box
 from .scene import FAINT, PAPER, Scene, Shape, Stroke, Words, scene
 from .text import FONTS, SMALL, runs_of, width_of
 
+REGULAR, RESORT = 400, "Last Resort"  # a usual weight; a font of boxes for every letter
 SIDE, AREA = 16000, 6e7  # the largest picture: pixels of a side, and in all
 SETTINGS: dict[Any, Any] = {  # not what a user's matplotlibrc says
     "font.family": list(FONTS[:1]), "text.usetex": False, "text.parse_math": False,
@@ -58,8 +60,11 @@ def _rendered(page: Scene, kind: str, scale: float) -> bytes:
     from matplotlib.figure import Figure
     scale = min(scale, SIDE / max(page.width, page.height), sqrt(AREA / page.width / page.height))
     out = BytesIO()
-    with mpl.rc_context(SETTINGS), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a letter that the font lacks is a box
+    said = [t.text for part in page.parts for t in part.things if isinstance(t, Words)]
+    settings = dict(SETTINGS)
+    settings["font.family"] = _families("".join(sorted(set("".join(said)))))
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # told by _families, and once
         figure = Figure(figsize=(page.width / 72, page.height / 72), dpi=72 * scale,
                         facecolor=PAPER)
         painter = _Painter(figure, page.height)
@@ -70,6 +75,38 @@ def _rendered(page: Scene, kind: str, scale: float) -> bytes:
         meta = {"CreationDate": None} if kind == "pdf" else {"Software": None}
         figure.savefig(out, format=kind, metadata=meta)
     return out.getvalue()
+
+
+@lru_cache(64)
+def _families(letters: str) -> list[str]:
+    """The font, and others for the letters that it lacks; warns of those that none here has."""
+    from matplotlib import font_manager
+    manager = font_manager.fontManager
+    own = font_manager.findfont(FONTS[0])
+    missing = {ord(c) for c in letters if c.isprintable()} - _letters(own)
+    found = [FONTS[0]]
+    for font in sorted(manager.ttflist, key=lambda f: (f.style, f.weight != REGULAR, f.name)):
+        if not missing:
+            break
+        if font.name not in found and not font.name.startswith(RESORT) and (
+                missing & _letters(font.fname)):
+            missing -= _letters(font.fname)
+            found.append(font.name)
+    if missing:
+        warnings.warn(f"no font here has the letters {''.join(sorted(map(chr, missing)))}: they "
+                      "are boxes in PNG and PDF. Install a font that has them (Debian: "
+                      "fonts-noto-cjk), or save the picture as SVG", stacklevel=2)
+    return found
+
+
+@lru_cache(None)
+def _letters(path: str) -> frozenset[int]:
+    """The letters that a font has, by number."""
+    from matplotlib.ft2font import FT2Font
+    try:
+        return frozenset(FT2Font(path).get_charmap())
+    except RuntimeError:  # no font that it can read
+        return frozenset()
 
 
 def _card(page: Scene) -> Box:
