@@ -17,12 +17,35 @@ import numpy as np
 
 import adjoint as ad
 from adjoint.core.box import Box, bind
+from adjoint.core.node import aval_of
 from adjoint.core.primitive import PUBLIC, REGISTRY, Primitive
 from adjoint.ops.declare import APPLY, COMPOSED
 from adjoint.transforms.checkpointing import CHECKPOINT
+from adjoint.transforms.control_cond import COND
+from adjoint.transforms.control_scan import SCAN
+from adjoint.transforms.control_while import WHILE
+
+
+def turned(f):
+    """``f`` as the only turn of a `while_loop`."""
+    def inside(*xs):
+        first = {name: blank(y) for name, y in f(*xs).items()}
+        return ad.while_loop(lambda s: s[0] < 1, lambda s: (s[0] + 1, f(*xs)), (0, first))[1]
+    return inside
+
+
+def blank(y):
+    """An array of the shape and dtype of ``y``."""
+    known = aval_of(y)
+    return np.zeros(known.shape, known.dtype)
+
 
 # Rows that apply a whole function have no cases; a block of steps runs inside each of them.
-WRAPPERS = {CHECKPOINT.name: ad.checkpoint}
+WRAPPERS = {
+    CHECKPOINT.name: ad.checkpoint, WHILE.name: turned,
+    COND.name: lambda f: lambda *xs: ad.cond(True, lambda: f(*xs), lambda: f(*xs)),
+    SCAN.name: lambda f: lambda *xs: {name: y[0] for name, y in ad.scan(
+        lambda carry, _: (carry, f(*xs)), 0, length=1)[1].items()}}
 
 # Several values as one, for rows that take such a value apart. It is in no registry.
 gather = Primitive(
