@@ -172,11 +172,11 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     s = program.statements[n]
     *batch, rows, columns = s.known.shape
     lanes = vector_bytes // s.known.dtype.itemsize
-    swapped = columns == 1 and rows > 1
-    shape = Shape(tuple(batch), *((columns, rows) if swapped else (rows, columns)), swapped)
     # A pair without k adds nothing.
     inputs = [(x, z) for x, z in zip(s.inputs[::2], s.inputs[1::2], strict=True)
               if program.statements[x].known.shape[-1]]
+    swapped = is_narrow(program, stored, [x for x, _ in inputs], (rows, columns), lanes)
+    shape = Shape(tuple(batch), *((columns, rows) if swapped else (rows, columns)), swapped)
     depths = tuple([program.statements[x].known.shape[-1] for x, _ in inputs])
     count = registers(vector_bytes, fused)
     size = s.known.dtype.itemsize
@@ -193,6 +193,25 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     if is_swept(found, size):
         found = regions(program, stored, plan._replace(scheme="sweep", vectors=4), inputs, size)
     return found
+
+
+def is_narrow(program: Program, stored: set[int], lefts: list[int], sizes: tuple[int, int],
+              lanes: int) -> bool:
+    """Whether lanes run over rows: there are too few columns to fill them, and rows enough.
+
+    The left side, which then is the one that is read by vectors, must allow it without packing.
+    """
+    rows, columns = sizes
+    if columns == 1 or not columns or not lefts:
+        return columns == 1 and rows > 1
+    if 2 * columns > lanes or rows < 2 * lanes:
+        return False
+    for x in lefts:
+        found, depth = seen(program, stored, x), program.statements[x].known.shape[-1]
+        if found is None or depth < UNROLLED or not (
+                found.strides[-2] == 1 or (found.strides[-1] == 1 and depth >= 2 * lanes)):
+            return False
+    return True
 
 
 def is_external(program: Program, stored: set[int], plan: Plan, inputs: list[tuple[int, int]],
@@ -234,9 +253,9 @@ def is_inner(program: Program, stored: set[int], plan: Plan,
         if found is None or found.strides[along] != 1 or (
                 found.strides[across] == 1 and plan.shape.columns > 1):
             return False
-        left = z if plan.shape.swapped else x
-        if not lies_along(program, stored, left, len(found.strides) + across):
-            return False
+        left, axis = (z if plan.shape.swapped else x), len(found.strides) + across
+        if plan.shape.columns < 4 * plan.lanes and not lies_along(program, stored, left, axis):
+            return False  # packing it would not pay
     return True
 
 
@@ -268,7 +287,7 @@ def regions(program: Program, stored: set[int], plan: Plan, inputs: list[tuple[i
         for k, side in enumerate((z, x) if plan.shape.swapped else (x, z)):
             rank = len(program.statements[side].known.shape)
             axis = rank - 1 if (k == 0) != plan.shape.swapped else rank - 2  # of k
-            along = lies_along(program, stored, side, axis)
+            along = plan.scheme == "inner" or lies_along(program, stored, side, axis)
             packed = is_packed(plan, seen(program, stored, side), k, axis, size)
             sides.append(Side(side, packed, along, end))
             if packed:
