@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from .abi import CLASS, CONTENTS, LENGTH, LIST_ITEMS, slot_offset
-from .arrays_ir import FIXED
+from .arrays_ir import FIXED, SHARED
 from .sources import Argument, Attribute, Cell, Context, Element, Held, Item, Slot
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class Looking:
         return self.load("%record", offset)
 
     def fixed(self, name: str) -> str:
-        """The pointer that is a word of every record."""
-        return self.word(8 * FIXED.index(name))
+        """The pointer that is a word of every record; those that are asked for often stay known."""
+        return f"%{name}" if name in SHARED else self.word(8 * FIXED.index(name))
 
     def called(self, name: str, arguments: str, result: str = "ptr") -> str:
         """The result of a C function."""
@@ -211,6 +211,9 @@ class Looking:
                 return self.word(self.record.add(id(value)))
             case Cell(cell):
                 found = self.load(self.word(self.record.add(id(cell))), CONTENTS)
+            case Slot(Held(value), type_, name):
+                place = self.word(self.record.add(id(value) + slot_offset(type_, name)))
+                found = self.load(place)
             case Slot(of, type_, name):
                 owner = self.typed(of, type_)
                 offset = self.load("%record", self.record.add(slot_offset(type_, name)), "i64")

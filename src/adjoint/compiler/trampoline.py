@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .abi import CONTENTS, DATA, LIST_ITEMS, kind_of, slot_offset
-from .arrays_ir import FIXED, MEMCPY, READABLE, SPEC_SHAPE, WRITEABLE
+from .arrays_ir import FIXED, MEMCPY, READABLE, SHARED, SPEC_SHAPE, WRITEABLE
 from .looking import Looking
 from .sources import Constant, New
 
@@ -258,6 +258,9 @@ class Trampoline(Looking):
         head = ["entry:",
                 f"  %record.at = getelementptr i8, ptr %self, i64 {DATA}",
                 "  %record = load ptr, ptr %record.at",
+                *[line for name in SHARED for line in (
+                    f"  %{name}.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index(name)}",
+                    f"  %{name} = load ptr, ptr %{name}.at")],
                 f"  %numbers = alloca [{max(self.numbers, 1)} x i64], align 16",
                 f"  %made = alloca [{max(self.made, 1)} x ptr], align 16"]
         head += [f"  %made{k} = getelementptr ptr, ptr %made, i64 {k}" for k in range(self.made)]
