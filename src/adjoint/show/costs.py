@@ -20,7 +20,7 @@ from adjoint.hooks import HOOK
 from .cells import Column
 from .flows import EngineRules
 from .formula import parse
-from .record import OPERATION
+from .record import OPERATION, uncollected
 from .sheet import Sheet
 
 if TYPE_CHECKING:
@@ -255,6 +255,7 @@ def numbers(inputs: int, sizes: Sequence[int]) -> int:
     return sum(size for k, size in enumerate(sizes) if inputs >> k & 1)
 
 
+@uncollected()
 def modes_of(e: Explanation) -> Sheet:
     """Both modes side by side; see `Explanation.modes`."""
     record, meter = e.record, Meter(e.record)
