@@ -10,14 +10,12 @@ from adjoint.core.node import aval
 
 from .editor import Writer, compacted, retold, rewritten
 from .periods import is_leaf
+from .spreads import SUMS, Spread, moved, put
 
 if TYPE_CHECKING:
     from .program import Program, Statement
 
     Where = dict[int, tuple[int, int, int]]  # statement -> (loop, turn, statement of the body)
-
-SUMS = {"dot", "reduce", "scatter_add"}  # which start from 0 and are never -0
-
 
 class Source(NamedTuple):
     """Where an operand comes from. ``value``: a statement, or one of the body; see the table."""
@@ -30,26 +28,13 @@ class Source(NamedTuple):
     moves: Any = None  # of a slice: first offsets, and their steps
 
 
-class Spread(NamedTuple):
-    """A pad that moves and is added to a sum each turn: statements of the body, and an index.
-
-    ``index`` is where the stacked parts go; ``summed`` which operand of ``total`` is the sum.
-    """
-
-    pad: int
-    total: int
-    part: int
-    summed: int
-    index: Any
-
-
 class Plan(NamedTuple):
     """A loop to be: statements by turn; of each the sources of its operands and how it moves."""
 
     turns: list[list[int]]
     sources: list[list[Source]]
     moves: list[tuple[list[int], list[int]]]  # of views and pads: first offsets, and their steps
-    spreads: list[Spread]
+    chains: list[list[Spread]]
 
     def moving(self, j: int) -> bool:
         """Whether statement ``j`` of the body is a slice whose offset moves."""
@@ -57,7 +42,7 @@ class Plan(NamedTuple):
 
     def absent(self) -> set[int]:
         """The statements that are not in the body: rows, and sums that are made outside."""
-        outside = {j for spread in self.spreads for j in (spread.pad, spread.total)}
+        outside = {j for chain in self.chains for s in chain for j in (s.pad, s.total)}
         return outside | {j for j in range(len(self.moves)) if self.moving(j)}
 
 
@@ -102,7 +87,8 @@ class Outer:
             else:
                 wanted.setdefault((r, j), "last")
         for r, plan in self.plans.items():
-            wanted.update({(r, spread.part): "all" for spread in plan.spreads})
+            for part in [spread.part for chain in plan.chains for spread in chain]:
+                wanted[part.loop if part.kind == "kept" else r, part.value] = "all"
         return wanted
 
     def seen(self, n: int) -> int:
@@ -157,8 +143,8 @@ class Outer:
                                           *((shared,) if shared else ())), known)
         for j, k in body.places.items():
             self.items[r, j] = w.made("item", (n,), (k,), known[k])
-        for spread in plan.spreads:
-            self.items[r, spread.total] = self.sum(r, spread)
+        for chain in plan.chains:
+            self.items[r, chain[-1].total] = self.sum(r, chain)
         lines = set[Any]().union(*[self.program.sites.get(m, ()) for t in plan.turns for m in t])
         for m in range(first, len(w.statements)):
             w.program.sites.setdefault(m, set()).update(lines)
@@ -182,25 +168,20 @@ class Outer:
         return self.writer.view(self.seen(base), moved(first, steps, slice_.placed),
                                 (len(turns), *slice_.shape))
 
-    def sum(self, r: int, spread: Spread) -> int:
-        """The sum of what all turns put into an array of zeros, each elsewhere."""
-        turns = self.plans[r].turns
-        s = self.program.statements[turns[0][spread.pad]]
-        first = self.program.statements[turns[0][spread.total]].inputs[spread.summed]
-        parts = self.items[r, spread.part]
-        if self.program.statements[turns[0][spread.part]].name not in SUMS:
-            zero = self.writer.like(parts, 0)
-            parts = self.writer.map("add", parts, zero)  # a sum of -0 and 0 is 0
-        known = self.program.statements[turns[0][spread.pad]].known
-        padded = self.writer.made("pad", (parts,), (spread.index, *s.parameters[1:]), known)
-        both = [self.seen(first), padded]
-        return self.writer.map("add", *(both if spread.summed == 0 else reversed(both)))
-
-
-def moved(first: Any, steps: Any, placed: Any) -> Any:
-    """An index with one more axis in front, the turns, along which the offsets move."""
-    return tuple([(o, (*(((0, k),) if k else ()), *[(d + 1, i) for d, i in along]))
-                  for o, k, along in zip(first, steps, placed, strict=True)])
+    def sum(self, r: int, chain: list[Spread]) -> int:
+        """The sum of what all turns add to it, each elsewhere."""
+        first = self.plans[r].turns[0]
+        statements = self.program.statements
+        total = self.seen(statements[first[chain[0].total]].inputs[chain[0].summed])
+        for spread in chain:
+            s, part = statements[first[spread.pad]], spread.part
+            local = part.kind == "local"
+            parts = self.items[r, part.value] if local else self.rows(r, tuple(part[:5]))
+            of_sum = local and statements[first[part.value]].name in SUMS
+            padded = put(self.writer, parts, spread.index, s, not of_sum)
+            both = (total, padded) if spread.summed == 0 else (padded, total)
+            total = self.writer.map("add", *both)
+        return total
 
 
 def stacked(known: Any, turns: int) -> Any:

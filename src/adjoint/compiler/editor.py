@@ -157,6 +157,15 @@ class Writer:
         dtype = np.dtype(dtype)
         return self.made("iota", (), (shape, axis, dtype), aval(shape, dtype))
 
+    def known(self, n: int) -> Any:
+        """The Aval."""
+        return self.statements[n].known
+
+    def function(self, n: int) -> str:
+        """The scalar function of an elementwise statement; empty for others."""
+        s = self.statements[n]
+        return s.parameters[0] if s.name == "elementwise" else ""
+
     def like(self, x: int, value: Any) -> int:
         """A number in the shape and dtype of ``x``."""
         known = self.statements[x].known
@@ -189,15 +198,6 @@ class Editor(Writer):
             if other is not None:
                 return other
         return self.program.add(s, key_of(s))
-
-    def known(self, n: int) -> Any:
-        """The Aval."""
-        return self.statements[n].known
-
-    def function(self, n: int) -> str:
-        """The scalar function of an elementwise statement; empty for others."""
-        s = self.statements[n]
-        return s.parameters[0] if s.name == "elementwise" else ""
 
     def varies(self, s: Statement) -> bool:
         """Whether a function is applied with another number in each turn of a loop."""
@@ -270,7 +270,7 @@ def compacted(program: Program, origin: Program) -> Program:
         new[n] = m = rewritten(w, program, n, new)
         retold(program, n, w.program, (m,))
     w.program.outputs = [new[n] for n in program.outputs]
-    keep_promises(origin, w.program)
+    w.program.into = dict(origin.into)  # a rewrite keeps the order of inputs and outputs
     return w.program
 
 
@@ -289,6 +289,9 @@ def rewritten(w: Writer, program: Program, n: int, new: dict[int, int]) -> int:
         if base in w.numbers:
             w.numbers[m] = w.numbers[base]
         return m
+    if name == "pad":
+        index, *rest = parameters
+        parameters = (normal(index, program.statements[inputs[0]].known.shape), *rest)
     return w.made(name, tuple([new[i] for i in inputs]), parameters, known)
 
 
@@ -298,10 +301,3 @@ def key_of(s: Statement) -> Any:
         index, shape, fill = s.parameters
         return ("pad", s.inputs[0], index, shape, np.asarray(fill, s.known.dtype).tobytes())
     return s if s.name == "call" else s[:3]
-
-
-def keep_promises(origin: Program, out: Program) -> None:
-    """What is said of outputs by position stays true: a rewrite keeps their order."""
-    into = getattr(origin, "into", None)
-    if into:
-        out.__dict__["into"] = dict(into)

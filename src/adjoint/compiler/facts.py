@@ -15,7 +15,7 @@ from .views import extent, substituted
 if TYPE_CHECKING:
     from adjoint.ops.loops import Axis
 
-    from .editor import Editor
+    from .editor import Editor, Writer
 
 DEPTH = 6  # statements that a proof looks through
 NEVER_NEGATIVE = {"abs", "exp", "exp2", "square", "sigmoid", "softplus", "hypot", "signbit"}
@@ -102,7 +102,7 @@ def between(e: Editor, n: int, depth: int = DEPTH) -> tuple[int, int] | None:
     return None
 
 
-def affine(e: Editor, n: int, depth: int = DEPTH) -> Axis | None:
+def affine(e: Writer, n: int, depth: int = DEPTH) -> Axis | None:
     """Integers that are an affine function of where they stand, as an entry of an index."""
     s = e.statements[n]
     if s.known.dtype.kind not in "iu":

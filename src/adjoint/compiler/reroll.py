@@ -13,9 +13,7 @@ numbers     a different number for each turn: rows of a constant
 slice       a view of one value whose offset moves with the turn: rows of one view
 ==========  ====================================================================================
 
-A sum to which each turn adds a pad somewhere else (the gradient of ``x[t]``) is taken out of the
-loop: the turns' parts are stacked, and one pad puts them where they belong.
-
+A sum to which each turn adds a part somewhere else is taken out of the loop (`spreads.py`).
 `bodies.py` makes the loops, and `verify.py` unrolls the result and compares: a Program that is not
 proved equal is dropped, and the old one stays. Start reading at `rerolled`.
 """
@@ -24,11 +22,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .bodies import Plan, Source, Spread, moved, with_loops
+from .bodies import Plan, Source, with_loops
 from .editor import uncollected
-from .moves import apart
 from .periods import (
     FEWEST,
     MOVE,
@@ -40,6 +35,7 @@ from .periods import (
     rotated,
     runs,
 )
+from .spreads import chained
 from .verify import proved
 
 if TYPE_CHECKING:
@@ -192,41 +188,11 @@ class Classifier:
             sources.append(found)
             moves.append(move)
         plan = Plan(self.turns, sources, moves, [])
-        for j, n in enumerate(self.turns[len(self.turns) // 2]):
-            if self.program.statements[n].name == "pad" and plan.moving(j):
-                spread = self.spread(plan, j)
-                if spread is None:
-                    return None, 0, 0
-                plan.spreads.append(spread)
+        chains = chained(self.program, plan, self.readers, self.narrow)
+        if chains is None:
+            return None, 0, 0
+        plan.chains.extend(chains)
         return plan, self.low, self.high
-
-    def spread(self, plan: Plan, j: int) -> Spread | None:
-        """A pad that moves, if each turn adds it to a sum that nobody else reads."""
-        m = len(self.turns) // 2
-        s = self.program.statements[self.turns[m][j]]
-        readers = self.readers[self.turns[m][j]]
-        part = plan.sources[j][0]
-        if len(readers) != 1 or readers[0] not in self.turns[m] or part.kind != "local" or (
-                plan.moving(part.value)) or s.known.dtype.kind != "f":
-            return None
-        total = self.turns[m].index(readers[0])
-        add = self.program.statements[readers[0]]
-        sources = plan.sources[total]
-        carried = Source("carried", total, step=1)
-        summed = [k for k, source in enumerate(sources) if source == carried]
-        if add.parameters != ("add",) or len(summed) != 1:
-            return None
-        index, _, fill = s.parameters
-        part_shape = self.program.statements[s.inputs[0]].known.shape
-        terms = [t for _, t in index]
-        spread = Spread(j, total, part.value, summed[0], moved(*plan.moves[j], terms))
-        if fill != 0 or np.signbit(fill) or not apart(spread.index, (m, *part_shape)):
-            return None
-        last = len(self.turns) - 1
-        good = all(self.readers[nodes[j]] == [nodes[total]] and (
-            t == last or self.readers[nodes[total]] == [self.turns[t + 1][total]])
-            for t, nodes in enumerate(self.turns))
-        return spread if good or (self.low, self.high) != (0, last + 1) else None
 
     def narrow(self, good: Callable[[int], bool]) -> int:
         """Keep the turns around the middle for which something holds; the first of them."""

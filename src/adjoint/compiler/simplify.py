@@ -32,6 +32,7 @@ from .diagonals import diagonal_constant
 from .editor import RULES, Editor, rebuilt, uncollected
 from .layout import body_of
 from .program import Program
+from .views import normal
 
 if TYPE_CHECKING:
     from .program import Statement
@@ -56,6 +57,9 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
         if s.name == "view":
             return e.view(inputs[0], *s.parameters)
         parameters = s.parameters
+        if s.name == "pad":
+            index, *rest = parameters
+            parameters = (normal(index, e.known(inputs[0]).shape), *rest)
         if s.name == "loop":
             body = body_of(parameters[0])
             if id(body) not in bodies:

@@ -7,6 +7,7 @@ equal if they are the same statements.
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,18 @@ import numpy as np
 from adjoint.core.node import aval
 
 from .editor import Writer, compacted, rewritten
+from .facts import affine
 from .moves import apart
 from .program import Program
+from .views import normal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .program import Statement
+
+
+ADD = ("add",)
 
 
 class UnknownRow(Exception):  # noqa: N818 - nobody sees it: the old Program stays
@@ -55,7 +61,8 @@ def proved(after: Program, before: Program) -> bool:
     """
     w = Writer()
     given = [w.input(before.statements[n].known) for n in before.inputs]
-    unroller = Unroller(w, {id(s.parameters[0]) for s in before.statements if s.name == "loop"})
+    kept = {id(s.parameters[0]) for s in before.statements if s.name == "loop"}
+    unroller = Unroller(w, kept, ordered=False)
     try:
         return unroller.results(before, given) == unroller.results(after, given)
     except UnknownRow:
@@ -65,9 +72,10 @@ def proved(after: Program, before: Program) -> bool:
 class Unroller:
     """Writes Programs with their loops turn by turn, but for loops whose bodies are ``kept``."""
 
-    def __init__(self, writer: Writer, kept: set[int]) -> None:
-        self.writer, self.kept = writer, kept
+    def __init__(self, writer: Writer, kept: set[int], *, ordered: bool = True) -> None:
+        self.writer, self.kept, self.ordered = writer, kept, ordered
         self.live: dict[int, list[int]] = {}
+        self.sums: dict[int, tuple[list[int], int]] = {}  # of pads: base, and number of their set
 
     def results(self, program: Program, given: Sequence[Any]) -> list[Any]:
         """The results of a Program whose inputs are statements that are there."""
@@ -87,7 +95,8 @@ class Unroller:
             elif name == "item" and isinstance(found[inputs[0]], tuple):
                 found[n] = found[inputs[0]][parameters[0]]
             elif stacks.isdisjoint(inputs):
-                found[n] = rewritten(self.writer, program, n, found)
+                found[n] = rewritten(self.writer, program, n, found) if parameters != ADD else (
+                    self.added(found[inputs[0]], found[inputs[1]], statements[n].known))
                 continue
             elif name == "view":
                 found[n] = found[inputs[0]].seen(self.writer, *parameters)
@@ -98,31 +107,61 @@ class Unroller:
         return [found[n] for n in program.outputs]
 
     def on_stacks(self, s: Statement, given: list[Any]) -> Any:
-        """What is known of arrays of all turns: put apart into zeros, they can be added in turn.
+        """What is known of arrays of all turns: put among zeros, they can be added in turn.
 
-        Where turns write to different places, a sum of their pads is the pad of all. To an element
-        that is not written 0 is added; so of what is written, 0 and -0 need not be told apart.
+        The pad or scatter of all is the sum of the pads of each. To an element that is not written
+        0 is added; so of what is written, 0 and -0 need not be told apart.
         """
         w = self.writer
-        if s.name == "pad" and isinstance(given[0], Stack):
+        if s.name == "pad" and isinstance(given[0], Stack) and apart(
+                s.parameters[0], (len(given[0].turns), *given[0].known(w).shape)):
             return given[0].padded(w, *s.parameters)
+        if s.name == "scatter_add" and isinstance(given[0], Stack):
+            index = [None if isinstance(i, Stack) else affine(w, i) for i in given[1:]]
+            if None not in index:
+                return given[0].padded(w, tuple(index), s.parameters[0], 0.0)
         if s.name == "elementwise" and s.parameters == ("add",):
-            x, z = given
-            if isinstance(x, Stack) and not isinstance(z, Stack):
-                if isinstance(x, Pads):
-                    return self.chain([(pad, 0) for pad in x.turns], z)
-                if z in w.numbers and w.numbers[z] == 0:
-                    return Raised(x.turns)
-            if isinstance(z, Pads) and not isinstance(x, Stack):
-                return self.chain([(pad, 1) for pad in z.turns], x)
+            x: Any = given[0]
+            z: Any = given[1]
+            if type(x) is Stack and not isinstance(z, Stack) and w.numbers.get(z) == 0:
+                return Raised(x.turns)
+            first = isinstance(x, Pads)
+            if first != isinstance(z, Pads) and not isinstance(z if first else x, Stack):
+                pads, total = (x.turns, z) if first else (z.turns, x)
+                for pad in pads:
+                    both: Any = (pad, total) if first else (total, pad)
+                    total = self.added(*both, s.known)
+                return total
         raise UnknownRow
 
-    def chain(self, pads: list[tuple[int, int]], total: int) -> int:
-        """A sum to which one pad after the other is added, as this operand."""
-        for pad, place in pads:
-            both = (pad, total) if place == 0 else (total, pad)
-            total = self.writer.map("add", *both)
-        return total
+    def added(self, x: int, z: int, known: Any) -> int:
+        """A sum. For a proof, one of pads does not depend on their order.
+
+        It is known by what the pads are added to, and by a number that stands for their set: the
+        sum of a number of 128 bits for each.
+        """
+        if self.ordered or (self.pads(x) is None and self.pads(z) is None):
+            return self.writer.made("elementwise", (x, z), ("add",), known)
+        bases, total = list[int](), 0
+        for operand in (x, z):
+            held = self.pads(operand)
+            bases += [operand] if held is None else held[0]
+            total += 0 if held is None else held[1]
+        if len(bases) > 1:
+            return self.writer.made("elementwise", (x, z), ("add",), known)
+        n = self.writer.made("sum of pads", tuple(bases), (total % 2**128,), known)
+        self.sums[n] = bases, total
+        return n
+
+    def pads(self, n: int) -> tuple[list[int], int] | None:
+        """What a sum of pads adds to, and the number of their set; None if it is no such sum."""
+        if n not in self.sums:
+            s = self.writer.statements[n]
+            if s.name != "pad" or s.known.dtype.kind != "f" or s.parameters[2] != 0:
+                return None
+            digest = blake2b(n.to_bytes(8, "little"), digest_size=16).digest()
+            self.sums[n] = [], int.from_bytes(digest, "little")
+        return self.sums[n]
 
     def loop(self, parameters: tuple[Any, ...], given: list[Any]) -> tuple[Any, ...]:
         """The results of a loop, turn by turn."""
@@ -146,16 +185,20 @@ class Stack:
     def __init__(self, turns: list[Any]) -> None:
         self.turns = turns
 
+    def known(self, w: Writer) -> Any:
+        """The Aval of one turn."""
+        return w.statements[self.turns[0]].known
+
     def padded(self, w: Writer, index: Any, shape: Any, fill: Any) -> Any:
         """Each turn in its own place among zeros."""
-        known = w.statements[self.turns[0]].known
-        if fill != 0 or np.signbit(fill) or not apart(index, (len(self.turns), *known.shape)):
+        known = self.known(w)
+        if fill != 0 or known.dtype.kind != "f":
             raise UnknownRow
         alone, pads = aval(shape, known.dtype), list[int]()
         for t, value in enumerate(self.turns):
             at = tuple([(o + sum(k * t for d, k in terms if d == 0),
                          tuple([(d - 1, k) for d, k in terms if d])) for o, terms in index])
-            pads.append(w.made("pad", (value,), (at, shape, fill), alone))
+            pads.append(w.made("pad", (value,), (normal(at, known.shape), shape, fill), alone))
         return Pads(pads)
 
     def seen(self, w: Writer, index: Any, shape: Any) -> Any:
