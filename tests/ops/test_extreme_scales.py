@@ -113,6 +113,17 @@ def test_third_derivative_of_hypot():
     assert f(1.0) == pytest.approx(expected, rel=1e-12)
 
 
+# ---- reciprocal
+
+@pytest.mark.parametrize("x, d", [(1e200, 1e250), (1e-200, 1e-250), (np.float32(1e25), 1e25)])
+def test_reciprocal_where_its_slope_leaves_the_range(x, d):
+    expected = -d / float(x) / float(x)
+    d = x.dtype.type(d) if isinstance(x, np.float32) else d
+    rtol = 1e-6 if isinstance(x, np.float32) else 1e-14
+    assert ad.jvp(ad.reciprocal, (x,), (d,))[1] == pytest.approx(expected, rel=rtol)
+    assert ad.grad(lambda x: ad.reciprocal(x) * d)(x) == pytest.approx(expected, rel=rtol)
+
+
 # ---- nanstd
 
 @pytest.mark.parametrize("size", [1e-300, 1e-170, 1e-155, 1.0, 1e153, 1e170, 1e300])

@@ -226,8 +226,15 @@ cbrt = elementwise(
     >>> ad.cbrt([1.0, -8.0])
     array([ 1., -2.])
     """)
+def _along(dy: Any, y: Any) -> Any:
+    """-y^2 dy, where y^2 alone may leave the range."""
+    return -(dy * y * y)
+
+
 reciprocal = elementwise(
     "reciprocal", np.reciprocal, lambda y, x: -(y * y), numpy=[np.reciprocal], singular=True,
+    jvp=lambda dxs, y, x: None if dxs[0] is None else _along(dxs[0], y),
+    vjp=lambda dy, y, x, needs: (_along(dy, y),),
     label=Label("1 / {0}", r"\frac{{1}}{{{0}}}", (r"-{y}^2",), "reciprocal rule", "*^"),
     domain=NONZERO, singular_at=[(0.0,)], scalar=lambda x: 1.0 / x,
     doc="""The reciprocal.
