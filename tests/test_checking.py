@@ -76,6 +76,13 @@ def test_complex_arguments():
     assert finding(report, COMPLEX).status == "skipped"
 
 
+@pytest.mark.parametrize("f", [lambda z: np.real(z * z), np.abs, lambda z: np.imag(z ** 3).sum()])
+def test_a_real_function_of_complex_arguments(f):
+    z = np.array([1.0 + 2.0j, 3.0 - 1.0j])
+    assert ad.check(f, z), ad.check(f, z)
+    assert not ad.check(lambda z: f(z) + ad.stop_gradient(np.imag(z).sum()), z)
+
+
 def test_the_complex_step_is_left_out_where_the_function_is_not_holomorphic():
     for f in (np.abs, ad.softplus):
         report = ad.check(f, np.array([0.5, -1.0]))

@@ -329,7 +329,7 @@ def judge(
     with np.errstate(invalid="ignore"):
         outside = (
             np.abs(got - s.low)
-            if np.iscomplexobj(got)
+            if np.iscomplexobj(got) or np.iscomplexobj(s.low)
             else np.maximum(np.maximum(s.low - got, got - s.high), 0.0)
         )
         size = np.maximum(np.abs(s.low), np.abs(s.high)) + s.scale
