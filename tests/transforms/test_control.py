@@ -24,6 +24,7 @@ from adjoint.errors import (
     MutationError,
     NonFiniteError,
     ShapeError,
+    UnsupportedError,
 )
 from adjoint.exits import bottom
 from adjoint.ops.several import Parts
@@ -694,6 +695,26 @@ def in_python(x):
     while x < 10.0:
         x = x * 2.0
     return x
+
+
+class Square(ad.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, dy):
+        return 2.0 * dy * ctx.saved_tensors[0]
+
+
+def test_a_function_of_the_users_in_a_body_runs_forward_only():
+    def f(x):
+        return ad.fori_loop(0, 3, lambda i, c: Square.apply(c), x)
+    assert f(1.5) == 1.5 ** 8
+    for g in (ad.grad(f), lambda x: ad.jvp(f, (x,), (1.0,)), lambda x: ad.vmap(f)(x * ONES)):
+        with pytest.raises(UnsupportedError, match=r"Square is an ad\.Function in the body"):
+            g(1.5)
 
 
 @pytest.mark.parametrize("kind, message, call", [b[1:] for b in BAD], ids=[b[0] for b in BAD])

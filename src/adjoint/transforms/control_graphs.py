@@ -18,7 +18,7 @@ from adjoint.core.node import MODES, NO_PARAMS, Mode, Node, aval, constant, leaf
 from adjoint.core.primitive import CONSTANT, LEAF, REGISTRY
 from adjoint.core.reverse import Tracked, sweep, tracked
 from adjoint.core.symbol import Graph, Symbol, Trace
-from adjoint.errors import LevelError
+from adjoint.errors import LevelError, UnsupportedError
 from adjoint.exits import bottom
 from adjoint.ops.select import stop_gradient
 from adjoint.ops.shape import broadcast_to
@@ -229,6 +229,11 @@ def run(graph: Graph, values: Sequence[Any]) -> dict[Node, Any]:
     """The value of every Node on ``values``, whatever Boxes they are."""
     env = dict(zip(graph.inputs, values, strict=True))
     for n in graph.nodes:
+        if n.prim.effects == "callback" and n.prim.lower is None:
+            raise UnsupportedError(
+                f"{n.prim} is an ad.Function in the body of a loop or branch: its context belongs "
+                "to one call, so the turns have no derivative and no batch. Write it with the "
+                "library's operations, or use Python's own loop")
         args = [env.get(i, i.value) for i in n.inputs]
         y = bind(n.prim, args, n.params)
         if isinstance(y, Tracked) and not smooth(n):
