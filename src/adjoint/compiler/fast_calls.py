@@ -315,8 +315,8 @@ def native_guards(tracing: Tracing) -> list[tuple[Any, Any]] | None:
     None if there is one that only Python can ask.
     """
     found, guards = tracing.found, list[tuple[Any, Any]]()
-    if found.containers or tracing.capture.relied or tracing.capture.fixed or len(found.arrays) > len(
-            {id(p.get()) for p in found.arrays}):
+    alike = len({id(p.get()) for p in found.arrays}) < len(found.arrays)
+    if alike or found.containers or tracing.capture.relied or tracing.capture.fixed:
         return None
     for place, value in [*found.same, *[(p, p.get()) for p, _ in (*found.equal, *found.lengths)]]:
         if isinstance(place.holder, Passing):

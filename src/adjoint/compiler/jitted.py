@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from adjoint.core.box import Box
 from adjoint.core.node import MODES, aval_of, leaf, switch
-from adjoint.errors import ArgumentError, GraphError
+from adjoint.errors import ArgumentError, CompileWarning, GraphError
 from adjoint.modes import DEFAULT_DTYPE
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import check_function, flatten, kind_of_all, unflatten
@@ -20,11 +21,12 @@ from adjoint.transforms.trees import check_function, flatten, kind_of_all, unfla
 from .fast_calls import fast_call
 from .plans import Plan
 from .showing import STAGES
-from .tracing import Capture, trace
+from .tracing import LOCK, Capture, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+OFTEN = 8  # versions for one kind of arguments, of which older ones are forgotten
 MOST = 4  # quick ways that are tried one after the other
 NUMBERS = (bool, int, float, complex)
 
@@ -50,11 +52,13 @@ class Jitted:
         modes = MODES.get()
         if modes.watch is not None or modes.tapes:  # a doctor or an explanation looks at each step
             return self.__jitted__(*args, **kwargs)
-        plan, given = self.version(args, kwargs)
+        with LOCK:  # nobody traces meanwhile, which puts Symbols into what is read here
+            plan, given = self.version(args, kwargs)
+            values = plan.values(given)
         if plan.calls == 1 and not kwargs and not self.static and not switch.armed:
             self.quicken(plan, args)
         plan.calls += 1
-        return plan.call(given, kind_of_all(given))
+        return plan.call(values, kind_of_all(given))
 
     def quicken(self, plan: Plan, args: Sequence[Any]) -> None:
         """Let further calls of a version go the quick way, before any other is asked.
@@ -79,8 +83,15 @@ class Jitted:
         for plan in self.plans.get(key, ()):
             if plan.fits():
                 return plan, given
-        plan = self.traced(args, kwargs)
-        self.plans.setdefault(key, []).append(plan)
+        plan, known = self.traced(args, kwargs), self.plans.setdefault(key, [])
+        known.append(plan)
+        if len(known) == OFTEN:
+            warnings.warn(
+                f"ad.jit: {self.name} was traced {OFTEN} times for arguments of one kind. What "
+                f"changes between the calls is {known[-2].text.reason() or 'unknown'!r}: a value "
+                "that is compared. A number that changes is a float or a tensor; an int makes a "
+                "version for each value", CompileWarning, stacklevel=4)
+        del known[:-OFTEN]
         return plan, given
 
     def show(self, *args: Any, stage: str = "kernels", **kwargs: Any) -> str:

@@ -7,6 +7,7 @@ many a compiled function.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,12 +106,15 @@ class Plan:
         names |= self.text.names
         return text
 
-    def call(self, given: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
-        """Run it on the leaves of the arguments."""
+    def values(self, given: Sequence[Any]) -> list[Any]:
+        """The inputs of a call, from the leaves of the arguments and from where else they stand."""
         values = [given[k] for k in self.arguments]
         if not self.recorded:
             values = [untracked_value(x) for x in values]
-        values += self.fetch()
+        return [*values, *self.fetch()]
+
+    def call(self, values: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
+        """Run it on its inputs, assign what it assigns, and give the result."""
         if any(isinstance(x, Box) for x in values):
             outs = parts(self.graph, called(self.graph, values))
         else:
@@ -293,6 +297,17 @@ class Text:
         items = "".join(f"{self.source(s, recorded)}, " for _, s in sources)
         return self.made("fetch", f"    return [{items}]")
 
+    def reason(self) -> str:
+        """The first guard that does not hold, as a text that names no numbers; empty if all do."""
+        for test, told in self.tests.items():
+            try:
+                holds = eval(test, self.names)  # noqa: S307 - written here
+            except (KeyError, IndexError, AttributeError):
+                holds = False
+            if not holds:
+                return told
+        return ""
+
     def check(self, tracing: Tracing, sources: Sequence[tuple[Node, Source]]) -> Any:
         """The function that says whether everything is as it was when the function was traced."""
         tests = [*self.guards(tracing), *self.held(tracing)]
@@ -301,10 +316,16 @@ class Text:
                 tests.append(self.fitting(self.place(s.owner), s.owner.get(), n))
             elif s.what == "array":
                 tests.append(self.fitting(self.name(s.owner), s.owner, n))
-        lines = [f"        if not ({t}): return False" for t in dict.fromkeys(tests)]
+        self.tests = {t: self.told(t) for t in tests}
+        lines = [f"        if not ({t}): return False" for t in self.tests]
         return self.made("fits", "\n".join([
             "    try:", *lines, "        return True",
             "    except (KeyError, IndexError, AttributeError): return False"]))
+
+    def told(self, test: str) -> str:
+        """A test for a user: the name or key that it is about."""
+        found = re.search(r"\[('[^']*'|\d+)\]|\.([a-z_]\w*) ", test)
+        return (found[1] or found[2]).strip("'") if found else test
 
     def guards(self, tracing: Tracing) -> list[str]:
         """Tests of what is no input."""

@@ -26,7 +26,8 @@ PLAIN = (int, str, bytes, complex, type(None), np.dtype, np.integer, np.bool_, s
          type(Ellipsis), range, frozenset)
 FLOATS = (float, np.float64)
 ARRAYS = (np.ndarray, np.floating, np.complexfloating)
-OPAQUE = (types.ModuleType, type, types.BuiltinFunctionType, np.ufunc)
+OPAQUE = (types.BuiltinFunctionType, np.ufunc)
+DESCRIPTORS = (property, staticmethod, classmethod, functools.cached_property)
 FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 LIBRARIES = {"numpy", "scipy", "optree", "math", "functools", "itertools", "builtins",
              "collections", "typing", "weakref", "contextvars", "threading", "_thread"}
@@ -95,19 +96,36 @@ class Reached:
         self.containers: list[Any] = []  # dicts and lists, whose changes are looked for
         self.generators: list[Any] = []
         self.stuck: dict[int, Any] = {}  # arrays at places that cannot be assigned to
+        self.names: set[str] = set()  # that the code looks up, of globals and of attributes
+        self.spaces: list[Any] = []  # the user's modules and classes: what the code names there
         self.seen: dict[int, Any] = {}  # keeps what it holds alive, so that ids stay their own
 
 
 def reach(f: Any) -> Reached:
     """Everything that ``f`` can reach. Raises ArgumentError if that is very much."""
-    found = Reached()
+    found, asked = Reached(), set[tuple[int, str]]()
     waiting = [Place(Passing([f]), 0)]
     for count, place in enumerate(waiting):  # which grows
         if count > LIMIT:
             raise ArgumentError(f"ad.jit: the function reaches more than {LIMIT:,} Python values "
                                 "(a list of data?); pass them as an argument, as one array")
         waiting += entered(place, place.get(), found)
+        if count + 1 == len(waiting):
+            waiting += named_there(found, asked)
     return found
+
+
+def named_there(found: Reached, asked: set[tuple[int, str]]) -> Iterator[Place]:
+    """What modules and classes of the user's have under names in the code, each once."""
+    for space in found.spaces:
+        for name in sorted(found.names & vars(space).keys()):
+            if (id(space), name) in asked or name.startswith("__"):
+                continue
+            asked.add((id(space), name))
+            if isinstance(space, types.ModuleType):
+                yield Place(vars(space), name)
+            elif not isinstance(vars(space)[name], (types.FunctionType, *DESCRIPTORS)):
+                yield Place(space, Attribute(name))
 
 
 def entered(place: Place, value: Any, found: Reached) -> Iterator[Place]:
@@ -156,20 +174,26 @@ def inside(value: Any, found: Reached) -> Iterator[Place]:
     elif isinstance(value, types.MethodType):
         yield from (Place(Passing([part]), 0) for part in (value.__func__, value.__self__))
     elif isinstance(value, types.FunctionType):
-        yield from of_function(value)
+        yield from of_function(value, found)
+    elif isinstance(value, types.ModuleType):
+        if value.__name__.partition(".")[0] not in {*LIBRARIES, "adjoint"}:
+            found.spaces.append(value)
+    elif isinstance(value, type):
+        yield from of_class(value, found)
     else:
         yield from of_object(value, found)
 
 
-def of_function(f: types.FunctionType) -> Iterator[Place]:
+def of_function(f: types.FunctionType, found: Reached) -> Iterator[Place]:
     """Closure cells, the globals that the code names, and defaults.
 
     Functions of a library have no globals that a user changes, but cells: `ad.grad(f)` has f there.
     """
     yield from (Place(cell, CONTENT) for cell in f.__closure__ or () if filled(cell))
     if root(f) not in {*LIBRARIES, "adjoint"}:
-        names = f.__globals__
-        yield from (Place(names, name) for name in sorted(names_of(f.__code__)) if name in names)
+        names, looked_up = f.__globals__, names_of(f.__code__)
+        found.names |= looked_up
+        yield from (Place(names, name) for name in sorted(looked_up) if name in names)
     if f.__defaults__:
         yield Place(f, Attribute("__defaults__"))
     yield from (Place(f.__kwdefaults__, k) for k in f.__kwdefaults__ or ())
@@ -181,21 +205,38 @@ def of_object(value: Any, found: Reached) -> Iterator[Place]:
     if jitted is not None:  # of its own cache nothing matters
         yield Place(Passing([jitted]), 0)
         return
+    if hasattr(value, "__wrapped__"):  # functools.lru_cache
+        yield Place(Passing([value.__wrapped__]), 0)
     if root(type(value)) in LIBRARIES:
         return
     attributes = getattr(value, "__dict__", None)
     if isinstance(attributes, dict):
         found.containers.append(attributes)
         yield from (Place(attributes, k) for k in attributes)
+    yield Place(Passing([type(value)]), 0)
     for cls in type(value).__mro__:
         if root(cls) in {*LIBRARIES, "adjoint"}:
             continue
-        yield from (Place(Passing([v]), 0) for v in vars(cls).values()
-                    if isinstance(v, types.FunctionType))
         slots: Any = vars(cls).get("__slots__", ())
         yield from (Place(value, Attribute(name))
                     for name in ((slots,) if isinstance(slots, str) else slots)
                     if name not in {"__dict__", "__weakref__"} and hasattr(value, name))
+
+
+def of_class(cls: type, found: Reached) -> Iterator[Place]:
+    """The functions of a user's class and its bases; attributes are found by name, at the end."""
+    for c in cls.__mro__:
+        if root(c) in {*LIBRARIES, "adjoint"}:
+            continue
+        if c is not cls:
+            yield Place(Passing([c]), 0)
+            continue
+        found.spaces.append(c)
+        for v in vars(c).values():
+            inner = getattr(v, "__func__", None) or getattr(v, "fget", None) or getattr(
+                v, "func", None) if isinstance(v, DESCRIPTORS) else v
+            if isinstance(inner, types.FunctionType):
+                yield Place(Passing([inner]), 0)
 
 
 def root(value: Any) -> str:

@@ -9,6 +9,7 @@ In the end everything gets back what it held. Start at `trace`.
 from __future__ import annotations
 
 import dis
+import random
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -296,8 +297,8 @@ def trace(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]]
         return traced(f, arguments, fixed=False)
     except AdjointError:
         found = reach(f)
-        if not found.numbers and not found.arrays or sum(
-                np.size(p.get()) for p in found.arrays) > COMPARED:
+        size = sum(np.size(p.get()) for p in found.arrays)
+        if not (found.numbers or found.arrays) or size > COMPARED:
             raise
     return traced(f, arguments, fixed=True)
 
@@ -307,7 +308,7 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
     """One attempt at `trace`."""
     with LOCK:
         capture, found = Capture(), reach(f)
-        states = [g.bit_generator.state for g in found.generators]
+        states = drawn(found)
         original = [(c, copied(c)) for c in found.containers]
         try:
             capture.prepare(found, fixed)
@@ -320,18 +321,17 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
             for container, content in original:
                 revert(container, content)
             capture.restore()
-    check_drawn(found, states)
+    if drawn(found) != states:
+        raise GraphError("ad.jit: the function drew random numbers of NumPy or Python while it was "
+                         "traced, so every call would see the same ones. Draw them with ad.random, "
+                         "whose state is an input, or outside, and pass them as an argument")
     return Tracing(capture, found, result, changes)
 
 
-def check_drawn(found: Reached, states: Sequence[Any]) -> None:
-    """An error if random numbers were drawn that would be the same at every call."""
-    if any(g.bit_generator.state != s for g, s in zip(found.generators, states, strict=True)):
-        for g, s in zip(found.generators, states, strict=True):
-            g.bit_generator.state = s
-        raise GraphError("ad.jit: the function drew from a numpy.random.Generator while it was "
-                         "traced, so every call would see the same numbers. Draw them outside and "
-                         "pass them as an argument")
+def drawn(found: Reached) -> str:
+    """How far the generators of random numbers are that the library does not carry."""
+    states = [g.bit_generator.state for g in found.generators]
+    return repr((states, np.random.get_state(), random.getstate()))  # noqa: NPY002 - of users
 
 
 def copied(container: Any) -> Any:
