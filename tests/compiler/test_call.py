@@ -556,7 +556,7 @@ def test_what_python_finds_cannot_go_away_before_it_is_used():
     sources = [Attribute(deep, "own"), Attribute(Held(x), "next")]
     f = entry(built(pair, np.ones(3), np.ones(3)),
               [Input(s) for s in sources], [STATE] * 2, slow, arguments=0)
-    for _ in range(100):
+    for _ in range(5):
         total, product = f()
         assert (total == 2).all() and (product == 1).all()
 
