@@ -511,3 +511,19 @@ def test_a_value_that_goes_on_as_a_constant_alone_is_told_of():
         return y * x
     e = ad.explain(f, 3.0)
     assert e.adjoint("x") == 9.0 and "cut" in e.why("x").kinds
+
+
+# ---- LaTeX that compiles, and fits
+
+def test_an_element_of_a_dotted_name_has_one_subscript_each():
+    def f(x):
+        return (x * 2.0)[0] * 3.0
+    e = ad.explain(f, np.array([1.0, 2.0]))
+    assert r"{\dot{v}_{2}{}}_{0}" in e.forward().latex()
+    assert r"{\dot{v}_{2}}_{0}" not in e.forward().latex()
+
+
+def test_a_document_of_a_derivation_is_as_wide_as_that_of_a_table():
+    e = ad.explain(lambda x: np.sort(x) * x, RNG.normal(size=4))
+    for text in (e.latex().document(), e.table().latex(document=True)):
+        assert r"\setlength{\textwidth}{17cm}" in text and r"\setlength{\arraycolsep}" in text

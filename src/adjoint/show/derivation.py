@@ -19,6 +19,7 @@ from .complexes import has_partial, is_complex, takes_real_part_back
 from .expansion import expanded
 from .numbers import shown
 from .record import CONSTANT
+from .sheet_latex import PAGE
 from .terms import is_spread
 from .typesetting import latex_formula, latex_text
 from .writing import (
@@ -94,7 +95,8 @@ class Derivation:
     def document(self) -> str:
         """A whole file for LaTeX."""
         return ("\\documentclass{article}\n\\usepackage{amsmath}\n\\allowdisplaybreaks\n"
-                f"\\begin{{document}}\n\\section*{{{latex_text(self.title)}}}\n{self.latex()}\n"
+                f"{PAGE}\\setlength{{\\arraycolsep}}{{3pt}}\n\\begin{{document}}\n"
+                f"\\section*{{{latex_text(self.title)}}}\n{self.latex()}\n"
                 "\\end{document}\n")
 
     def __str__(self) -> str:

@@ -13,22 +13,21 @@ if TYPE_CHECKING:
     from .cells import Column, Piece
     from .sheet_view import Heading, Seen, View
 
-PAGE = 36  # lines of a table that fit a page
+LINES = 36  # of a table that fit a page
 LONG = 40  # characters of text that stay in one line
 LINE = r"0.25\textwidth"
 ACROSS = 150  # a wider table is cut at its column groups
 MARKS = {NEW: r"\fbox{%s}", ALREADY: r"\underline{%s}", BAD: r"{\bfseries\boldmath %s}"}
 SIDES = {"left": "l", "center": "c", "right": "r"}
 # A table of so many characters across is set in this size, columns so far apart.
-SIZES = ((75, "", "6pt"), (95, r"\small", "5pt"), (120, r"\footnotesize", "4pt"),
-         (150, r"\scriptsize", "3pt"), (10**9, r"\tiny", "2pt"))
-BEGIN = r"""\documentclass{article}
-\setlength{\textwidth}{17cm}
+SIZES = ((75, "", "6pt"), (95, r"\small", "5pt"), (112, r"\footnotesize", "4pt"),
+         (132, r"\scriptsize", "3pt"), (10**9, r"\tiny", "2pt"))
+PAGE = r"""\setlength{\textwidth}{17cm}
 \setlength{\oddsidemargin}{-0.6cm}
 \setlength{\textheight}{24cm}
 \setlength{\topmargin}{-1.8cm}
-\begin{document}
 """
+BEGIN = "\\documentclass{article}\n" + PAGE + "\\begin{document}\n"
 END = "\\end{document}\n"
 
 
@@ -100,7 +99,7 @@ def pages(view: View, wide: list[int]) -> list[list[str]]:
     """The lines of the table, cut into parts that fit a page."""
     parts: list[list[str]] = [[]]
     for line in view.lines:
-        if len(parts[-1]) >= PAGE:
+        if len(parts[-1]) >= LINES:
             parts.append([])
         parts[-1].append(row(view, line, wide) if isinstance(line, Line) else across(view, line))
     if view.footer:
@@ -145,7 +144,8 @@ def latex(view: View, *, document: bool = False) -> str:
     views = halves(view) if wide else [view]
     sizes = [size(v) for v in views]
     name, gap = max(sizes, key=[(n, g) for _, n, g in SIZES].index)
-    lines = [rf"\begingroup{name}\setlength{{\tabcolsep}}{{{gap}}}\setlength{{\fboxsep}}{{1.5pt}}"]
+    lines = [rf"\begingroup{name}\setlength{{\tabcolsep}}{{{gap}}}\setlength{{\fboxsep}}{{1.5pt}}",
+             r"\setlength{\arraycolsep}{2pt}"]
     for v in views:
         lines += tabular(v)
     lines += [rf"\noindent {legend}\par" for legend in [", ".join(

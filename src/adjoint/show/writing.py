@@ -34,6 +34,8 @@ NEGATED = re.compile(r"\\neg (True|False)")
 LOWER = re.compile(r"\^\((\d+(?:\.\d+)?) - 1\)|\^\{\{?(\d+(?:\.\d+)?)\}? - 1\}")
 SPREAD = r"\mathrm{{broadcast\_to}}({dy}, \mathrm{{shape}}({0}))"  # back from a sum
 ONES = r"{dy} \cdot \mathbf{{1}}"  # the same where a number is spread
+ACCENTED = re.compile(  # TeX looks through braces around one accented letter: its index is there
+    r"\{(\\(?:bar|dot)\{[^{}]*\}_\{[^{}]*\})\}(?=_)")
 REPEATED = re.compile(r"(.+)\.(\d+)")
 
 
@@ -126,7 +128,8 @@ def filled_latex(template: str, step: Step, given: Sequence[str] = (), **more: s
     if INDEXED.search(template):  # v_{1}_j is an error, {v_{1}}_j is not
         arguments = [f"{{{a}}}" for a in arguments]
         names = {k: f"{{{v}}}" for k, v in names.items()}
-    return filled(template, step, arguments, names.pop("y"), **names) if template else ""
+    found = filled(template, step, arguments, names.pop("y"), **names) if template else ""
+    return ACCENTED.sub(r"{\1{}}", found)
 
 
 def bracketed(step: Step) -> str:
