@@ -135,7 +135,8 @@ def elsewhere(e: Editor, s: Statement, found: list[Parts | None]) -> Any:
 @rule("elementwise", says="f(x on a diagonal) is f(x) on the diagonal")
 def function_on_a_diagonal(e: Editor, s: Statement) -> int | None:
     """A function of values on one diagonal and of numbers."""
-    if len(s.known.shape) < 2 or (s.name == "select" and diagonal(e, s.inputs[0]) is not None):
+    if not e.indexed or len(s.known.shape) < 2 or (
+            s.name == "select" and diagonal(e, s.inputs[0]) is not None):
         return None
     found = [None if i in e.numbers else parts(e, i) for i in s.inputs]
     where = {p.where for p in found if p is not None}
@@ -155,7 +156,7 @@ def function_on_a_diagonal(e: Editor, s: Statement) -> int | None:
 def product_on_a_diagonal(e: Editor, s: Statement) -> int | None:
     """A product with zeros that are there by construction; 0 * inf is 0 there."""
     for x, z in (s.inputs, s.inputs[::-1]):
-        if x in e.numbers or z in e.numbers or len(s.known.shape) < 2:
+        if not e.indexed or x in e.numbers or z in e.numbers or len(s.known.shape) < 2:
             return None
         p = parts(e, x)
         if p is not None and p.outside == 0 and parts(e, z) is None:
@@ -166,7 +167,7 @@ def product_on_a_diagonal(e: Editor, s: Statement) -> int | None:
 @rule("logical_and", says="(c on a diagonal, else False) and d = c and d on the diagonal")
 def truth_on_a_diagonal(e: Editor, s: Statement) -> int | None:
     """A conjunction with what is False off a diagonal."""
-    if len(s.known.shape) < 2:
+    if not e.indexed or len(s.known.shape) < 2:
         return None
     for x, z in (s.inputs, s.inputs[::-1]):
         p = parts(e, x)
@@ -229,7 +230,7 @@ def sum_along_a_diagonal(e: Editor, s: Statement) -> int | None:
 @rule("dot", says="a product with rows or columns of the identity is the matrix", stabilises=True)
 def product_with_a_diagonal(e: Editor, s: Statement) -> int | None:
     """A product whose sum has one term, because one factor is on a diagonal: no sum is needed."""
-    if len(s.inputs) != 2 or s.known.dtype.kind != "f":
+    if not e.indexed or len(s.inputs) != 2 or s.known.dtype.kind != "f":
         return None
     x, z = s.inputs
     n, shape = len(s.known.shape), s.known.shape

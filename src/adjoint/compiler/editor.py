@@ -94,6 +94,7 @@ class Writer:
         self.program: Program = self.builder.program
         self.statements = self.program.statements
         self.numbers: dict[int, Any] = {}  # statements that are one number throughout
+        self.indexed = False  # whether there is an iota, without which nothing is on a diagonal
 
     def made(self, name: str, inputs: tuple[int, ...], parameters: tuple[Any, ...],
              known: Any) -> int:
@@ -155,6 +156,7 @@ class Writer:
         if shape[axis] == 1:
             return self.splat(np.dtype(dtype).type(0), shape)
         dtype = np.dtype(dtype)
+        self.indexed = True
         return self.made("iota", (), (shape, axis, dtype), aval(shape, dtype))
 
     def known(self, n: int) -> Any:
@@ -181,23 +183,31 @@ class Editor(Writer):
         self.stabilise = stabilise
         self.varied: set[Any] = set()  # functions whose numbers differ from turn to turn
         self.memo: dict[Any, Any] = {}  # of facts
+        self.rewrites: dict[str, list[Callable[..., int | None]]] = {}  # by statement or function
 
     def made(self, name: str, inputs: tuple[int, ...], parameters: tuple[Any, ...],
              known: Any) -> int:
         """The number of a statement of this value: what a rule makes of it, or itself."""
         s = Statement(name, inputs, parameters, known)
-        elementwise = name == "elementwise"
-        for r in RULES.get(parameters[0] if elementwise else name, ()):
-            if (self.stabilise or not r.stabilises) and (n := r.rewrite(self, s)) is not None:
+        called = parameters[0] if name == "elementwise" else name
+        rewrites = self.rewrites.get(called)
+        if rewrites is None:
+            rewrites = self.rewrites[called] = self.rules_of(name, called)
+        for rewrite in rewrites:
+            n = rewrite(self, s)
+            if n is not None:
                 return n
-        for r in RULES.get("elementwise", ()) if elementwise or name in {"cast", "select"} else ():
-            if (n := r.rewrite(self, s)) is not None:
-                return n
-        if elementwise and parameters[0] in COMMUTE:
+        if called in COMMUTE:
             other = self.program.numbers.get((name, inputs[::-1], parameters))
             if other is not None:
                 return other
         return self.program.add(s, key_of(s))
+
+    def rules_of(self, name: str, called: str) -> list[Callable[..., int | None]]:
+        """The functions that a statement is offered to."""
+        pointwise = name in {"elementwise", "cast", "select"}
+        found = [*RULES.get(called, ()), *(RULES.get("elementwise", ()) if pointwise else ())]
+        return [r.rewrite for r in found if self.stabilise or not r.stabilises]
 
     def varies(self, s: Statement) -> bool:
         """Whether a function is applied with another number in each turn of a loop."""
@@ -225,11 +235,11 @@ class Editor(Writer):
         return Ref(self.program, n)
 
 
-def rebuilt(program: Program, editor: Editor, make: Callable[[Statement, tuple[int, ...]], int],
-            ) -> Program:
+def rebuilt(program: Program, live: Sequence[int], editor: Editor,
+            make: Callable[[Statement, tuple[int, ...]], int]) -> Program:
     """A Program rewritten from its first live statement to its last; lines are carried over."""
     new: dict[int, int] = {}
-    out, live = editor.program, program.live()
+    out = editor.program
     count: dict[int, int] = dict.fromkeys(program.outputs, 1)
     for n in live:
         for i in program.statements[n].inputs:

@@ -48,7 +48,8 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
     Without ``stabilise`` only rules that keep every special value are used.
     """
     e = Editor(stabilise=stabilise)
-    e.varied = varied(program)
+    live = program.live()
+    e.varied = varied(program, live)
     bodies: dict[int, Program] = {}
 
     def make(s: Statement, inputs: tuple[int, ...]) -> int:
@@ -56,6 +57,8 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
             return constant(e, program.constants[s.parameters[0]])
         if s.name == "view":
             return e.view(inputs[0], *s.parameters)
+        if s.name == "iota":
+            return e.iota(*s.parameters)
         parameters = s.parameters
         if s.name == "pad":
             index, *rest = parameters
@@ -67,17 +70,17 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
             parameters = (bodies[id(body)], *parameters[1:])
         return e.made(s.name, inputs, parameters, s.known)
     with uncollected():
-        return rebuilt(program, e, make)
+        return rebuilt(program, live, e, make)
 
 
-def varied(program: Program) -> set[Any]:
+def varied(program: Program, live: list[int]) -> set[Any]:
     """Functions that are applied with many numbers, each equally often: a number for each turn.
 
     Python's loop over t writes ``x / (t + 1)`` with a number for each turn. If ``x / 1`` and
     ``x / 2`` became something else, the turns would not be alike, and no loop again.
     """
     counts: dict[Any, dict[Any, int]] = {}
-    for n in program.live():
+    for n in live:
         s = program.statements[n]
         if s.name == "elementwise" and s.parameters[0] in BY_NUMBER:
             for i in s.inputs:
