@@ -267,6 +267,10 @@ def test_schemes_and_spans(name, target, dtype, monkeypatch):
     agree(whole[0], np.hstack([x, x]), np.vstack([seen, seen]))
     np.testing.assert_array_equal(whole[1], whole[0] + w)
     assert lone.units > 1
+    told = lone.plan.show()
+    assert told.startswith(f"{lone.plan.scheme}: ({m}, {k} + {k}) by ({k} + {k}, {n}); tiles of ")
+    assert told.endswith({"packed": "; packed: right 0, right 1", "large":
+                          "; packed: left 0, right 0, left 1, right 1"}.get(name, " lanes"))
     for cuts in ((1,), (0, lone.units // 2, lone.units // 2), tuple(range(lone.units))):
         _, parts = lone(x, z, w, cuts=cuts)
         for a, c in zip(whole, parts, strict=True):

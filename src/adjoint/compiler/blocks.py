@@ -1,8 +1,15 @@
 """How a product is cut: the tile that stays in registers, and what is packed. No code is made here.
 
 ``planned`` reads what is known of a ``dot`` statement and gives a `Plan`; start there. A tile is
-``rows`` by ``vectors`` registers of sums. Where all operands fit the caches, each tile runs over
-all of k (the plain scheme); else k is cut too, and both operands are packed block by block.
+``rows`` by ``vectors`` registers of sums. The schemes, of which each is a class of loops:
+
+* small: each tile runs over all of k; its right side is packed if its rows are far apart.
+* large: a panel of the right side would leave the second cache, so k is cut and all is packed.
+* inner: few rows by a right side that lies along k; lanes run over k, nothing is packed.
+* sweep: one or two rows by a matrix beyond the caches, which is read once from end to end.
+* external: BLAS, where it was measured to be faster.
+
+Where a result has few columns its transpose is computed (``swapped``), so that lanes are full.
 """
 
 from __future__ import annotations
@@ -82,6 +89,18 @@ class Plan(NamedTuple):
     def width(self) -> int:
         """The columns of a tile."""
         return self.vectors * self.lanes
+
+    def show(self) -> str:
+        """The decisions as a line of text."""
+        s, depths = self.shape, " + ".join(map(str, self.depths)) or "0"
+        batch = "".join(f"{n} x " for n in s.batch)
+        packed = [f"{which} {j}" for j, pair in enumerate(self.pairs)
+                  for which, side in zip(("left", "right"), pair, strict=True) if side.packed]
+        return (f"{self.scheme}: {batch}({s.rows}, {depths}) by ({depths}, {s.columns})"
+                + (", transposed" if s.swapped else "")
+                + f"; tiles of {self.rows} rows by {self.vectors} x {self.lanes} lanes"
+                + (f"; k in blocks of {self.deep}" if self.deep else "")
+                + (f"; packed: {', '.join(packed)}" if packed else ""))
 
 
 def seen(program: Program, stored: set[int], x: int) -> Seen | None:

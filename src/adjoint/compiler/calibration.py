@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
+from importlib.metadata import version
 from math import prod
 from threading import Lock
 from time import perf_counter
@@ -80,23 +80,18 @@ def wanted(program: Program) -> list[str]:
 
 def limit_of(dtype: str, target: Target, threads: int) -> float:
     """The side from which on BLAS is used: as it was measured before, or now."""
-    if not blas.address(blas.SYMBOLS[dtype]):
-        return blas.NEVER
     given = [f"{name}={os.environ.get(name, '')}" for name in THREADS]
     known = f"calibration 1, {platform.node()}, {os.cpu_count()} processors"
-    text = "\n".join(["calibration of products", dtype, scipy_version(), str(threads), *given])
+    text = "\n".join(["calibration of products", dtype, version("scipy"), str(threads), *given])
     key = cache.key_of(text, target, known)
     code = cache.found(key, known)
     if code is not None and code.startswith(KEPT):
-        return float(code.removeprefix(KEPT).decode())
+        return float(code.removeprefix(KEPT).decode())  # without SciPy, which takes long to import
+    if not blas.address(blas.SYMBOLS[dtype]):
+        return blas.NEVER
     side = measured(np.dtype(dtype), target, threads)
     cache.keep(key, known, KEPT + str(side).encode())
     return side
-
-
-def scipy_version() -> str:
-    """The version of SciPy, which brings its BLAS."""
-    return str(getattr(sys.modules.get("scipy"), "__version__", ""))
 
 
 def measured(dtype: Any, target: Target, threads: int) -> float:

@@ -24,6 +24,12 @@ Interface (for who plans and drives kernels)
     The result falls apart into so many parts that may be computed apart, in any order and by any
     thread: with ``span = ("%first", "%last")``, the names of two i64 parameters, the kernel
     computes the parts first <= u < last only. The bits of the result do not depend on the spans.
+    A kernel with a span takes the two parameters behind its pointers.
+
+Each sum runs over k in a fixed order. The decisions are made in ``blocks.py`` (start there); the
+loops are in ``schemes.py``, ``inner.py`` and ``external.py``, what they are made of in ``tiles.py``
+and ``packing.py``. BLAS takes part as `calibration.prepare` has measured, never inside
+`blas.generated`.
 """
 
 from __future__ import annotations
@@ -48,7 +54,16 @@ __all__ = ["PACK", "suits", "units", "workspace", "write"]
 
 
 def suits(program: Program, n: int) -> bool:
-    """Whether a statement is a product of float32 or float64."""
+    """Whether a statement is a product of float32 or float64.
+
+    >>> from adjoint.compiler.gemm import suits
+    >>> from adjoint.compiler.program import ProgramBuilder
+    >>> from adjoint.core.node import aval_of
+    >>> b = ProgramBuilder()
+    >>> x, i = b.input(aval_of(np.eye(2))), b.input(aval_of(np.eye(2, dtype=int)))
+    >>> [suits(b.program, b.dot([(m, m)]).number) for m in (x, i)]
+    [True, False]
+    """
     s = program.statements[n]
     return s.name == "dot" and s.known.dtype.name in {"float32", "float64"}
 
