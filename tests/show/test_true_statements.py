@@ -527,3 +527,15 @@ def test_a_document_of_a_derivation_is_as_wide_as_that_of_a_table():
     e = ad.explain(lambda x: np.sort(x) * x, RNG.normal(size=4))
     for text in (e.latex().document(), e.table().latex(document=True)):
         assert r"\setlength{\textwidth}{17cm}" in text and r"\setlength{\arraycolsep}" in text
+
+
+# ---- errors and counts in words
+
+def test_the_partial_of_an_input_is_told_to_be_none():
+    with pytest.raises(ArgumentError, match="x is an input, which is computed from nothing"):
+        ad.explain(square, 2.0).partial("x", wrt="v2")
+
+
+def test_one_is_no_plural():
+    assert repr(ad.explain(square, 2.0)) == (
+        "Explanation of square: 1 input, 1 operation, result v2")

@@ -103,6 +103,9 @@ class Explanation:
         np.float64(6.0)
         """
         step, source = self.step(name), self.step(wrt)
+        if not step.inputs:
+            raise ArgumentError(f"partial: {step.name} is an input, which is computed from "
+                                "nothing; name a step first, then what it is computed from")
         if any(s is source and not has_partial(step, k) for k, s in enumerate(step.inputs)):
             raise ArgumentError(
                 f"partial: {step.name} is not holomorphic in {source.name}, so no complex number "
@@ -376,8 +379,9 @@ class Explanation:
 
     def __repr__(self) -> str:
         count = len(self.record.operations)
-        return (f"Explanation of {self.record.title}: {len(self.record.inputs)} inputs, {count:,} "
-                f"operations, result {self.record.output.name}")
+        inputs = len(self.record.inputs)
+        return (f"Explanation of {self.record.title}: {inputs:,} input{'s' * (inputs != 1)}, "
+                f"{count:,} operation{'s' * (count != 1)}, result {self.record.output.name}")
 
 
 def explain(f: Callable[..., Any], *args: Any, names: str = "source", cotangent: Any = None,
