@@ -75,20 +75,30 @@ def signatures(program: Program, order: list[int]) -> dict[int, int]:
     return signature
 
 
-def ordered(program: Program) -> tuple[list[int], dict[int, int]]:
+def readers_of(program: Program, live: list[int]) -> dict[int, list[int]]:
+    """The statements that read each statement, in order; -1 stands for the outputs."""
+    readers: dict[int, list[int]] = {n: [-1] for n in program.outputs}
+    for n in live:
+        for i in program.statements[n].inputs:
+            found = readers.get(i)
+            if found is None:
+                readers[i] = [n]
+            else:
+                found.append(n)
+    return readers
+
+
+def ordered(program: Program, live: list[int], readers: dict[int, list[int]],
+            ) -> tuple[list[int], dict[int, int]]:
     """The statements but for leaves, and their signatures; what all turns read stands early.
 
     So the view of a bias that the first repetition makes, and all of them use, breaks no period.
     """
-    nodes = [n for n in program.live() if not is_leaf(program, n)]
+    nodes = [n for n in live if not is_leaf(program, n)]
     signature = signatures(program, nodes)
     count: dict[int, int] = {}
     for n in nodes:
         count[signature[n]] = count.get(signature[n], 0) + 1
-    readers: dict[int, list[int]] = {}
-    for n in nodes:
-        for i in program.statements[n].inputs:
-            readers.setdefault(i, []).append(n)
     key: dict[int, float] = {}
     for n in nodes:
         if count[signature[n]] > 1 and not repeatedly_read(readers.get(n, []), signature):
@@ -105,7 +115,8 @@ def repeatedly_read(readers: list[int], signature: dict[int, int]) -> bool:
         return False
     count: dict[int, int] = {}
     for n in readers:
-        count[signature[n]] = count.get(signature[n], 0) + 1
+        k = signature.get(n, -1)
+        count[k] = count.get(k, 0) + 1
     return max(count.values()) >= FEWEST
 
 

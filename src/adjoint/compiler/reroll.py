@@ -31,6 +31,7 @@ from .periods import (
     Run,
     is_leaf,
     ordered,
+    readers_of,
     repeatedly_read,
     rotated,
     runs,
@@ -65,13 +66,15 @@ def rerolled(program: Program) -> Program:
     ['input', 'loop', 'item']
     """
     with uncollected():
-        order, signature = ordered(program)
+        live = program.live()
+        readers = readers_of(program, live)
+        order, signature = ordered(program, live, readers)
         found = runs([signature[n] for n in order])
         if not found:
             return program
-        order, found = sunk(program, order, signature, begun_well(program, order, found))
+        order, found = sunk(program, order, signature, begun_well(program, order, found), readers)
         stretches = [r.turns(order) for r in begun_well(program, order, found)]
-        plans, where = classified(program, stretches)
+        plans, where = classified(program, stretches, readers)
         if not plans:
             return program
         after = with_loops(program, order, plans, where)
@@ -87,24 +90,19 @@ def begun_well(program: Program, order: list[int], found: list[Run]) -> list[Run
 # ---- statements that only prepare a loop
 
 def sunk(program: Program, order: list[int], signature: dict[int, int], found: list[Run],
-         ) -> tuple[list[int], list[Run]]:
+         readers: dict[int, list[int]]) -> tuple[list[int], list[Run]]:
     """What is cheap, carries nothing, and is first read in a loop, moved to where it is read.
 
     A gradient computes the partials of all turns first and multiplies by them later. In one loop
     they need not be stored.
     """
     fixed = recurrent(program, order, found)
-    users: dict[int, list[int]] = {}
-    for n in order:
-        for i in program.statements[n].inputs:
-            if i in signature:
-                users.setdefault(i, []).append(n)
     place = {n: k for k, n in enumerate(order)}
     anchor: dict[int, int] = {}
     for n in reversed(order):
-        if n in users and n not in fixed and program.statements[n].name in CHEAP and (
-                not repeatedly_read(users[n], signature)):
-            first = min([anchor.get(u, place[u]) for u in users[n]])
+        if n not in fixed and program.statements[n].name in CHEAP and readers[n][0] >= 0 and (
+                not repeatedly_read(readers[n], signature)):
+            first = min([anchor.get(u, place[u]) for u in readers[n]])
             if order[first] in fixed:
                 anchor[n] = first
     if not anchor:
@@ -133,14 +131,11 @@ def covered(found: list[Run]) -> int:
 
 # ---- what each operand is
 
-def classified(program: Program, stretches: list[list[list[int]]]) -> tuple[dict[int, Plan], Where]:
+def classified(program: Program, stretches: list[list[list[int]]], readers: dict[int, list[int]],
+               ) -> tuple[dict[int, Plan], Where]:
     """Which stretches are loops, after peeling, and where their statements went."""
     where: Where = {}
     plans: dict[int, Plan] = {}
-    readers: dict[int, list[int]] = {n: [-1] for n in program.outputs}
-    for n in program.live():
-        for i in program.statements[n].inputs:
-            readers.setdefault(i, []).append(n)
     for r, turns in enumerate(stretches):
         for _ in range(ROUNDS):
             if len(turns) < FEWEST or len(turns) * len(turns[0]) < SHORTEST:
