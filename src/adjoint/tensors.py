@@ -399,6 +399,8 @@ class Tensor(Tracked):
 
     def writable(self, what: str) -> None:
         """An error if a write would, in NumPy, reach another tensor of the same memory."""
+        if switch.armed:
+            about_to_write(self)
         if isinstance(self.value, Box):
             methods.writable(self.value, what)
             return
@@ -408,7 +410,12 @@ class Tensor(Tracked):
             raise methods.aliased(what, f"a tensor of shape {base.shape}")
 
     def check_leaf(self, what: str) -> None:
-        """An error for a change of a leaf that wants a gradient, outside no_grad()."""
+        """An error for a change of a leaf that wants a gradient, outside no_grad().
+
+        A tracing of `ad.jit` is told first: what it has not met is an input, and then assigned to.
+        """
+        if switch.armed:
+            about_to_write(self)
         n = self.node
         if isinstance(n, Leaf) and n.owner is not None and self.level >= MODES.get().paused:
             raise GraphError(
@@ -554,6 +561,13 @@ def born(t: Tensor) -> None:
     note = getattr(MODES.get().trace, "bear", None)
     if note is not None and not isinstance(t.value, Box):
         note(t)
+
+
+def about_to_write(t: Tensor) -> None:
+    """Tell a tracing that this tensor, which it may not have met, is going to be changed."""
+    adopt = getattr(MODES.get().trace, "adopt_first", None)
+    if adopt is not None:
+        adopt(t)
 
 
 def fits_into(x: Tensor, z: Any) -> bool:

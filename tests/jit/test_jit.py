@@ -445,3 +445,37 @@ def test_a_value_that_always_changes_is_named():
     with pytest.warns(errors.CompileWarning, match="'turn'"):
         turns()
     assert versions(f) <= 8
+
+
+class Cube(ad.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x ** 3
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        return dy * 3.0 * x ** 2
+
+
+def test_a_function_of_the_users():
+    f = ad.jit(lambda x: Cube.apply(x).sum() * 2.0)
+    for _ in range(4):
+        np.testing.assert_allclose(float(f(X)), 2.0 * (X ** 3).sum())
+    np.testing.assert_allclose(ad.jit(ad.grad(lambda x: Cube.apply(x).sum()))(X), 3.0 * X ** 2)
+    np.testing.assert_allclose(ad.grad(f)(X), 6.0 * X ** 2)
+
+
+def test_a_tensor_that_is_not_reached_is_written_at_each_call():
+    w = ad.tensor(X)
+    box = iter([w] * 10)  # into which nobody can look
+
+    def f(x):
+        t = next(box)
+        t += 1.0
+        return x * 2.0
+    compiled = ad.jit(f)
+    for k in range(1, 5):
+        compiled(X)
+        np.testing.assert_allclose(w.numpy(), X + k)

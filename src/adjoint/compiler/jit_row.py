@@ -18,7 +18,7 @@ from adjoint.transforms.batching import vmap
 from adjoint.transforms.gradients import jvp, vjp
 
 from .executing import Executable
-from .program import ProgramBuilder, lowered
+from .program import ProgramBuilder, lowered, lowered_row
 from .reroll import rerolled
 from .simplify import simplified
 
@@ -140,7 +140,7 @@ def _lower(b: ProgramBuilder, *refs: Any, graph: Any) -> Any:
     def read(n: Any) -> Any:
         return env[n] if n in env else b.const(n.value)
     for n in graph.nodes:
-        env[n] = n.prim.lower(b, *map(read, n.inputs), **n.params)
+        env[n] = lowered_row(b, n, list(map(read, n.inputs)))
     return tuple(map(read, graph.outputs))
 
 

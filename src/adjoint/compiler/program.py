@@ -322,6 +322,14 @@ def agree(statement: str, xs: Sequence[Ref], *, dtypes: bool = True, shapes: boo
         refuse(statement, f"has operands of dtypes {', '.join(str(x.dtype) for x in xs)}")
 
 
+def lowered_row(b: ProgramBuilder, n: Any, xs: Sequence[Any]) -> Any:
+    """A step as statements; a row without a lowering (a user's function) is a call of its impl."""
+    if n.prim.lower is not None:
+        return n.prim.lower(b, *xs, **n.params)
+    impl, params = n.prim.impl, n.params
+    return b.call(lambda *values: impl(*values, **params), xs, n.aval)
+
+
 def lowered(graph: Graph) -> Program:
     """A traced program as statements: each of its rows lowered, in order.
 
@@ -334,7 +342,7 @@ def lowered(graph: Graph) -> Program:
         return env[n] if n in env else b.const(n.value)
     for n in graph.nodes:
         first = len(b.program.statements)
-        env[n] = n.prim.lower(b, *map(read, n.inputs), **n.params)
+        env[n] = lowered_row(b, n, list(map(read, n.inputs)))
         for k in range(first, len(b.program.statements)):
             b.program.sites.setdefault(k, set()).add(n.site)
     b.program.outputs = [read(o).number for o in graph.outputs]

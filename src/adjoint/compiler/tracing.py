@@ -154,6 +154,11 @@ class Capture(Trace):
             self.adopt(grad, t)
         return t
 
+    def adopt_first(self, t: Tensor) -> None:
+        """Adopt a tensor that is about to be written to, if it comes from outside."""
+        if t.level == 0 and not isinstance(t.value, Box):
+            self.adopt(t)
+
     def bear(self, t: Tensor) -> None:
         """Note a tensor that the function has made."""
         self.born[id(t)] = t
