@@ -82,12 +82,13 @@ def units(program: Program, n: int, stored: set[int], vector_bytes: int, fused: 
 def write(kernel: Evaluator, n: int, roots: Sequence[int], vector_bytes: int,
           span: tuple[str, str] | None = None) -> None:
     """Write the loops of statement ``n`` and of the roots that are stored with it."""
-    fused = kernel.writer.module.fused
-    plan = planned(kernel.program, n, kernel.stored, vector_bytes, fused)
+    module, inlined = kernel.writer.module, kernel.writer.module.inlined
+    plan = planned(kernel.program, n, kernel.stored, vector_bytes, module.fused)
     kernel.vector, kernel.width, kernel.active = "column", plan.lanes, 0
     kernel.reader = n
+    module.inlined = False  # a long formula would stand here once for each register of a tile
     if prod(kernel.known(n).shape):
         SCHEMES[plan.scheme](kernel, n, roots, plan, span).write()
-    kernel.vector = ""
+    module.inlined, kernel.vector = inlined, ""
 
 
