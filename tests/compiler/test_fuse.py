@@ -11,6 +11,7 @@ from adjoint.compiler import layout as layouts
 from adjoint.compiler.compiled import Compiled, Run
 from adjoint.compiler.fuse import fused
 from adjoint.compiler.layout import Layout
+from adjoint.compiler.native import AVX2, llvm
 from adjoint.compiler.plan import LINE, Buffer, planned
 from adjoint.compiler.program import ProgramBuilder, lowered
 from adjoint.compiler.reroll import rerolled
@@ -25,6 +26,7 @@ from tools.fuzz import drawing, examine, programs
 
 SEEDS = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 18, 19, 20, 21, 22]
 TURNED = ((0, ((1, 1),)), (0, ((0, 1),)))
+FORCED = llvm().get_process_triple().startswith("x86_64")  # whose older levels can be asked for
 quiet = pytest.mark.filterwarnings("ignore")  # values go to singular points
 
 
@@ -136,8 +138,7 @@ def check_root(program, schedule, order, held, k, p, n):
     space = () if single else (
         program.statements[s.inputs[0]].known.shape if s.name == "reduce" else s.known.shape)
     here = tuple((0, ((f"i{d}", 1),)) for d in range(len(space)))
-    start = {(i, None if single or s.name == "dot" else here) for i in s.inputs}
-    waiting, seen = [*start], set()
+    waiting, seen = below(program, n, None if single or s.name == "dot" else here), set()
     while waiting:
         m, index = waiting.pop()
         if (m, index) in seen:
@@ -159,23 +160,29 @@ def check_root(program, schedule, order, held, k, p, n):
             if not recomputed(program, group, m, index, made[1] == p):
                 check_own(program, schedule, group, made[1], p, m, n, index, space)
                 continue
-        inner = program.statements[m]
-        if index is None:
-            waiting += [(i, None) for i in inner.inputs]
-        elif inner.name == "view":
-            waiting.append((inner.inputs[0], tuple(named(e, index) for e in inner.parameters[0])))
-        elif inner.name == "pick":
-            waiting += [(inner.inputs[0], tuple((0, (("?", 1),)) for _ in
-                                                program.statements[inner.inputs[0]].known.shape)),
-                        *[(i, index) for i in inner.inputs[1:]]]
-        else:
-            assert inner.name in {"elementwise", "cast", "select", "const", "iota"}
-            waiting += [(i, index) for i in inner.inputs]
+        assert program.statements[m].name in {"elementwise", "cast", "select", "const", "iota",
+                                              "view", "pick", "pad"}
+        waiting += below(program, m, index)
 
 
-def named(entry, index):
-    """An index expression at an index of named variables."""
-    return substituted(entry, index)
+def below(program, m, index):
+    """What a value at an index is made of, with the indices; None where it is read anywhere."""
+    s = program.statements[m]
+    shapes = [program.statements[i].known.shape for i in s.inputs[:1]
+              if index is not None]
+    if index is None or s.name not in {"view", "pick", "pad"}:
+        return [(i, index) for i in s.inputs]
+    if s.name == "view":
+        return [(s.inputs[0], tuple(substituted(e, index) for e in s.parameters[0]))]
+    places = [(0, (("?", 1),))] * len(shapes[0])
+    if s.name == "pick":
+        return [(s.inputs[0], tuple(places)), *[(i, index) for i in s.inputs[1:]]]
+    for (offset, terms), entry, total in zip(s.parameters[0], index, s.known.shape, strict=True):
+        for axis, _ in terms:
+            if shapes[0][axis] == total:
+                assert not offset
+                places[axis] = entry
+    return [(s.inputs[0], tuple(places))]
 
 
 def same(entry, d, size):
@@ -472,6 +479,36 @@ def test_a_reshape_of_what_is_stored_is_no_kernel():
     check_schedule(b.program, schedule)
     assert [g.kind for g in schedule.groups].count("copy") == 1
     assert {whole.number, again.number} <= {*schedule.aliases}
+
+
+
+PADS = {
+    "columns": lambda x: ad.concatenate([x, x[:, :5]], axis=1) * 2,
+    "rows": lambda x: ad.concatenate([x, x[:3]], axis=0) * 2,
+    "stacked": lambda x: ad.stack([x, x * 2, ad.exp(x) * 3], axis=1),
+    "last": lambda x: ad.stack([x, x * 2, ad.exp(x) * 3], axis=2),
+    "turned": lambda x: ad.stack([x, x * 2, ad.exp(x) * 3], axis=2).T,
+    "nested": lambda x: ad.pad(ad.pad(x, ((1, 2), (3, 4))), ((2, 2), (5, 6)))[::-1, ::-1],
+    "summed": lambda x: ad.sum(ad.pad(ad.pad(x, ((1, 2), (3, 4))), ((2, 2), (5, 6))), axis=1),
+    "slices": ad.grad(lambda x: ad.sum(ad.sin(x[:, 2:35]) * ad.cumsum(x, axis=1)[:, 1:34])),
+    "softmax": lambda x: ad.pad(ad.softmax(x, axis=1), ((1, 1), (2, 2))) * 2,
+    "diagonal": lambda x: ad.pad(ad.diagonal(ad.pad(x, ((1, 1), (2, 2)))), (3, 3)),
+    "picked": lambda x: ad.pad(x[np.array([4, 0, 2])][:, ::2], ((1, 2), (3, 1)))}
+
+
+@pytest.mark.parametrize("name", PADS)
+@quiet
+def test_pads_are_computed_where_they_are_read(name):
+    x = np.random.default_rng(0).normal(size=(5, 39)).astype(np.float32)
+    program, closed = traced(PADS[name], x)
+    check_schedule(program, fused(program))
+    assert "pad" not in {g.kind for g in fused(program).groups}
+    for build in ({"checked": True}, {}, {"fuse": False, "checked": True}, {"target": AVX2}):
+        if build.get("target") and not FORCED:
+            continue
+        for got, want in zip(Compiled(program, **build)(x, *closed), program(x, *closed),
+                             strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
 def test_it_prints():

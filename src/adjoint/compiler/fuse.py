@@ -191,7 +191,7 @@ class Fusing(Roots):
         """The first pass of group ``k`` in which all that a root reads is complete, or `NEVER`."""
         space = self.schedule.space(n)
         index = straight(space)
-        return max([self.needed(k, (i, index, space)) for i in self.statements[n].inputs
+        return max([self.needed(k, (i, at, space)) for i, at in self.below(n, index)
                     if self.latest(i) >= k], default=0)
 
     def needed(self, k: int, start: Reading) -> int:
@@ -221,7 +221,19 @@ class Fusing(Roots):
         if s.name == "pick":
             x, *rest = s.inputs
             return [(x, tuple([self.entry(i, index) for i in rest])), *[(i, index) for i in rest]]
+        if s.name == "pad":
+            return [(s.inputs[0], self.reached(n, index))]
         return [(i, index) for i in s.inputs]
+
+    def reached(self, n: int, index: Index) -> Index:
+        """The index at which a pad reads its operand, as far as it is known."""
+        s = self.statements[n]
+        sizes = self.statements[s.inputs[0]].known.shape
+        found: list[Axis] = [(0, ())] * len(sizes)
+        for (_, terms), entry, total in zip(s.parameters[0], index, s.known.shape, strict=True):
+            for axis, _ in terms:
+                found[axis] = entry if sizes[axis] == total else DYNAMIC
+        return tuple(found)
 
     def entry(self, n: int, index: Index) -> Axis:
         """The index that a statement is, at an index."""
@@ -264,7 +276,7 @@ class Fusing(Roots):
                     first = min(here)
                     self.store(n, first)
                     here = {first: True}
-            straight_too = s.name not in {"view", "dot"}
+            straight_too = s.name not in {"view", "dot", "pad"}
             for j, i in enumerate(s.inputs):
                 if i in self.root or i in self.sources:
                     continue

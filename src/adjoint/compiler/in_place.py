@@ -65,27 +65,32 @@ def readings(schedule: Schedule, old: int, k: int, roots: list[int]) -> set[Inde
     statements, found = schedule.program.statements, set[Any]()
     seen, waiting = set[Any](), list[Any]()
     for r in roots:
-        s, index = statements[r], straight(schedule.space(r))
-        if s.name == "dot":  # reads rows and columns
+        index = straight(schedule.space(r))
+        if statements[r].name == "dot":  # reads rows and columns
             index = (UNKNOWN,) * len(index)
-        waiting += [(i, index) for i in s.inputs]
+        waiting.append((r, index))
     while waiting:
         n, index = waiting.pop()
         if (n, index) in seen:
             continue
         seen.add((n, index))
-        s = statements[n]
         if n == old:
             found.add(index)
         elif len(seen) > MOST:
             return {(UNKNOWN,)}
-        elif n not in schedule.at and s.name == "view":
-            waiting.append((s.inputs[0], tuple([substituted(e, index) if UNKNOWN not in index else
-                                                UNKNOWN for e in s.parameters[0]])))
-        elif n not in schedule.at and s.name == "pick":
-            rank = len(statements[s.inputs[0]].known.shape)
-            waiting.append((s.inputs[0], (UNKNOWN,) * rank))
-            waiting += [(i, index) for i in s.inputs[1:]]
-        elif n not in schedule.at or (schedule.at[n][0] == k and s.name in POINTWISE):
-            waiting += [(i, index) for i in s.inputs]  # roots may be computed again
+        elif n in roots or n not in schedule.at or (
+                schedule.at[n][0] == k and statements[n].name in POINTWISE):
+            waiting += read_by(schedule, n, index)  # roots may be computed again
     return found
+
+
+def read_by(schedule: Schedule, n: int, index: Index) -> list[tuple[int, Index]]:
+    """What the value of a statement at an index is made of."""
+    s, statements = schedule.program.statements[n], schedule.program.statements
+    if s.name == "view":
+        return [(s.inputs[0], tuple([substituted(e, index) if UNKNOWN not in index else UNKNOWN
+                                     for e in s.parameters[0]]))]
+    if s.name in {"pick", "pad"}:
+        rank = len(statements[s.inputs[0]].known.shape)
+        return [(s.inputs[0], (UNKNOWN,) * rank), *[(i, index) for i in s.inputs[1:]]]
+    return [(i, index) for i in s.inputs]

@@ -50,9 +50,13 @@ def straight(shape: Sequence[int]) -> Place:
 def lanes_for(size: int, native: int, spans: int) -> int:
     """How many lanes an axis is computed in: up to ``spans`` native vectors for one value.
 
-    Wider vectors only where they divide the axis, or where it is long; few where it is short.
+    A short axis is one value under a mask. Else wider vectors only where they divide the axis, or
+    where it is long; few where it is very short.
     """
     width, most = max(2, native), min(native * spans, MOST)
+    whole = 1 << (size - 1).bit_length()
+    if width < whole <= most and whole // width == -(-size // width):
+        return whole
     while 2 * width <= min(size, most) and (size % (2 * width) == 0 or size >= LONG * width):
         width *= 2
     while width > 2 and width // 2 >= size:

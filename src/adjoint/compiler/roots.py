@@ -28,6 +28,17 @@ REPEATED = 3       # what is computed several times is stored from this cost on
 FREE = 8           # it costs nothing where it is used so many times
 
 
+def is_simple(program: Program, n: int) -> bool:
+    """Whether a pad puts its operand at a place as it is: without gaps, each axis along one."""
+    s = program.statements[n]
+    if s.name != "pad" or not prod(program.statements[s.inputs[0]].known.shape):
+        return False
+    terms = [t for _, t in s.parameters[0]]
+    axes = [axis for t in terms for axis, _ in t]
+    return all(len(t) <= 1 and all(step == 1 for _, step in t) for t in terms) and (
+        len(axes) == len({*axes}))
+
+
 class Rows(NamedTuple):
     """What a loop gives to its turns: row ``start + step * t`` of a stored statement."""
 
@@ -114,7 +125,7 @@ class Roots:
     def must(self, n: int, needed: set[int]) -> bool:
         """Whether a statement is stored whatever it costs."""
         name = self.statements[n].name
-        if n in self.called or name not in INLINE:
+        if n in self.called or not (name in INLINE or is_simple(self.program, n)):
             return True
         return name != "const" and (n in needed or (self.apart and name != "view"))
 
@@ -140,7 +151,7 @@ class Roots:
                     volume[x] = volume.get(x, 0) + computed
                 if axes != sorted(axes):
                     turned.add(x)
-            elif s.name == "pick":
+            elif s.name == "pick" or is_simple(self.program, n):
                 x = s.inputs[0]
                 volume[x] = volume.get(x, 0) + prod(s.known.shape)
                 straightly.update(s.inputs[1:])
@@ -154,7 +165,7 @@ class Roots:
     def priced(self, n: int) -> int:
         """What one element of a statement costs where it is read."""
         s = self.statements[n]
-        if s.name not in POINTWISE | {"view", "pick"}:
+        if s.name not in POINTWISE | {"view", "pick", "pad"}:
             return 0
         below = sum([self.cost[i] for i in {*s.inputs}
                      if i not in self.root and i not in self.sources])
@@ -165,4 +176,5 @@ class Roots:
     def alone(self, n: int) -> bool:
         """Whether nothing joins the loops of a statement."""
         s = self.statements[n]
-        return s.name in ALONE or (s.name == "reduce" and s.parameters[0] not in COMBINE)
+        return (s.name in ALONE and not is_simple(self.program, n)) or (
+            s.name == "reduce" and s.parameters[0] not in COMBINE)
