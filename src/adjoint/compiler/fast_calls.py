@@ -7,21 +7,39 @@ around such a builtin. Whatever does not fit goes the general way, to ``slow``.
 
 from __future__ import annotations
 
-from types import CellType
+from types import CellType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optree
 
 from adjoint.core.box import Box
-from adjoint.core.node import Switch, switch
+from adjoint.core.node import Switch, aval, aval_of, switch
 from adjoint.modes import DEFAULT_DTYPE
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import unflatten
 
 from . import call
 from .reachable import Attribute, Passing
-from .sources import FLOAT, SCALAR, STATE, Argument, Cell, Held, Input, Item, Output, Slot, into
+from .sources import (
+    FLOAT,
+    SCALAR,
+    STATE,
+    Argument,
+    Cell,
+    Constant,
+    Context,
+    Element,
+    Guard,
+    Held,
+    Input,
+    Item,
+    New,
+    Output,
+    Slot,
+    into,
+)
+from .sources import Attribute as Named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,10 +85,13 @@ class Writing:
             "DEFAULT_DTYPE": DEFAULT_DTYPE, "dtype": DEFAULT_DTYPE.get(), "unflatten": unflatten,
             "fits": plan.fits, "float64": np.float64}
         self.lines: list[str] = []
-        self.leaves: list[tuple[str, Any]] = []  # expressions of the leaves of the arguments
-        self.plain = True  # whether every argument is itself a leaf that machine code reads
+        # Of the leaves of the arguments: expressions, where machine code finds them, and values.
+        self.leaves: list[tuple[str, Any, Any]] = []
+        self.plain = True  # whether machine code finds every leaf itself
+        self.native: list[Any] = []  # its guards of the arguments
         self.builtin: list[Input] = []
         self.passed: list[str] = []  # what is given to the builtin
+        self.found: list[Any] = []  # where machine code finds that itself
 
     def name(self, value: Any) -> str:
         """A name for an object."""
@@ -83,32 +104,36 @@ class Writing:
     def arguments(self, args: Sequence[Any]) -> bool:
         """Take the arguments apart; False where only optree can."""
         self.count = len(args)
-        return all(self.taken(f"args[{k}]", a) for k, a in enumerate(args))
+        return all(self.taken(f"args[{k}]", Argument(k), a) for k, a in enumerate(args))
 
-    def taken(self, expression: str, value: Any) -> bool:
-        """Take one argument apart."""
+    def taken(self, expression: str, source: Any, value: Any) -> bool:
+        """Take one argument apart; ``source`` is where machine code finds it, None if nowhere."""
         kind = value.__class__
         if kind is Tensor:
             if isinstance(value.value, Box):
                 return False
             name = self.fresh(expression)
             self.demand(f"{name}.__class__ is Tensor and {name}.node is None and not {name}.level")
-            self.leaves.append((f"{name}.value", value.value))
-            self.plain = False
+            self.native += [Guard(Slot(source, Tensor, "node"), None),
+                            Guard(Slot(source, Tensor, "level"), 0)]
+            self.leaves.append((f"{name}.value", Slot(source, Tensor, "value"), value.value))
         elif kind in (np.ndarray, float, np.float64):
             if kind is not np.ndarray:
                 expression = self.fresh(expression)
                 self.demand(f"{expression}.__class__ is {kind.__name__}")
-            self.leaves.append((expression, value))
+            self.leaves.append((expression, source, value))
         elif kind in (list, tuple, dict) and value:
-            self.plain = False
+            self.plain = self.plain and kind is not dict
             name = self.fresh(expression)
             self.demand(f"{name}.__class__ is {kind.__name__} and len({name}) == {len(value)}")
             keys = sorted(value) if kind is dict else range(len(value))
             if any(not isinstance(k, (str, int)) for k in keys):
                 return False
+            if kind is not dict:
+                self.native.append(Guard(source, (kind, len(value)), "len"))
             read = f"{name}.get({{!r}}, MISS)" if kind is dict else f"{name}[{{!r}}]"
-            return all(self.taken(read.format(k), value[k]) for k in keys)
+            return all(self.taken(read.format(k), source if kind is dict else Element(
+                source, kind, k), value[k]) for k in keys)
         else:
             return False
         return True
@@ -128,8 +153,8 @@ class Writing:
     def inputs(self) -> bool:
         """Say where each input is found; False for something that machine code cannot read."""
         for k in self.plan.arguments:
-            expression, value = self.leaves[k]
-            self.given(expression, "array" if isinstance(value, np.ndarray) else
+            expression, found, value = self.leaves[k]
+            self.given(expression, found, "array" if isinstance(value, np.ndarray) else
                        "float" if type(value) is float else "scalar")
         self.positions: dict[tuple[str, int], int] = {}
         for n, s in self.plan.sources:
@@ -139,13 +164,14 @@ class Writing:
                 "float" if known.weak else "scalar")
             if source is None:
                 self.plain = False
-                self.given(self.plan.expression(s, self.names), kind)
+                self.given(self.plan.expression(s, self.names), None, kind)
             else:
                 self.builtin.append(Input(source, kind))
         return True
 
-    def given(self, expression: str, kind: Any) -> None:
-        """An input that Python hands over."""
+    def given(self, expression: str, found: Any, kind: Any) -> None:
+        """An input that Python hands over, unless machine code finds all of them."""
+        self.found.append(found)
         self.builtin.append(Input(Argument(len(self.passed)), kind))
         self.passed.append(expression)
 
@@ -156,6 +182,7 @@ class Writing:
         plan = self.plan
         results = {x.index for x in plan.results if x.index >= 0}
         self.kinds: dict[int, Output] = {}
+        self.leaf_guards = list[Any]()
         self.finishers = list[Any]()
         for finish, (c, leaves, _) in zip(plan.finishers, plan.stores, strict=True):
             place = self.place_of(c, leaves, results)
@@ -167,13 +194,26 @@ class Writing:
                         self.kinds[x.index] = STATE if shape else SCALAR
             else:
                 self.kinds[leaves[0].index] = into(place)
-                self.builtin[place] = self.builtin[place]._replace(holders=OWN)
+                self.builtin[place] = self.builtin[place]._replace(holders=self.holders(c))
         for k, n in enumerate(plan.outputs):
             if k not in self.kinds:
                 number = FLOAT if self.numbers and n.aval.dtype.kind == "f" and all(
                     not x.tensor for x in plan.results) else SCALAR
                 self.kinds[k] = Output() if n.aval.shape else number
         self.order = [k for k in range(len(plan.outputs)) if self.kinds[k].kind != "into"]
+
+    def holders(self, c: Any) -> int:
+        """How many refer to an array that is written over: its place, and the node of a leaf.
+
+        That node may be part of a graph that was recorded outside, so nobody else may have it.
+        """
+        node = getattr(c.owner, "node", None) if c.what == "value" else None
+        if node is None or node.value is not c.owner.value:
+            return OWN
+        place = self.plan.rebound.get(id(c.owner))
+        owner = Held(c.owner) if place is None else place_source(place)
+        self.leaf_guards.append(Guard(Slot(owner, Tensor, "node"), OWN, "held"))
+        return OWN + 1
 
     def place_of(self, c: Any, leaves: Sequence[Any], results: set[int]) -> int | None:
         """The input that an assigned output is written over; None if it becomes a new object."""
@@ -197,30 +237,47 @@ class Writing:
         plan, compiled = self.plan, self.plan.graph.executable.compiled
         assert compiled is not None  # noqa: S101 - asked before
         outputs = [self.kinds[k] for k in range(len(plan.outputs))]
-        direct = self.plain and plan.native_guards is not None and not self.finishers and (
-            not plan.noted and self.is_plain_result())
-        if direct:
-            inputs = [i._replace(source=Argument(plan.arguments[i.source.position]))
+        noted = [(Context(DEFAULT_DTYPE), DEFAULT_DTYPE.get())] if plan.noted else []
+        tree = self.tree()
+        if self.plain and plan.native_guards is not None and not self.finishers and (
+                tree is not None):
+            inputs = [i._replace(source=self.found[i.source.position])
                       if isinstance(i.source, Argument) else i for i in self.builtin]
-            guards = [ARMED, *(plan.native_guards or ())]
+            guards = [ARMED, *noted, *self.native, *plan.native_guards, *self.leaf_guards]
             found = call.entry(compiled, inputs, outputs, slow, arguments=self.count,
-                               guards=guards)
+                               guards=guards, result=tree)
             return None if found is slow else found
         run = call.entry(compiled, self.builtin, outputs, missed, arguments=len(self.passed),
-                         guards=[ARMED])
+                         guards=[ARMED, *self.leaf_guards])
         if run is missed:
             return None
         self.names |= {"run": run, "slow": slow}
         return self.python()
 
-    def is_plain_result(self) -> bool:
-        """Whether what the builtin gives is what the function gives."""
-        plan = self.plan
-        leaves = [x.index for x in plan.results]
-        whole = optree.tree_unflatten(plan.structure, leaves)
-        flat = whole if isinstance(whole, int) else list(whole) if type(whole) is tuple else None
-        wanted = self.order[0] if len(self.order) == 1 else self.order
-        return flat is not None and flat == wanted and not any(x.tensor for x in plan.results)
+    def tree(self) -> Any:
+        """What the function gives, as machine code makes it; None if only Python can."""
+        where = {k: p for p, k in enumerate(self.order)}
+        leaves = [self.leaf(x, where) for x in self.plan.results]
+        arrays = [x.index for x in self.plan.results
+                  if x.index >= 0 and self.plan.outputs[x.index].aval.shape]
+        if None in leaves or len({*arrays}) < len(arrays):  # each has memory of its own
+            return None
+        try:
+            return shaped(optree.tree_unflatten(self.plan.structure, leaves))
+        except TypeError:
+            return None
+
+    def leaf(self, x: Any, where: dict[int, int]) -> Leaf | None:
+        """One leaf of the result."""
+        if x.index < 0:
+            return None if x.tensor else Leaf(Constant(x.constant))
+        known = self.plan.outputs[x.index].aval
+        if x.tensor:
+            return Leaf(New(Tensor, (
+                ("value", where[x.index]), ("aval", Constant(aval(known.shape, known.dtype))),
+                ("level", Constant(0)), ("node", Constant(None)))))
+        number = self.numbers and not known.shape and self.kinds[x.index] != FLOAT
+        return None if number else Leaf(where[x.index])
 
     def python(self) -> Callable[..., Any]:
         """Python source, compiled."""
@@ -302,31 +359,100 @@ def source_of(s: From, rebound: dict[int, Place]) -> Any:
 
 def place_source(p: Place) -> Any:
     """Where machine code finds what stands at a place; None if only Python does."""
-    if p.inner:
-        return None
-    if isinstance(p.key, Attribute):
-        return Cell(p.holder) if isinstance(p.holder, CellType) else None
-    return Item(p.holder, p.key) if type(p.holder) is dict else None
+    holder, key = p.holder, p.key
+    source: Any = None
+    if isinstance(key, Attribute):
+        if isinstance(holder, CellType):
+            source = Cell(holder)
+        elif isinstance(holder, ModuleType):  # whose dictionary is always the same one
+            source = Item(vars(holder), key.name) if key.name in vars(holder) else None
+        else:
+            source = Named(Held(holder), key.name)
+    elif type(holder) is dict:
+        source = Item(holder, key)
+    elif type(holder) is list and type(key) is int and key >= 0:
+        source = Element(Held(holder), list, key)
+    value = p.outer()
+    for i in p.inner:
+        if source is None or not isinstance(value, tuple):
+            return None
+        source, value = Element(source, type(value), i), value[i]
+    return source
 
 
-def native_guards(tracing: Tracing) -> list[tuple[Any, Any]] | None:
-    """The guards of a version as machine code asks them: objects that must be the same ones.
+def native_guards(tracing: Tracing, rebound: dict[int, Place]) -> list[Any] | None:
+    """The guards of a version as machine code asks them; None if there is one that it cannot ask.
 
-    None if there is one that only Python can ask.
+    They are those of `plans.Text.check`; arrays and numbers are tested where they are read.
     """
-    found, guards = tracing.found, list[tuple[Any, Any]]()
-    alike = len({id(p.get()) for p in found.arrays}) < len(found.arrays)
-    if alike or found.containers or tracing.capture.relied or tracing.capture.fixed:
+    found, guards = tracing.found, list[Any]()
+    if len(found.arrays) > len({id(p.get()) for p in found.arrays}):
         return None
-    for place, value in [*found.same, *[(p, p.get()) for p, _ in (*found.equal, *found.lengths)]]:
+    asked: list[tuple[Any, Any, Any]] = [(p, v, "is") for p, v in found.same
+                                         if rebound.get(id(v)) != p]
+    asked += [(p, v, "is" if v is None or isinstance(v, bool) else "==") for p, v in found.equal]
+    if any(isinstance(v, np.ndarray) for _, v in tracing.capture.fixed):
+        return None
+    asked += [(p, v, "==") for p, v in tracing.capture.fixed]
+    asked += [(p, (type(p.get()), n), "len") for p, n in found.lengths]
+    asked += [(p.place, tracing.capture.relied[p.start], "==") for p in tracing.capture.placed
+              if tracing.capture.relied.get(p.start) is not None]
+    for place, value, how in asked:
         if isinstance(place.holder, Passing):
             continue
-        source = place_source(place._replace(inner=()))
+        source = place_source(place)
         if source is None:
             return None
-        guards.append((source, place.outer() if place.inner else value))
-    for t, _, n, grad, _, _ in tracing.capture.held.values():
-        if n is not None or grad is not None or type(t) is not Tensor:
+        guards.append(Guard(source, value, how))
+    for c in found.containers:
+        if type(c) not in (list, dict):
             return None
-        guards.append((Slot(Held(t), Tensor, "node"), None))
+        guards.append(Guard(Held(c), (type(c), len(c)), "len"))
+    for kept in tracing.capture.held.values():
+        more = tensor_guards(tracing, kept, rebound)
+        if more is None:
+            return None
+        guards += more
     return guards
+
+
+def tensor_guards(tracing: Tracing, kept: Any, rebound: dict[int, Place]) -> list[Any] | None:
+    """What must be as it was of one tensor: what is known of it, whether gradients are there."""
+    t, value, n, grad, _, _ = kept
+    if id(t) in tracing.capture.gradients or isinstance(value, Box):
+        return []
+    place = rebound.get(id(t))
+    owner = Held(t) if place is None else place_source(place)
+    if owner is None or type(t) is not Tensor:
+        return None
+
+    def slot(name: str) -> Any:
+        return Slot(owner, Tensor, name)
+    guards = [Guard(slot("aval"), aval_of(value)),
+              Guard(slot("node"), None, "is" if n is None else "is not")]
+    if n is not None and grad is None:
+        t._gradient = None  # an unset slot does not fit
+        guards.append(Guard(slot("_gradient"), None))
+    elif n is not None:
+        guards.append(Guard(Slot(slot("_gradient"), Tensor, "aval"), grad.aval))
+    return guards
+
+
+class Leaf:
+    """A leaf of a tree of results, which optree takes for one."""
+
+    def __init__(self, part: Any) -> None:
+        self.part = part
+
+
+def shaped(tree: Any) -> Any:
+    """The tree of results that `call.entry` makes. TypeError for a class that it cannot make."""
+    if isinstance(tree, Leaf):
+        return tree.part
+    if tree is None:
+        return Constant(None)
+    if type(tree) in (tuple, list):
+        return type(tree)([shaped(t) for t in tree])
+    if type(tree) is dict:
+        return {k: shaped(t) for k, t in tree.items()}
+    raise TypeError

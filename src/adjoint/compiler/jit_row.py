@@ -36,13 +36,15 @@ class JitGraph(Graph):
     def __init__(self) -> None:
         super().__init__()
         self.derived: dict[Any, JitGraph] = {}
-        self.cached: dict[str, Any] = {}
+        self.cached: dict[str, Any] = {}  # "into": which outputs are written over inputs
 
     @property
     def program(self) -> Program:
         """The statements."""
         if "program" not in self.cached:
-            self.cached["program"] = rerolled(simplified(lowered(self)))
+            program = lowered(self)
+            program.into = self.cached.get("into", {})
+            self.cached["program"] = rerolled(simplified(program))
         return self.cached["program"]
 
     @property

@@ -56,13 +56,14 @@ class Plan:
         self.sources = [(n, s) for n, s in self.capture.sources.items() if n in used]
         self.arguments = [k for k, n in enumerate(arguments) if n in used]
         self.graph.inputs = [arguments[k] for k in self.arguments] + [n for n, _ in self.sources]
+        self.graph.cached["into"] = self.overwritten()
         self.noted = self.capture.noted
         self.calls = 0
         self.rebound = rebound(tracing)
         self.text = text = Text(self.rebound)
         self.fits: Callable[[], bool] = text.check(tracing, self.sources)
         self.fetch: Callable[[], tuple[Any, ...]] = text.fetch(self.sources, self.recorded)
-        self.native_guards = native_guards(tracing)
+        self.native_guards = native_guards(tracing, self.rebound)
         self.finishers = [finisher(c, leaves, s) for c, leaves, s in self.stores]
         del self.tracing, self.capture
 
@@ -97,6 +98,21 @@ class Plan:
         if n not in self.outputs:
             self.outputs.append(n)
         return self.outputs.index(n)
+
+    def overwritten(self) -> dict[int, int]:
+        """The outputs that are the new values of tensors, and the inputs that are the old ones."""
+        where = {id(s.owner): k for k, (_, s) in enumerate(self.sources, len(self.arguments))
+                 if s.what == "value"}
+        results = {x.index for x in self.results}
+        found: dict[int, int] = {}
+        for c, leaves, _ in self.stores:
+            k = leaves[0].index if c.what == "value" and len(leaves) == 1 else -1
+            place = where.get(id(c.owner))
+            if k < 0 or k in results or k in found or place is None:
+                continue
+            if self.graph.inputs[place].aval is self.outputs[k].aval:
+                found[k] = place
+        return found
 
     # ---- a call
 
