@@ -131,7 +131,8 @@ def named_there(found: Reached, asked: set[tuple[int, str]]) -> Iterator[Place]:
 def entered(place: Place, value: Any, found: Reached) -> Iterator[Place]:
     """Sort one value; the places inside it, if it has any."""
     kind = type(value)
-    fast = isinstance(place.key, Attribute) and place.key.name == "args"  # of a partial
+    fast = isinstance(place.holder, Passing) or (  # it cannot be assigned to: a partial's arguments
+        isinstance(place.key, Attribute) and place.key.name == "args")
     if isinstance(value, Tensor):
         found.tensors[id(value)] = value
         found.same.append((place, value))
@@ -189,8 +190,10 @@ def of_function(f: types.FunctionType, found: Reached) -> Iterator[Place]:
 
     Functions of a library have no globals that a user changes, but cells: `ad.grad(f)` has f there.
     """
-    yield from (Place(cell, CONTENT) for cell in f.__closure__ or () if filled(cell))
-    if root(f) not in {*LIBRARIES, "adjoint"}:
+    ours = root(f) in {*LIBRARIES, "adjoint"}
+    yield from (Place(Passing([cell.cell_contents]), 0) if ours else Place(cell, CONTENT)
+                for cell in f.__closure__ or () if filled(cell))
+    if not ours:
         names, looked_up = f.__globals__, names_of(f.__code__)
         found.names |= looked_up
         yield from (Place(names, name) for name in sorted(looked_up) if name in names)
