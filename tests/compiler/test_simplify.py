@@ -426,6 +426,17 @@ def test_singles_by_way_of_doubles_exhaustively_near_halves():
     kept(lambda b, x: b.cast(b.elementwise("sqrt", b.cast(x, F)), G), x, left=["sqrt"])
 
 
+def test_products_that_are_gathered_stay_alike():
+    def write(b, *xs):
+        total = b.dot([(xs[0], xs[0])])
+        for x in xs[1:]:
+            total = b.elementwise("add", total, b.dot([(x, x)]))
+        return total
+    for count, pairs in ((2, [4]), (4, [2, 2, 4]), (6, [2] * 6)):
+        after = simplified(built(write, *[np.eye(3) + k for k in range(count)]))
+        assert sorted(len(s.inputs) for s in after.statements if s.name == "dot") == pairs
+
+
 def test_common_statements_across_views():
     def write(b, x):
         seen = b.view(x, TURN, (4, 4))

@@ -95,6 +95,8 @@ def sum_of_products(e: Editor, s: Statement) -> int | None:
     """
     x, z = s.inputs
     one, other = e.statements[x], e.statements[z]
+    if e.current in e.gathered:
+        return None
     if one.name != "dot" or other.name != "dot" or x == z or s.known.dtype.kind != "f" or (
             len(one.inputs) != 2 or len(other.inputs) != 2) or not (e.alone(x) and e.alone(z)):
         return None

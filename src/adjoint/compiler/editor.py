@@ -182,6 +182,8 @@ class Editor(Writer):
         self.uses: dict[int, int] = {}  # how often the old program read what became this
         self.stabilise = stabilise
         self.varied: set[Any] = set()  # functions whose numbers differ from turn to turn
+        self.gathered: set[int] = set()  # of the old program: sums that many products are added to
+        self.current = -1  # the statement of the old program that is being rewritten
         self.memo: dict[Any, Any] = {}  # of facts
         self.rewrites: dict[str, list[Callable[..., int | None]]] = {}  # by statement or function
 
@@ -249,7 +251,7 @@ def rebuilt(program: Program, live: Sequence[int], editor: Editor,
     for n in live:
         if n not in new:
             first = len(out.statements)
-            s = program.statements[n]
+            s, editor.current = program.statements[n], n
             new[n] = m = make(s, tuple([new[i] for i in s.inputs]))
             editor.uses[m] = editor.uses.get(m, 0) + count.get(n, 0)
             retold(program, n, out, (m, *range(first, len(out.statements))))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .program import Statement
 
 MANY = 6  # numbers, each equally often, that look like one for each turn of a loop
+PRODUCTS = 5  # added up one after the other, that look like one for each turn of a loop
 BY_NUMBER = {"add", "subtract", "multiply", "divide"}
 FAMILIES = (algebra, branches, moves, diagonals, contractions)  # whose rules are in the table
 
@@ -49,7 +50,7 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
     """
     e = Editor(stabilise=stabilise)
     live = program.live()
-    e.varied = varied(program, live)
+    e.varied, e.gathered = varied(program, live), gathered(program, live)
     bodies: dict[int, Program] = {}
 
     def make(s: Statement, inputs: tuple[int, ...]) -> int:
@@ -90,6 +91,27 @@ def varied(program: Program, live: list[int]) -> set[Any]:
                     found[value] = found.get(value, 0) + 1
     return {key for key, found in counts.items()
             if len(found) >= MANY and len({*found.values()}) == 1}
+
+
+def gathered(program: Program, live: list[int]) -> set[int]:
+    """Sums of two products to which more products are added, one after the other.
+
+    So gradients are summed over the turns of a loop. The first sum is not made one product with two
+    pairs: the turns would not be alike.
+    """
+    statements, chains, found = program.statements, dict[int, tuple[int, int]](), set[int]()
+    for n in live:
+        s = statements[n]
+        if s.name != "elementwise" or s.parameters != ("add",):
+            continue
+        for x, z in (s.inputs, s.inputs[::-1]):
+            if statements[z].name == "dot" and (x in chains or statements[x].name == "dot"):
+                first, length = chains.get(x, (n, 1))
+                chains[n] = first, length + 1
+                if length + 1 >= PRODUCTS:
+                    found.add(first)
+                break
+    return found
 
 
 def number_behind(program: Program, n: int) -> Any:
