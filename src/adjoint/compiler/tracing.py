@@ -28,6 +28,8 @@ from .reachable import Attribute, reach
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from adjoint.core.primitive import Primitive
+
     from .reachable import Place, Reached
 
 COMPARED = 1 << 20  # elements of arrays that are compared before each call
@@ -41,6 +43,12 @@ class Traced(Symbol):
     """
 
     __slots__ = ()
+
+    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Symbol:
+        """Write ``row`` down; its parameters are settings, so numbers among them are guards."""
+        if params:
+            params = {k: plain(v) for k, v in params.items()}
+        return super().interpret(row, args, params)
 
     def concrete(self) -> Any:
         """The number, if it follows from Python numbers that were reached; else an error."""
@@ -63,6 +71,15 @@ class Traced(Symbol):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array(self.concrete(), dtype=dtype)
+
+
+def plain(value: Any) -> Any:
+    """A parameter without Symbols in it."""
+    if isinstance(value, Box):
+        return value.concrete()
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    return value
 
 
 class Source(NamedTuple):
