@@ -54,7 +54,7 @@ gather = Primitive(
         np.zeros(np.shape(x)) if dx is None else dx for dx, x in zip(dxs, xs, strict=True)),
     vjp=lambda dy, y, *xs_needs: tuple(
         part if need else None for part, need in zip(dy, xs_needs[-1], strict=True)),
-    lower=lambda b, *refs: type(refs[0])(tuple(r.value for r in refs)))
+    lower=lambda b, *refs: refs)
 
 
 # ---------------------------------------------------------------- operations
