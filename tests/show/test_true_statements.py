@@ -539,3 +539,17 @@ def test_the_partial_of_an_input_is_told_to_be_none():
 def test_one_is_no_plural():
     assert repr(ad.explain(square, 2.0)) == (
         "Explanation of square: 1 input, 1 operation, result v2")
+
+
+def test_a_hook_on_a_complex_step_sees_the_conjugate():
+    seen = []
+
+    def f(z):
+        w = z * z
+        w.register_hook(lambda d: seen.append(complex(d.item())) or 2.0 * d)
+        return np.real((1.0 + 3.0j) * w)
+    e = ad.explain(f, 1 + 2j)
+    text = e.table("reverse").text(200)
+    assert seen == [1 - 3j] and "conj(hook(1-3j)) = 2+6j" in text
+    assert "conj(hook(conj(w\u0304)))" in text.replace("\u1e87", "w\u0304")
+    assert r"\overline{\mathrm{hook}(\overline{\bar{w}})}" in str(e.latex())

@@ -264,8 +264,10 @@ def numbers(pairs: Sequence[tuple[Any, Any]], before: Any, digits: int | None, *
 
 def hooked(dy: Any, answer: Any, digits: int | None) -> Term:
     """``hook(2) = 20``: what the user's function was given, and its answer."""
-    text = f"hook({shown(dy, digits)})"
-    latex = rf"\mathrm{{hook}}({latex_formula(shown(dy, digits))})"
+    text = f"hook({shown(np.conj(dy), digits)})"  # it sees the gradient, the conjugate
+    latex = rf"\mathrm{{hook}}({latex_formula(shown(np.conj(dy), digits))})"
+    if np.iscomplexobj(dy):
+        text, latex = f"conj({text})", rf"\overline{{{latex}}}"
     if np.array_equal(dy, answer, equal_nan=True):
         return Term(text, latex)
     found = shown(answer, digits)

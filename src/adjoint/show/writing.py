@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adjoint.ops.index import Slot
 
-from .complexes import holds, partial_template
+from .complexes import holds, is_complex, partial_template
 from .numbers import shown
 from .record import CONSTANT
 from .typesetting import RECENT, latex_name, latex_text
@@ -36,6 +36,7 @@ SPREAD = r"\mathrm{{broadcast\_to}}({dy}, \mathrm{{shape}}({0}))"  # back from a
 ONES = r"{dy} \cdot \mathbf{{1}}"  # the same where a number is spread
 ACCENTED = re.compile(  # TeX looks through braces around one accented letter: its index is there
     r"\{(\\(?:bar|dot)\{[^{}]*\}_\{[^{}]*\})\}(?=_)")
+CONJUGATE = r"\overline{{{dy}}}"
 REPEATED = re.compile(r"(.+)\.(\d+)")
 
 
@@ -190,6 +191,8 @@ def pullback_label(step: Step, position: int) -> str:
     if position >= len(texts) or step.picked is not None or (
             not holds(step, own, texts[position])):
         return ""
+    if step.is_hook and is_complex(step):  # hooks see the gradient, the conjugate of an adjoint
+        return rf"\overline{{{{{texts[position].replace('{dy}', CONJUGATE)}}}}}"
     if "{back}" in texts[position]:
         return turned_subscripts(texts[position], step, own)
     return ONES if texts[position] == SPREAD and not step.shape else texts[position]
