@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .schedule import Group
 
 LARGE = 4096  # bytes from which a buffer is written over another one
+TRIED = 4     # buffers that are tried for that
 
 
 class Home(NamedTuple):
@@ -222,16 +223,21 @@ class Layout:
             k, end, size = self.buffers[n]
             if size < LARGE or n in self.schedule.temporaries:
                 continue
-            for old in sorted(self.schedule.groups[k].reads):
+            dying = [old for old in sorted(self.schedule.groups[k].reads)
+                     if self.ends(found.get(old, old), k, size)]
+            for old in dying[-TRIED:]:
                 owner = found.get(old, old)
-                if owner in self.buffers and self.buffers[owner][1:] == (k, size) and (
-                        (owner, k) not in taken and in_place(self.schedule, old, n)):
+                if (owner, k) not in taken and in_place(self.schedule, old, n):
                     self.buffers[owner] = Buffer(self.buffers[owner].first, end, size)
                     del self.buffers[n]
                     found[n] = owner
                     taken.add((owner, k))
                     break
         return found
+
+    def ends(self, n: int, k: int, size: int) -> bool:
+        """Whether a buffer of a size is read by group ``k`` last."""
+        return n in self.buffers and self.buffers[n][1:] == (k, size)
 
     def overwritten(self, n: int, old: int) -> bool:
         """Whether an output may be written over an input: all that is read of it is read before."""
