@@ -39,6 +39,6 @@ from . import (
 __all__ = [
     "activation", "arithmetic", "arrange", "assemble", "complexes", "counting", "degenerate",
     "determinant", "exponential", "factor", "hypotenuse", "index", "least_squares", "linalg",
-    "matrices", "matrix_functions", "network", "norms", "products", "random", "reduce", "scans", "select",
-    "series", "several", "shape", "solve", "sorting", "special", "spectral", "statistics",
-    "trigonometric", "write"]
+    "matrices", "matrix_functions", "network", "norms", "products", "random", "reduce", "scans",
+    "select", "series", "several", "shape", "solve", "sorting", "special", "spectral",
+    "statistics", "trigonometric", "write"]
