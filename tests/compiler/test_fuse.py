@@ -11,7 +11,7 @@ from adjoint.compiler import layout as layouts
 from adjoint.compiler.compiled import Compiled, Run
 from adjoint.compiler.fuse import fused
 from adjoint.compiler.layout import Layout
-from adjoint.compiler.native import AVX2, llvm
+from adjoint.compiler.native import AVX2, BASELINE, llvm
 from adjoint.compiler.plan import LINE, Buffer, planned
 from adjoint.compiler.program import ProgramBuilder, lowered
 from adjoint.compiler.reroll import rerolled
@@ -419,6 +419,37 @@ def test_a_loop_reads_rows_where_they_are(count, build):
     assert turned.number in homes
     for got, want in zip(compiled(*args), outer.program(*args), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-14)
+
+
+def rows_and_columns(x, z, labels):
+    """Passes over rows, temporaries, column sums, pads, picks, and a product with an epilogue."""
+    d = x - ad.mean(x, axis=1, keepdims=True)
+    p = ad.softmax(d * ad.max(z, axis=0), axis=1)
+    loss = ad.sum(ad.log(p[np.arange(len(x)), labels] + 0.5))
+    both = ad.concatenate([p, x[:, ::-1]], axis=1)
+    return ad.sum(ad.tanh(both @ both.T + 0.1)) + loss + ad.sum(z * ad.sum(p, axis=0))
+
+
+BUILDS = [{"checked": True}, {}, {"fuse": False}, *([{"target": AVX2, "checked": True},
+                                                     {"target": BASELINE}] if FORCED else [])]
+
+
+@pytest.mark.parametrize("size", range(1, 34))
+@quiet
+def test_every_size_of_fused_rows(size):
+    rng = np.random.default_rng(size)
+    x, z = rng.normal(size=(1 + size % 4, size)), rng.normal(size=(3, size))
+    labels = rng.integers(0, size, len(x))
+    if size % 2:
+        x, z = x.astype(np.float32), z.astype(np.float32)
+    program, closed = traced(with_gradient(rows_and_columns, 2), x, z, labels)
+    check_schedule(program, fused(program))
+    expected = program(x, z, labels, *closed)
+    loose = 1e-4 if size % 2 else 1e-11
+    for build in {size % len(BUILDS), 0}:
+        for got, want in zip(Compiled(program, **BUILDS[build])(x, z, labels, *closed), expected,
+                             strict=True):
+            np.testing.assert_allclose(got, want, rtol=loose, atol=loose)
 
 
 def test_a_row_stays_in_registers_and_in_the_first_cache():
