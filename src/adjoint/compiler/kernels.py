@@ -13,7 +13,7 @@ from .evaluator import RANGES, Value
 from .functions_ir import CURVED
 from .gemm import suits, write
 from .loops import COMBINE, WIDENED, Loops, identity, straight
-from .registers import BOOL, INT64
+from .registers import BOOL, INT64, Lanes
 from .text import register_type
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .schedule import Group, Schedule
     from .text import Module
 
+LONG = 32  # elements from which a search is in lanes
 SEARCH = {"argmax": ("greater", "maximum"), "argmin": ("less", "minimum")}
 
 
@@ -101,37 +102,62 @@ class Kernel(Loops):
             self.fill_flat(self.n, number if self.dtype.kind != "f" else abs(number))
             return
         kept = [a for a in self.axes(shape) if a[0] != f"i{reduced[0]}"]
-        self.spread_lanes(kept)
+        along = reduced[0] == len(shape) - 1 and shape[-1] >= LONG
+        self.spread_lanes([("j", shape[-1])] if along else kept)
         place = list(straight(shape))
         place[reduced[0]] = (0, (("j", 1),))
         to = tuple([p for d, p in enumerate(place) if d not in reduced])
 
         def body(carried: Sequence[str]) -> Sequence[str]:
             text = self.searched(op, x, tuple(place), shape[reduced[0]])
-            self.store(self.n, to, Value(text, self.writer.depth, bool(self.vector)))
+            wide = bool(self.vector) and not along
+            self.store(self.n, to, Value(text, self.writer.depth, wide))
             return ()
         self.nest(kept, body)
 
     def searched(self, op: str, x: int, place: Place, size: int) -> str:
         """The first place of the extreme, or of the first NaN, along the variable ``j``."""
-        name, extreme = SEARCH[op]
-        wide = bool(self.vector)
+        extreme, wide = SEARCH[op][1], bool(self.vector)
 
         def body(carried: Sequence[str]) -> Sequence[str]:
             best, where = carried
             at = self.lanes(self.dtype, self.writer.depth, wide)
-            truth, whole = at.of(BOOL), at.of(INT64)
             text = self.seat(self.value(x, place), self.dtype)
-            better = at.compare(name, text, best)
-            if at.floating:
-                known = truth.invert(at.unordered(best))
-                better = truth.binary("or", better, truth.binary("and", at.unordered(text), known))
+            better = self.better(op, at, text, best)
+            if self.active:
+                better = at.of(BOOL).binary("and", better, self.mask())
             spot = self.seat(self.position((0, (("j", 1),))), INT64)
-            return [at.select(better, text, best), whole.select(better, spot, where)]
+            return [at.select(better, text, best), at.of(INT64).select(better, spot, where)]
         at = self.lanes(self.dtype, 0, wide)
         firsts = at.constant(identity(extreme, self.dtype)), at.of(INT64).constant(0)
         types = at.type, at.of(INT64).type
-        return self.nest([("j", size)], body, list(zip(types, firsts, strict=True)))[1]
+        best, where = self.nest([("j", size)], body, list(zip(types, firsts, strict=True)))
+        return self.first(op, best, where) if self.vector == "j" else where
+
+    def better(self, op: str, at: Lanes, text: str, best: str) -> str:
+        """Whether a number takes the place of the best one: NaN does, but not of another NaN."""
+        better = at.compare(SEARCH[op][0], text, best)
+        if not at.floating:
+            return better
+        truth = at.of(BOOL)
+        known = truth.invert(at.unordered(best))
+        return truth.binary("or", better, truth.binary("and", at.unordered(text), known))
+
+    def first(self, op: str, best: str, where: str) -> str:
+        """The place of the best lane; of equal ones the lowest."""
+        depth, width = self.writer.depth, self.width
+        while width > 1:
+            whole, half = Lanes(self.writer, depth, width, self.dtype), width // 2
+            pairs = [(whole.shuffled(best, part), whole.of(INT64).shuffled(where, part))
+                     for part in (range(half), range(half, width))]
+            at = Lanes(self.writer, depth, half, self.dtype)
+            (a, i), (b, j) = pairs
+            truth, order = at.of(BOOL), at.of(INT64)
+            lower = truth.binary("and", order.compare("less", j, i),
+                                 truth.invert(self.better(op, at, a, b)))
+            chosen = truth.binary("or", self.better(op, at, b, a), lower)
+            best, where, width = at.select(chosen, b, a), order.select(chosen, j, i), half
+        return Lanes(self.writer, depth, 0, INT64).put(f"extractelement <1 x i64> {where}, i64 0")
 
     def write_scan(self) -> None:
         """The other axes outside, the accumulated one inside, each step stored."""
