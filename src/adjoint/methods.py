@@ -126,6 +126,22 @@ def refused(x: Box) -> Any:
     return refuse("array")
 
 
+# ---- what a tracing of `ad.jit` is told
+
+def born(t: Any) -> None:
+    """Tell a tracing that it made this tensor: what is in it is a constant of the program."""
+    note = getattr(MODES.get().trace, "bear", None)
+    if note is not None and not isinstance(t.value, Box):
+        note(t)
+
+
+def about_to_write(t: Any) -> None:
+    """Tell a tracing that this tensor, which it may not have met, is going to be changed."""
+    adopt = getattr(MODES.get().trace, "adopt_first", None)
+    if adopt is not None:
+        adopt(t)
+
+
 # ---- changes in place
 
 def rebind(x: Any, y: Any, what: str) -> None:

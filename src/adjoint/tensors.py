@@ -79,7 +79,7 @@ class Tensor(Tracked):
         self.value, self.aval = value, aval_of(value)
         self.level, self.node = 0, None
         if switch.armed:
-            born(self)
+            methods.born(self)
         if requires_grad:
             self.requires_grad = True
 
@@ -400,7 +400,7 @@ class Tensor(Tracked):
     def writable(self, what: str) -> None:
         """An error if a write would, in NumPy, reach another tensor of the same memory."""
         if switch.armed:
-            about_to_write(self)
+            methods.about_to_write(self)
         if isinstance(self.value, Box):
             methods.writable(self.value, what)
             return
@@ -415,7 +415,7 @@ class Tensor(Tracked):
         A tracing of `ad.jit` is told first: what it has not met is an input, and then assigned to.
         """
         if switch.armed:
-            about_to_write(self)
+            methods.about_to_write(self)
         n = self.node
         if isinstance(n, Leaf) and n.owner is not None and self.level >= MODES.get().paused:
             raise GraphError(
@@ -552,22 +552,8 @@ def untracked(value: Any, level: int = 0) -> Tensor:
     y.value, y.aval = value, aval_of(value)
     y.level, y.node = level, None
     if switch.armed:
-        born(y)
+        methods.born(y)
     return y
-
-
-def born(t: Tensor) -> None:
-    """Tell a tracing that it made this tensor: what is in it is a constant of the program."""
-    note = getattr(MODES.get().trace, "bear", None)
-    if note is not None and not isinstance(t.value, Box):
-        note(t)
-
-
-def about_to_write(t: Tensor) -> None:
-    """Tell a tracing that this tensor, which it may not have met, is going to be changed."""
-    adopt = getattr(MODES.get().trace, "adopt_first", None)
-    if adopt is not None:
-        adopt(t)
 
 
 def fits_into(x: Tensor, z: Any) -> bool:
