@@ -432,6 +432,12 @@ def exhaustive(arguments):
     return hand_over([ready(MAIN), "-m", "tools.exhaustive", *arguments], ROOT)
 
 
+def fuzz(arguments):
+    """Random programs, 20,000 unless --programs says otherwise; --compiled for machine code."""
+    need("tools/fuzz/__main__.py")
+    return hand_over([ready(MAIN), "-m", "tools.fuzz", "--programs", "20000", *arguments], ROOT)
+
+
 def train(arguments):
     """Train a network: `adjoint train`."""
     return hand_over([ready(MAIN), "-m", "adjoint", "train", *arguments])
@@ -457,8 +463,8 @@ def clean(_arguments):
     return 0
 
 
-COMMANDS = {f.__name__: f for f in (demo, test, check, parity, bench, exhaustive, train, python,
-                                    docs, clean)}
+COMMANDS = {f.__name__: f for f in (demo, test, check, parity, bench, exhaustive, fuzz, train,
+                                    python, docs, clean)}
 
 
 def usage():

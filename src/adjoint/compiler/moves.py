@@ -41,7 +41,7 @@ def index_seen(e: Editor, s: Statement) -> int | None:
 def view_of_pad(e: Editor, s: Statement) -> int | None:
     """A view that reads only inside, or only outside, of what a pad wrote."""
     base = e.statements[s.inputs[0]]
-    if base.name != "pad" or not s.known.size:
+    if base.name != "pad" or not s.known.size or not e.known(base.inputs[0]).size:
         return None
     index, shape = s.parameters
     placed, _, fill = base.parameters
@@ -117,7 +117,9 @@ def pad_that_covers(e: Editor, s: Statement) -> int | None:
     if x in e.numbers and same_bits(e.numbers[x], s.known.dtype.type(fill)):
         return e.splat(s.known.dtype.type(fill), shape)
     inner = e.known(x).shape
-    if prod(shape) != prod(inner) or not prod(shape):
+    if not prod(inner):
+        return e.splat(s.known.dtype.type(fill), shape)
+    if prod(shape) != prod(inner):
         return None
     back: dict[int, Axis] = {}
     for d, (offset, terms) in enumerate(normal(index, inner)):
