@@ -167,7 +167,7 @@ class Run:
         s = self.program.statements[n]
         home = self.layout.homes.get(n)
         if home is not None and home.kind == "work":
-            return Value(self.in_work(home.number, s.known))
+            return Value(self.in_work(home.number + home.offset, s.known))
         return self.program.run(self.builder, n, {i: self.read(i) for i in s.inputs})
 
     def in_work(self, offset: int, known: Any) -> Any:

@@ -99,12 +99,13 @@ class Driver:
 
     def pointer(self, home: Home) -> str:
         """The pointer to a buffer."""
-        if home.kind == "given":
-            return f"%g{home.number}"
         if home.kind == "work":
-            return self.put(f"getelementptr i8, ptr %work, i64 {home.number}")
-        slot = self.put(f"getelementptr ptr, ptr %table, i64 {home.number}")
-        return self.put(f"load ptr, ptr {slot}")
+            return self.put(f"getelementptr i8, ptr %work, i64 {home.number + home.offset}")
+        base = f"%g{home.number}"
+        if home.kind == "table":
+            slot = self.put(f"getelementptr ptr, ptr %table, i64 {home.number}")
+            base = self.put(f"load ptr, ptr {slot}")
+        return self.put(f"getelementptr i8, ptr {base}, i64 {home.offset}") if home.offset else base
 
     def demand(self, code: str) -> None:
         """Return the code unless it is 0."""

@@ -317,7 +317,7 @@ class Fusing(Roots):
                 self.schedule.readers.setdefault(i, set()).add(k)
                 owner = i
                 while owner in self.aliases:  # what it aliases is read, too
-                    owner = self.aliases[owner]
+                    owner = self.aliases[owner][0]
                     self.schedule.readers.setdefault(owner, set()).add(k)
                     self.outside.add(owner)
                 if self.schedule.at.get(i, (-1, 0))[0] != k:

@@ -38,7 +38,7 @@ def in_place(schedule: Schedule, old: int, n: int) -> bool:
     True
     """
     k, p = schedule.at[n]
-    if old in schedule.aliases.values():  # somebody reads it in another shape
+    if any(old == x for x, _ in schedule.aliases.values()):  # is read in another shape
         return False
     known, there = (schedule.program.statements[m].known for m in (n, old))
     if (known.shape, known.dtype) != (there.shape, there.dtype):

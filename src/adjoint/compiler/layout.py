@@ -34,10 +34,14 @@ TRIED = 4     # buffers that are tried for that
 
 
 class Home(NamedTuple):
-    """Where a buffer is: in the ``table``, the ``work``space, or ``given`` to a loop's body."""
+    """Where a buffer is: in the ``table``, the ``work``space, or ``given`` to a loop's body.
+
+    ``offset`` are the bytes that are skipped there.
+    """
 
     kind: str
     number: int
+    offset: int = 0
 
 
 def why_called(program: Program, n: int) -> str:
@@ -117,8 +121,10 @@ class Layout:
         offsets, self.bytes = planned(self.buffers, reuse=plan)
         for key, offset in [*offsets.items(), *[(n, offsets[m]) for n, m in merged.items()]]:
             self.place(key, Home("work", offset))
-        for n, x in self.schedule.aliases.items():
-            self.homes[n] = self.homes[x]
+        for n, (x, offset) in self.schedule.aliases.items():
+            home = self.homes[x]
+            skipped = home.offset + offset * self.known(x).dtype.itemsize
+            self.homes[n] = home._replace(offset=skipped)
         self.overwrites = {k: position for k, position in program.into.items()
                            if self.overwritten(program.outputs[k], program.inputs[position])}
 

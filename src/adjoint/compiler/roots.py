@@ -69,6 +69,24 @@ def rows_of(program: Program, n: int, k: int) -> Rows:
     return Rows(i, 0, 1)
 
 
+def block_of(program: Program, n: int) -> int:
+    """Where the elements of a view begin in its operand, if they are whole rows of it; else -1."""
+    s = program.statements[n]
+    shape, index = program.statements[s.inputs[0]].known.shape, s.parameters[0]
+    if len(shape) < 2 or not prod(s.known.shape):
+        return -1
+    (start, terms), *rest = index
+    first = 1 if terms == ((0, 1),) or (len(s.known.shape) == len(shape) and not terms) else 0
+    if (terms and not first) or s.known.shape[first:] != shape[1:]:
+        return -1
+    if any(entry != ((0, ((d + first, 1),)) if m > 1 else (0, ()))
+           for d, (entry, m) in enumerate(zip(rest, shape[1:], strict=True))):
+        return -1
+    if first and not terms and s.known.shape[0] != 1:
+        return -1  # one row many times
+    return start * prod(shape[1:])
+
+
 class Roots:
     """The choice for one program; ``apart`` stores each statement but views."""
 
@@ -80,7 +98,9 @@ class Roots:
         self.sources: set[int] = set()   # in memory before anything is computed
         self.cost: dict[int, int] = {}
         self.items: dict[int, list[int]] = {}  # the results of statements that have several
-        self.aliases: dict[int, int] = {}  # what is another stored statement, in another shape
+        # What is another stored statement in another shape, from one of its elements on.
+        self.aliases: dict[int, tuple[int, int]] = {}
+        self.outputs = {*program.outputs}
         self.choose()
 
     def base(self, n: int) -> int:
@@ -99,9 +119,9 @@ class Roots:
                 self.items.setdefault(s.inputs[0], []).append(n)
             if self.is_source(n):
                 self.sources.add(n)
-            elif self.is_alias(n):
+            elif (offset := self.alias(n)) >= 0:
                 self.sources.add(n)
-                self.aliases[n] = s.inputs[0]
+                self.aliases[n] = s.inputs[0], offset
             elif self.must(n, needed):
                 self.root.add(n)
             self.cost[n] = cost = self.priced(n)
@@ -116,11 +136,14 @@ class Roots:
         return n not in self.called and (
             s.name in {"input", "item"} or (s.name == "const" and bool(s.known.shape)))
 
-    def is_alias(self, n: int) -> bool:
-        """Whether a statement is what is stored already, under another shape."""
+    def alias(self, n: int) -> int:
+        """The first element of what is stored already, under another shape; -1 if it is not."""
         s = self.statements[n]
-        return s.name == "copy" and n not in self.called and not self.apart and (
-            n not in self.program.outputs and s.inputs[0] in self.root | self.sources)
+        if s.name not in {"copy", "view"} or n in self.called or self.apart or (
+                n in self.outputs or (s.inputs[0] not in self.root
+                                      and s.inputs[0] not in self.sources)):
+            return -1
+        return 0 if s.name == "copy" else block_of(self.program, n)
 
     def must(self, n: int, needed: set[int]) -> bool:
         """Whether a statement is stored whatever it costs."""

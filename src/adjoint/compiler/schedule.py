@@ -61,7 +61,8 @@ class Schedule:
     """Groups in order. ``stored`` are in memory, ``registers`` only inside their group.
 
     ``temporaries`` are stored for one outer index of their group. ``readers`` are the groups that
-    read a stored statement. ``aliases`` are another stored statement under another shape.
+    read a stored statement. ``aliases`` are another stored statement under another shape,
+    from one of its elements on.
     """
 
     def __init__(self, program: Program) -> None:
@@ -72,7 +73,7 @@ class Schedule:
         self.registers: set[int] = set()
         self.temporaries: set[int] = set()
         self.readers: dict[int, set[int]] = {}
-        self.aliases: dict[int, int] = {}
+        self.aliases: dict[int, tuple[int, int]] = {}
 
     def space(self, n: int) -> Shape:
         """The axes that the loops of a root run over."""
