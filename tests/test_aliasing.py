@@ -23,7 +23,7 @@ from adjoint.transforms.trees import flatten, unflatten
 ROWS = {name: (lambda *a, _row=row, **p: bind(_row, a, p), row.cases)
         for name, row in sorted(REGISTRY.items())
         if not row.nondiff and name not in (
-            "item", "checkpoint", "cond", "scan", "while_loop")}
+            "item", "checkpoint", "cond", "jit", "scan", "while_loop")}
 OPERATIONS = ROWS | {name + "*": (c.decompose, c.cases) for name, c in sorted(COMPOSED.items())}
 EVERY = pytest.mark.parametrize("name", OPERATIONS)
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # 0/0 in the cases is meant

@@ -136,8 +136,8 @@ def _of_row(row: Primitive) -> Operation:
 
 
 # Rows whose parameter is a traced program have no cases of their own.
-OF_GRAPHS = dict.fromkeys(("checkpoint", "cond", "scan", "while_loop"),
-                          "tests/transforms runs it on functions")
+OF_GRAPHS = dict.fromkeys(("checkpoint", "cond", "jit", "scan", "while_loop"),
+                          "tests/transforms and tests/jit run it on functions")
 ROWS = [_of_row(REGISTRY[name]) for name in sorted(REGISTRY) if name not in OF_GRAPHS]
 WRITTEN = [Operation(c.name, None, c.decompose, c.cases) for _, c in sorted(COMPOSED.items())]
 OPERATIONS = ROWS + WRITTEN

@@ -307,7 +307,7 @@ WITHOUT = {
     "annihilate": "the product with which a zero cancels infinity; torch has IEEE's",
     "cbrt": "torch has no cube root of negative numbers",
     "checkpoint": "holds a function; tests/transforms compare it with the function itself",
-    **dict.fromkeys(("cond", "scan", "while_loop"),
+    **dict.fromkeys(("cond", "jit", "scan", "while_loop"),
                     "holds functions; tests/transforms/test_control.py compares it with Python"),
     "item": "picks one of several outputs: structure, not arithmetic",
     "conjugate": "complex: PyTorch's convention is compared in tests/ops/test_complex.py",

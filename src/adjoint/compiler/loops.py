@@ -42,6 +42,11 @@ def identity(op: str, dtype: Any) -> Any:
     return np.iinfo(dtype).min if op == "maximum" else np.iinfo(dtype).max
 
 
+def start(op: str, dtype: Any) -> Any:
+    """What a reduction begins with: NumPy's sums begin with +0.0, so that of -0.0s is 0.0."""
+    return 0 if op == "add" else identity(op, dtype)
+
+
 def straight(shape: Sequence[int]) -> Place:
     """The index of the variables ``i0, i1, ...``; 0 along axes of size 1, as views say it."""
     return tuple([(0, ((f"i{d}", 1),)) if n > 1 else (0, ()) for d, n in enumerate(shape)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .evaluator import Value
-from .loops import COMBINE, WIDENED, Loops, identity, straight
+from .loops import COMBINE, WIDENED, Loops, identity, start, straight
 from .text import register_type
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Nest(Loops):
             if self.schedule.carried(n):
                 self.reader = n
                 dtype = self.known(n).dtype
-                self.fill_flat(n, identity(self.program.statements[n].parameters[0], dtype))
+                self.fill_flat(n, start(self.program.statements[n].parameters[0], dtype))
 
         def body(carried: Sequence[str]) -> Sequence[str]:
             self.floor = self.writer.depth
@@ -120,7 +120,7 @@ class Nest(Loops):
             if r.partial and not self.schedule.carried(n):
                 kept = [a for a in inner if (0, ((a[0], 1),)) in r.to]
                 self.reader = n
-                self.fill(n, r.to, kept, identity(r.op, r.dtype))
+                self.fill(n, r.to, kept, start(r.op, r.dtype))
         self.computing, self.reductions = {*pass_.roots}, reductions
         spans = WIDENED if pass_.operations < WIDE else 2 if pass_.operations < NARROW else 1
         self.over_lanes(inner, pass_.itemsize[1], spans)
@@ -156,7 +156,7 @@ class Nest(Loops):
 
     def neutral(self, r: Reduction) -> str:
         """What a reduction begins with."""
-        return self.lanes(r.dtype, 0, bool(self.vector)).constant(identity(r.op, r.dtype))
+        return self.lanes(r.dtype, 0, bool(self.vector)).constant(start(r.op, r.dtype))
 
     def point(self, roots: list[int], place: Place, carried: dict[int, str]) -> dict[int, str]:
         """All roots at one point of the space."""

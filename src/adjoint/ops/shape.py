@@ -348,10 +348,11 @@ def _lower_concatenate(b: Any, *xs: Any, axis: int) -> Any:
     shape = list(xs[0].shape)
     shape[axis] = sum(x.shape[axis] for x in xs)
     dtype = promoted(*xs)
-    y, start = None, 0
+    fill = np.negative(dtype.type(0)) if dtype.kind in "fc" else dtype.type(0)
+    y, start = None, 0  # x + (-0.0) is x, also where x is -0.0
     for x in xs:
         index = tuple((start if d == axis else 0, ((d, 1),)) for d in range(len(shape)))
-        part = b.pad(loops.cast(b, x, dtype), index, tuple(shape), dtype.type(0))
+        part = b.pad(loops.cast(b, x, dtype), index, tuple(shape), fill)
         y = part if y is None else b.elementwise("add", y, part)
         start += x.shape[axis]
     return y
