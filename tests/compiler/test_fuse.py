@@ -309,7 +309,7 @@ def test_the_plan_of_a_workload(name):
 def test_results_over_their_operands(monkeypatch):
     monkeypatch.setattr(layouts, "LARGE", 1)
     shared = 0
-    for seed in range(0, 24, 2):
+    for seed in range(0, 24, 4):
         for program, args in random_programs(seed):
             for fuse in (True, False):
                 compiled = Compiled(program, fuse=fuse)
@@ -319,7 +319,7 @@ def test_results_over_their_operands(monkeypatch):
                 for want, got in zip(expected, found, strict=True):
                     tight = 1e-2 if got.dtype.itemsize < 8 else 1e-7
                     np.testing.assert_allclose(got, want, rtol=tight, atol=1e-8)
-    assert shared > 20
+    assert shared > 10
 
 
 INTO = {  # the output, and whether it may be written over the first input
