@@ -30,6 +30,7 @@ from .creation import (
 )
 from .functions import Function
 from .modes import (
+    deterministic,
     enable_grad,
     is_grad_enabled,
     line_of,
@@ -70,7 +71,7 @@ _ALIASES = {
     "log_expit": "log_sigmoid", "logsigmoid": "log_sigmoid"}
 __all__ = [  # what stands here by import; the functions of the rows are added below
     "Function", "Tensor", "arange", "array", "asarray", "checkpoint", "cond", "creation",
-    "enable_grad", "errors", "eye", "fori_loop", "full", "grad", "hessian", "hvp",
+    "deterministic", "enable_grad", "errors", "eye", "fori_loop", "full", "grad", "hessian", "hvp",
     "is_grad_enabled", "jacobian", "jvp", "line_of", "linearize", "linspace", "map", "no_grad",
     "ones", "ones_like", "scan", "set_grad_enabled", "sites", "strict", "tape", "tensor",
     "value_and_grad", "vjp", "vmap", "while_loop", "zeros", "zeros_like"]

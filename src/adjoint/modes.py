@@ -99,6 +99,34 @@ def strict() -> GradMode:
     return GradMode(lambda modes: modes._replace(strict=True))
 
 
+DETERMINISTIC: ContextVar[bool] = ContextVar("adjoint.deterministic", default=False)
+
+
+class deterministic(Mode):  # noqa: N801 - a function to its users, like open
+    """A block in which compiled functions call no BLAS, whose sums may depend on its threads.
+
+    The products of matrices are the library's own then: the same bits on any number of threads.
+    Eager products are NumPy's everywhere.
+
+    >>> f = ad.jit(lambda x: x @ x)
+    >>> with ad.deterministic():
+    ...     f(np.eye(2))
+    array([[1., 0.],
+           [0., 1.]])
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda modes: modes)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self.token = DETERMINISTIC.set(True)
+
+    def __exit__(self, *error: object) -> None:
+        DETERMINISTIC.reset(self.token)
+        super().__exit__(*error)
+
+
 class tape(Mode):  # noqa: N801 - a function to its users, like open
     """A block that holds every Node made inside, in order, each with its value and its line.
 

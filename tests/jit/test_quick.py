@@ -223,3 +223,18 @@ def test_threads_call_one_function():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_deterministic_products_are_the_librarys_own(monkeypatch):
+    from adjoint.compiler import blas
+    asked = []
+    monkeypatch.setattr(blas, "limit", lambda *a, f=blas.limit: asked.append(f(*a)) or f(*a))
+    f = ad.jit(lambda x: x @ x)
+    warmed(f, X @ X.T)
+    with ad.deterministic():
+        before = len(asked)
+        np.testing.assert_allclose(warmed(f, X @ X.T), (X @ X.T) @ (X @ X.T))
+    assert len(f.plans) == 1
+    (plan,) = [p for plans in f.plans.values() for p in plans]
+    assert plan.graph.cached["deterministic"] is not plan.graph.cached["executable"]
+    assert all(limit == blas.NEVER for limit in asked[before:])

@@ -14,6 +14,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from adjoint.modes import DETERMINISTIC
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -45,7 +47,8 @@ def generated() -> Generator[None]:
 
 def limit(dtype: str, vector_bytes: int) -> float:
     """The side of the square product from which on BLAS is used; infinite if it is not."""
-    return NEVER if only_generated.get() else limits.get((dtype, vector_bytes), NEVER)
+    never = only_generated.get() or DETERMINISTIC.get()
+    return NEVER if never else limits.get((dtype, vector_bytes), NEVER)
 
 
 @cache

@@ -12,6 +12,7 @@ from adjoint.core.box import bind
 from adjoint.core.node import aval_of, constant
 from adjoint.core.primitive import Label, Primitive, register
 from adjoint.core.symbol import Graph, Symbol, trace
+from adjoint.modes import DETERMINISTIC
 from adjoint.ops.several import Parts, item
 from adjoint.tensors import conjugate
 from adjoint.transforms.batching import vmap
@@ -49,10 +50,11 @@ class JitGraph(Graph):
 
     @property
     def executable(self) -> Executable:
-        """What computes the outputs."""
-        if "executable" not in self.cached:
-            self.cached["executable"] = Executable(self.program)
-        return self.cached["executable"]
+        """What computes the outputs; with products of its own inside `ad.deterministic`."""
+        key = "deterministic" if DETERMINISTIC.get() else "executable"
+        if key not in self.cached:
+            self.cached[key] = Executable(self.program)
+        return self.cached[key]
 
     def other(self, key: Any, f: Callable[..., Any], avals: Sequence[Any]) -> JitGraph:
         """The Graph of ``f``, traced the first time that it is asked for by ``key``."""
