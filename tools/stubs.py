@@ -54,8 +54,8 @@ def render() -> str:
         else:
             lines.append(f"{name}: {'None' if value is None else type(value).__name__}")
     lines += [f"{name}: Any" for name in adjoint._LAZY]
-    imports = [f"from {module} import {', '.join(f'{n} as {n}' for n in names)}"
-               for module, names in sorted(reexported.items())]
+    imports = [f"from {module} import {name} as {name}"
+               for module, names in sorted(reexported.items()) for name in sorted(names)]
     # Not `nn: ModuleType`: a type checker would not find the classes of nn any more.
     imports += ["", *[f"from . import {name} as {name}" for name in adjoint._MODULES]]
     return HEAD + "\n".join(imports) + "\n\n" + "\n".join(lines) + "\n"

@@ -3,7 +3,8 @@
 from typing import Any
 
 from adjoint.functions import Function as Function
-from adjoint.modes import deterministic as deterministic, tape as tape
+from adjoint.modes import deterministic as deterministic
+from adjoint.modes import tape as tape
 from adjoint.tensors import Tensor as Tensor
 
 from . import checking as checking

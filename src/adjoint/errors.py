@@ -110,8 +110,7 @@ class KinkWarning(RuntimeWarning):
 
 
 class CompileWarning(RuntimeWarning):
-    """`ad.jit` runs a function another way than as machine code from its cache, and says so once.
-    """
+    """`ad.jit` runs a function otherwise than users expect, and says so once."""
 
 
 class FormatError(AdjointError, ValueError):
