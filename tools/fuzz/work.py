@@ -29,7 +29,8 @@ def one(tally, seed, names=None, shrunk=True, compiled=False):
         return None
     tally.enter(made, outcome)
     if outcome.mismatches:
-        small, found = shrink(made.program, compiled=compiled) if shrunk else (made.program, outcome)
+        small, found = (shrink(made.program, compiled=compiled) if shrunk
+                        else (made.program, outcome))
         tally.failures.append(Failure(
             seed, names, f"{found.mismatches[0].kind}: {found.mismatches[0].text}", small,
             len(made.program.steps)))
