@@ -195,10 +195,17 @@ def mixture(peer, n=1000, k=10, d=8):
     return timed(peer, peer.compile(peer.gradient(f, (0, 1, 2))), *args)
 
 
-# name: (workload, ratios that PERFORMANCE.md asks for: torch eager, jax.jit)
+# name: (workload, ratios that PERFORMANCE.md asks for (torch eager, jax.jit), a short title)
 WORKLOADS = {
-    "1": (scalar, (400, 80)), "2": (chain, (400, 1.5)), "3": (small_network, (14, 6)),
-    "4": (digits_network, (2, 1.05)), "5": (large_network, (2.2, 1.2)),
-    "6": (elementwise, (9, 2)), "7": (normalised, (2.7, 3.5)), "8": (scanning, (60, 8)),
-    "9a": (hessian, (None, 4)), "9b": (jacobian, (500, 50)), "10": (recurrent, (15, 3.5)),
-    "G": (mixture, (5, 3))}
+    "1": (scalar, (400, 80), "1: scalar expression"),
+    "2": (chain, (400, 1.5), "2: chain of 1,000 scalars"),
+    "3": (small_network, (14, 6), "3: MLP 64-64-10, a step"),
+    "4": (digits_network, (2, 1.05), "4: MLP 784-512-512-10, a step"),
+    "5": (large_network, (2.2, 1.2), "5: MLP 784-2048-2048-10, a step"),
+    "6": (elementwise, (9, 2), "6: ten elementwise operations, 1e6"),
+    "7": (normalised, (2.7, 3.5), "7: layer norm, cross-entropy"),
+    "8": (scanning, (60, 8), "8: MLP on 64 windows"),
+    "9a": (hessian, (None, 4), "9a: Hessian, 50 variables"),
+    "9b": (jacobian, (500, 50), "9b: Jacobian 200 x 200"),
+    "10": (recurrent, (15, 3.5), "10: RNN, 200 steps"),
+    "G": (mixture, (5, 3), "G: Gaussian mixture")}
