@@ -429,6 +429,15 @@ def in_blocks(call):
         call()
 
 
+@pytest.fixture
+def interruptible():
+    """Shells have what they run in the background ignore interrupts, and Python inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("stop", [by_raise, by_error, by_signal, by_thread])
 @pytest.mark.parametrize("sweep", SWEEPS)
 @pytest.mark.parametrize("place", PLACES)
