@@ -688,7 +688,7 @@ BAD = [
     ("index", EscapeError, r"does not exist yet.*ad.take",
      lambda: ad.fori_loop(0, 3, lambda i, c: c + ONES[i], 0.0)),
     ("float", EscapeError, r"ad.sin\(x\)", lambda: ad.map(float, ONES)),
-    ("write", MutationError, "in place", write_outside)]
+    ("write", MutationError, "from outside", write_outside)]
 
 
 def in_python(x):
@@ -939,3 +939,23 @@ def test_a_write_in_vain_is_an_error():
     with pytest.raises(MutationError, match="writes into a tensor from outside"):
         ad.fori_loop(0, 3, step, 1.0)
     assert w.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("write", [
+    lambda w: w.__iadd__(1.0), lambda w: w.zero_(), lambda w: w.__setitem__(0, 2.0)])
+def test_a_write_that_only_the_first_turn_would_do_is_refused(write):
+    w = ad.tensor(np.ones(3))
+
+    def body(carry, _):
+        write(w)
+        return carry * 2.0, None
+    with pytest.raises(MutationError, match="writes into a tensor from outside"):
+        ad.scan(body, 1.0, length=3)
+    np.testing.assert_array_equal(w.numpy(), np.ones(3))
+
+    def own(carry, _):
+        mine = ad.zeros(3)
+        mine += 1.0
+        mine[0] = carry
+        return carry + mine.sum(), None
+    assert ad.scan(own, 1.0, length=2)[0] == 10.0

@@ -25,7 +25,7 @@ from adjoint.tensors import Tensor, untracked
 from . import control_watched as watched
 from .batching import Batch
 from .control_cond import COND
-from .control_graphs import Body, Tracing, strong
+from .control_graphs import WRITES, Body, Tracing, strong
 from .control_scan import SCAN, parts, with_residuals
 from .control_watched import boxed, fitted, is_watched
 from .control_while import WHILE, Turns, exists
@@ -71,9 +71,7 @@ class Written:
             self.tracing.restored()
             raise
         if self.tracing.restored():
-            raise MutationError(
-                f"{self.where}: the function writes into a tensor from outside, which every turn "
-                "would have to see. Make it part of the carry and return its new value.")
+            raise MutationError(f"{self.where}: {WRITES}")
         return y
 
     def body(self, carries: int = 0) -> tuple[Body, list[Any], list[Tensor]]:

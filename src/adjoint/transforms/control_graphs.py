@@ -17,8 +17,8 @@ from adjoint.core.forward import Dual, dual
 from adjoint.core.node import MODES, NO_PARAMS, Mode, Node, aval, constant, leaf, node, switch
 from adjoint.core.primitive import CONSTANT, LEAF, REGISTRY
 from adjoint.core.reverse import Tracked, sweep, tracked
-from adjoint.core.symbol import Graph, Symbol, Trace
-from adjoint.errors import LevelError, UnsupportedError
+from adjoint.core.symbol import Graph, Symbol, Trace, symbol
+from adjoint.errors import LevelError, MutationError, UnsupportedError
 from adjoint.exits import bottom
 from adjoint.ops.select import stop_gradient
 from adjoint.ops.shape import broadcast_to
@@ -105,6 +105,10 @@ def planned(graph: Graph) -> Plan:
                 [number[o] for o in graph.outputs])
 
 
+WRITES = ("the function writes into a tensor from outside, which every turn would have to see. "
+          "Make it part of the carry and return its new value.")
+
+
 class Ended(list[Node]):
     """The nodes of a Body that is finished: a Symbol of it that is used later finds it closed."""
 
@@ -138,6 +142,19 @@ class Tracing(Trace):
         self.stopped: dict[Node, Any] = {}
         self.before: list[tuple[Any, Any]] = []  # Tensors from outside, and what they held
         self.adopted: list[Adopted] = []
+        self.born: dict[int, Tensor] = {}  # made by the body, which may write to them
+
+    def bear(self, x: Tensor) -> None:
+        """Note a Tensor that the body has made."""
+        self.born[id(x)] = x
+
+    def adopt_first(self, x: Tensor) -> None:
+        """Refuse a write to a Tensor from outside, which would happen once and not each turn."""
+        if isinstance(x.value, Box):
+            return
+        if id(x) not in self.born:
+            raise MutationError(WRITES)
+        x.value = symbol(self.graph, constant(x.value))
 
     def open(self) -> Mode:
         """The block in which operations are written down."""
