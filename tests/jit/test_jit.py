@@ -479,3 +479,9 @@ def test_a_tensor_that_is_not_reached_is_written_at_each_call():
     for k in range(1, 5):
         compiled(X)
         np.testing.assert_allclose(w.numpy(), X + k)
+
+
+def test_nan_among_complex_numbers():
+    z = np.array([1.0 + 2.0j, complex(np.nan, np.nan), 4.0 - 1.0j])
+    for f in (np.nanmax, np.nanmin, np.nansum, np.nanmean):
+        assert ad.jit(f)(z) == f(z)

@@ -478,7 +478,7 @@ def nanstd(x: Any, axis: Any = None, dtype: Any = None, *, ddof: Any = 0, keepdi
 def _nan_extreme(name: str, ufunc: Any, of: str, worst: float) -> Any:
     def lower(b: loops.Builder, x: Any, axis: Axes, keepdims: bool) -> Any:
         axes = full(axis, len(x.shape))
-        if x.dtype.kind != "f":
+        if x.dtype.kind not in "fc":
             return loops.reshaped(b, b.reduce(of, x, axes), reduced(x.shape, axis, keepdims))
         lost = b.elementwise("isnan", x)
         kept = b.select(lost, _filled(b, x.dtype.type(worst), x.shape), x)
