@@ -485,3 +485,9 @@ def test_nan_among_complex_numbers():
     z = np.array([1.0 + 2.0j, complex(np.nan, np.nan), 4.0 - 1.0j])
     for f in (np.nanmax, np.nanmin, np.nansum, np.nanmean):
         assert ad.jit(f)(z) == f(z)
+
+
+def test_scipys_own_random_numbers_are_no_error():
+    a = np.array([[2.6, 0.2, 0.6], [-0.3, 2.9, -0.2], [0.1, 0.1, 2.3]])
+    f = ad.jit(lambda x: x * ad.linalg.logm(a).sum())
+    np.testing.assert_allclose(f(2.0), 2.0 * ad.linalg.logm(a).sum(), rtol=1e-12)

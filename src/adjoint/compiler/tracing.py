@@ -353,7 +353,16 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
 def drawn(found: Reached) -> str:
     """How far the generators of random numbers are that the library does not carry."""
     states = [g.bit_generator.state for g in found.generators]
+    if not names_random(found):  # SciPy's logm draws from NumPy's common stream for itself
+        return repr(states)
     return repr((states, np.random.get_state(), random.getstate()))  # noqa: NPY002 - of users
+
+
+def names_random(found: Reached) -> bool:
+    """Whether the function itself can draw from NumPy's or Python's common stream."""
+    owners = (random.Random, np.random.RandomState)
+    return "random" in found.names or any(
+        isinstance(getattr(v, "__self__", None), owners) for _, v in found.same)
 
 
 def copied(container: Any) -> Any:
