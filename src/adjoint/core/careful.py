@@ -59,8 +59,9 @@ def has_nan(x: Any) -> bool:
     """Whether an array has a NaN: then the sum of its squares is not equal to itself.
 
     Of complex infinities and of what overflows it may be true too; that costs a second look.
+    Ask where NumPy is quiet, as in a sweep: `dot` takes two thirds of vdot's time, but warns.
     """
-    return bool((s := squares(x)) != s)
+    return bool((s := x.dot(x) if x.__class__ is ndarray and x.ndim == 1 else squares(x)) != s)
 
 
 def is_finite(x: Any) -> bool:

@@ -46,11 +46,11 @@ def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: 
         return row.jvp(dxs, y, *xs, **params)  # a product for each: there is nothing to cancel
     with np.errstate(all="ignore"):  # infinity is meant; the doctor names it
         dy = row.jvp(dxs, y, *xs, **params)
-    if dy is None or not has_nan(dy) or MODES.get().strict:
-        return dy
-    with Level() as level, np.errstate(all="ignore"):
-        dxs = [factor(dx, level, downstream=False) for dx in dxs]
-        return released(row.jvp(dxs, y, *xs, **params), level)
+        if dy is None or not has_nan(dy) or MODES.get().strict:
+            return dy
+        with Level() as level:
+            dxs = [factor(dx, level, downstream=False) for dx in dxs]
+            return released(row.jvp(dxs, y, *xs, **params), level)
 
 
 def dual(value: Any, tangent: Any, level: int) -> Dual:

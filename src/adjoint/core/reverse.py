@@ -74,9 +74,8 @@ def steps(nodes: Iterable[Node]) -> list[Node]:
     seen = set(found)
     for n in found:  # which grows, hardly out of order
         if n.inputs is None:
-            raise GraphError(
-                f"the graph behind {n.prim} was freed by an earlier backward(). Pass "
-                "retain_graph=True to that one, or compute the result again.")
+            raise GraphError(f"the graph behind {n.prim} was freed by an earlier backward(). Pass "
+                             "retain_graph=True to that one, or compute the result again.")
         for source in n.inputs:
             if source.inputs is not NOTHING and source not in seen:
                 seen.add(source)
@@ -144,12 +143,12 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
         if dy is None:
             continue
         row, inputs, here = n.prim, n.inputs, n.aval
-        arity = len(inputs) if flat and n.params is NO_PARAMS else 3  # users' have their own
+        usual = n.params is NO_PARAMS or (len(inputs) == 1 and row.effects != "callback")
+        arity = len(inputs) if flat and usual else 3
         if arity == 2:  # one and two arguments written out: a quarter faster than the loop below
             a, b = inputs
-            x, z = a.value, b.value
+            x, z = a.aval if a.value is None else a.value, b.aval if b.value is None else b.value
             needs = SECOND if a.prim is CONSTANT else FIRST if b.prim is CONSTANT else BOTH
-            x, z = a.aval if x is None else x, b.aval if z is None else z
             dx, dz = row.vjp(dy, n.value, x, z, needs)
             if dx is not None:
                 dx = dx if a.aval is here else fit(dx, a.aval, row)
@@ -159,8 +158,9 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
                 buffer[b] = dz if (y := get(b)) is None else plus(y, dz, b, owned)
         elif arity == 1:
             (a,) = inputs
-            x = a.value
-            (dx,) = row.vjp(dy, n.value, a.aval if x is None else x, ONE)
+            x = a.aval if a.value is None else a.value
+            (dx,) = row.vjp(dy, n.value, x, ONE) if n.params is NO_PARAMS else row.vjp(
+                dy, n.value, x, ONE, **n.params)
             if dx is not None:
                 dx = dx if a.aval is here else fit(dx, a.aval, row)
                 buffer[a] = dx if (y := get(a)) is None else plus(y, dx, a, owned)

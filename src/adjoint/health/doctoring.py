@@ -344,7 +344,8 @@ def cancelled(seeds: Mapping[Any, Any], gradients: Mapping[Any, Any], looker: Do
     other.names = looker.names
     with Block(lambda: other, Doctor), strict():
         plain = MODES.get().watch.sweep(seeds, True, None)
-    lost = any(has_nan(dx) and not has_nan(gradients[n]) for n, dx in plain.items())
+    with np.errstate(all="ignore"):
+        lost = any(has_nan(dx) and not has_nan(gradients[n]) for n, dx in plain.items())
     return other.report.first if lost else None
 
 

@@ -324,8 +324,9 @@ remainder = elementwise(
 def _annihilate_impl(first: Any, second: Any) -> Any:
     with np.errstate(invalid="ignore"):
         y = np.multiply(first, second)
-    if not has_nan(y):
-        return y
+        with np.errstate(over="ignore"):
+            if not has_nan(y):
+                return y
     return np.where(np.equal(first, 0) & ~np.isfinite(second), y.dtype.type(0), y)[()]
 
 
