@@ -143,7 +143,7 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
         if dy is None:
             continue
         row, inputs, here = n.prim, n.inputs, n.aval
-        usual = n.params is NO_PARAMS or (len(inputs) == 1 and row.effects != "callback")
+        usual = n.params is NO_PARAMS or (len(inputs) < 2 and row.effects != "callback")
         arity = len(inputs) if flat and usual else 3
         if arity == 2:  # one and two arguments written out: a quarter faster than the loop below
             a, b = inputs
