@@ -71,11 +71,8 @@ class Compiled:
 
     def link(self) -> None:
         """Compile the text, and make what every call copies."""
-        self.functions: dict[str, Any] = {}
-        if any(name for name, _ in self.segments):
-            self.library = Library(self.text, self.externals, self.target)
-            self.functions = {name: self.library.function(name)
-                              for name, _ in self.segments if name}
+        names = [name for name, _ in self.segments if name]
+        self.functions: dict[str, Any] = self.code(names) if names else {}
         self.spare: list[Any] = []  # workspaces that no call is using
         self.table = np.zeros(self.layout.slots + 1, np.uintp)
         self.constants: list[Any] = []
@@ -83,6 +80,11 @@ class Compiled:
             array = np.array(value, order="C")
             self.constants.append(array)
             self.table[slot] = array.ctypes.data
+
+    def code(self, names: Sequence[str]) -> dict[str, Any]:
+        """The functions of the text, callable."""
+        self.library = Library(self.text, self.externals, self.target)
+        return {name: self.library.function(name) for name in names}
 
     def __call__(self, *values: Any) -> list[Any]:
         """Run it. IndexingError if an index that the program computes is out of range."""
