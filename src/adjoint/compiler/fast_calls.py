@@ -348,7 +348,7 @@ def source_of(s: From, rebound: dict[int, Place]) -> Any:
         return Held(s.owner)
     if s.what == "place":
         return place_source(s.owner)
-    if type(s.owner) is not Tensor:
+    if s.owner.__class__ is not Tensor:
         return None
     place = rebound.get(id(s.owner))
     owner = Held(s.owner) if place is None else place_source(place)
@@ -423,7 +423,7 @@ def tensor_guards(tracing: Tracing, kept: Any, rebound: dict[int, Place]) -> lis
         return []
     place = rebound.get(id(t))
     owner = Held(t) if place is None else place_source(place)
-    if owner is None or type(t) is not Tensor:
+    if owner is None or t.__class__ is not Tensor:
         return None
 
     def slot(name: str) -> Any:

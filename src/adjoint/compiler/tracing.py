@@ -3,19 +3,21 @@
 While the function runs, every tensor, number and array that it can reach holds a Symbol instead of
 its value, so the library's ordinary code (``backward()``, an optimiser's step) writes down the
 Graph of what it does. What holds something else afterwards has been assigned to: that is an output.
-In the end everything gets back what it held. Start at `trace`.
+In the end everything gets back what it held. Other threads see none of that: tensors hold Symbols
+for the tracing thread only (`shadows.py`), and what a number or an array was replaced by is to them
+the number or the array (`Traced`). Start at `trace`.
 """
 
 from __future__ import annotations
 
 import dis
 import random
-from threading import RLock
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from adjoint.core.box import Box
+from adjoint.core.box import Box, bind
 from adjoint.core.node import MODES, Leaf, Mode, Node, aval_of, constant, leaf
 from adjoint.core.symbol import Symbol, Trace, symbol
 from adjoint.errors import AdjointError, ArgumentError, EscapeError, GraphError
@@ -23,6 +25,7 @@ from adjoint.modes import site
 from adjoint.tensors import Tensor
 from adjoint.transforms.trees import flatten, unflatten
 
+from . import shadows
 from .reachable import Attribute, reach
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
     from .reachable import Place, Reached
 
 COMPARED = 1 << 20  # elements of arrays that are compared before each call
-LOCK = RLock()  # Symbols stand where other threads may look: one tracing at a time
+LOCK = RLock()  # one tracing at a time
+active: list[Capture] = []  # the tracings that have not ended: one inside the other
 
 
 class Traced(Symbol):
@@ -44,18 +48,34 @@ class Traced(Symbol):
 
     __slots__ = ()
 
-    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Symbol:
+    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Write ``row`` down; its parameters are settings, so numbers among them are guards."""
+        if get_ident() != shadows.tracer.thread:
+            args, params = seen_outside(args), {k: seen_outside(v) for k, v in params.items()}
+            return bind(row, args, params)
         if params:
             params = {k: plain(v) for k, v in params.items()}
         return super().interpret(row, args, params)
 
     def concrete(self) -> Any:
         """The number, if it follows from Python numbers that were reached; else an error."""
+        if get_ident() != shadows.tracer.thread:
+            return self.outside()
         capture = MODES.get().trace
         if isinstance(capture, Capture) and capture.graph is self.graph:
             return capture.settled(self.node)
-        raise EscapeError(
+        raise self.lost()
+
+    def outside(self) -> Any:
+        """What stands here for threads that do not trace: the number or array that was reached."""
+        for capture in active:
+            if self.node in capture.numbers:
+                return capture.numbers[self.node]
+        raise self.lost()
+
+    def lost(self) -> EscapeError:
+        """The error for a value that no call will compute."""
+        return EscapeError(
             f"this value ({self.aval}) was made while ad.jit traced a function, and has escaped "
             "from it: no call computes it. Return it from the function, or assign it to an "
             "attribute that exists before the call")
@@ -71,6 +91,20 @@ class Traced(Symbol):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array(self.concrete(), dtype=dtype)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if get_ident() == shadows.tracer.thread:
+            return super().__reduce_ex__(protocol)
+        return plain, (self.outside(),)
+
+
+def seen_outside(value: Any) -> Any:
+    """What stands for a value in threads that do not trace."""
+    if isinstance(value, Traced):
+        return value.outside()
+    if type(value) in (tuple, list):
+        return type(value)(map(seen_outside, value))
+    return value
 
 
 def plain(value: Any) -> Any:
@@ -120,6 +154,7 @@ class Capture(Trace):
         super().__init__()
         self.sources: dict[Node, Source] = {}
         self.held: dict[int, Held] = {}
+        self.own: dict[int, Tensor] = {}  # tensors whose shadow belongs to this tracing
         self.gradients: set[int] = set()  # tensors that are the .grad of another
         self.arrays: dict[int, tuple[Any, Symbol]] = {}
         self.numbers: dict[Node, Any] = {}  # numbers and arrays that became inputs
@@ -156,6 +191,9 @@ class Capture(Trace):
             t.value = symbol(self.graph, constant(t.value), Traced)
             return t
         n, grad, value, start = t.node, t.grad, t.value, None
+        if not shadows.adopted(t):
+            self.own[id(t)] = t
+            shadows.adopt(t)
         if not isinstance(value, Box):
             t.value = self.enter(t.aval, *(("value", t) if of is None else ("grad", of)))
             start = t.value.node
@@ -216,7 +254,11 @@ class Capture(Trace):
 
     def restore(self) -> None:
         """Give everything back what it held."""
+        for t in self.own.values():
+            shadows.release(t)
         for t, value, n, grad, kept, _ in self.held.values():
+            if id(t) in self.own:
+                continue
             t.value, t.aval, t.node = value, aval_of(value), n
             t._gradient = grad
             if n is not None:
@@ -332,17 +374,21 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
         capture, found = Capture(), reach(f)
         states = drawn(found)
         original = [(c, copied(c)) for c in found.containers]
+        active.append(capture)
         try:
-            capture.prepare(found, fixed)
-            shown = [(c, copied(c)) for c in found.containers]
-            args, kwargs = arguments(capture)
-            with Mode(lambda m: m._replace(trace=capture, site=m.site or site)):
-                result = frozen(f(*args, **kwargs))
-            changes = [c._replace(after=frozen(c.after)) for c in changed(capture, found, shown)]
+            with shadows.Tracing():
+                capture.prepare(found, fixed)
+                shown = [(c, copied(c)) for c in found.containers]
+                args, kwargs = arguments(capture)
+                with Mode(lambda m: m._replace(trace=capture, site=m.site or site)):
+                    result = frozen(f(*args, **kwargs))
+                changes = [c._replace(after=frozen(c.after))
+                           for c in changed(capture, found, shown)]
         finally:
             for container, content in original:
                 revert(container, content)
             capture.restore()
+            active.remove(capture)
     if drawn(found) != states:
         raise GraphError("ad.jit: the function drew random numbers of NumPy or Python while it was "
                          "traced, so every call would see the same ones. Draw them with ad.random, "
