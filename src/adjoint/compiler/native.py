@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 from ctypes.util import find_library
 from functools import cache as memo
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from adjoint.errors import MissingPackageError, UnsupportedError
 
 from . import blas, cache
+from .linking import linked
+from .machine import description
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,33 +61,52 @@ def binding_version() -> str:
     return import_module("llvmlite").__version__
 
 
-@memo
 def host() -> Target:
     """This machine, with all that it has."""
+    return this_machine()[0]
+
+
+@memo
+def this_machine() -> tuple[Target, str]:
+    """This machine, and the version of LLVM: as LLVM told before, or now.
+
+    Whoever finds machine code in the cache does not import llvmlite, which takes longer.
+    """
+    known = f"machine 1, llvmlite {binding_version()}"
+    text = description()
+    key = cache.key_of(text, BASELINE, known)
+    found = cache.found(key, known) if text else None
+    if found is None:
+        target, version = asked()
+        if text:
+            cache.keep(key, known, json.dumps([target, version]).encode())
+        return target, version
+    told, version = json.loads(found)
+    return Target(*told), version
+
+
+def asked() -> tuple[Target, str]:
+    """This machine and the version of LLVM, as LLVM tells."""
     features = llvm().get_host_cpu_features()
     size = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
     # Every processor that is not an x86-64 and has 64-bit vectors at all has it.
     fused = features.get("fma", not llvm().get_process_triple().startswith("x86_64"))
-    return Target(llvm().get_host_cpu_name(), features.flatten(), size, bool(fused))
+    target = Target(llvm().get_host_cpu_name(), features.flatten(), size, bool(fused))
+    return target, ".".join(map(str, llvm().llvm_version_info))
+
+
+places: dict[str, int] = {}  # of functions of our own that compiled code calls
 
 
 @memo
-def c_library() -> tuple[ctypes.CDLL, ...]:
-    """Where the functions of the C library are: in this process, or in the mathematical library."""
-    found = [None, find_library("m")]
-    return tuple([ctypes.CDLL(name) for name in dict.fromkeys(found)])
-
-
-@memo
-def provide(name: str) -> None:
-    """Tell LLVM the address of a function of the C library, or of BLAS."""
-    if found := blas.address(name):
-        llvm().add_symbol(name, found)
-        return
-    for library in c_library():
-        if hasattr(library, name):
-            llvm().add_symbol(name, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
-            return
+def address_of(name: str) -> int:
+    """The address of a function of the C library, of BLAS, or of what we have provided."""
+    if found := places.get(name) or blas.address(name):
+        return found
+    for library in (None, "m"):  # in this process, or in the mathematical library
+        place = ctypes.CDLL(find_library(library) if library else None)
+        if hasattr(place, name):
+            return ctypes.cast(getattr(place, name), ctypes.c_void_p).value or 0
     raise UnsupportedError(f"the C library of this machine has no function {name}, which the "
                            "compiled program calls; run it without compiling")
 
@@ -106,11 +128,9 @@ class Library:
 
     def __init__(self, text: str, externals: Iterable[str], target: Target,
                  speed: int = SPEED) -> None:
-        binding = llvm()
-        for name in externals:
-            provide(name)
         self.text, self.target, self.speed = text, target, speed
-        known = cache.versions(binding_version(), ".".join(map(str, binding.llvm_version_info)))
+        self.externals = tuple(externals)
+        known = cache.versions(binding_version(), this_machine()[1])
         key = cache.key_of(text, target, f"{known}, speed {speed}")
         code = cache.found(key, known)
         if code is None:
@@ -135,7 +155,12 @@ class Library:
 
     def load(self, code: bytes) -> None:
         """Make the functions of an object file callable."""
+        self.linked = linked(code, address_of)
+        if self.linked is not None:
+            return
         binding = llvm()
+        for name in self.externals:
+            binding.add_symbol(name, address_of(name))
         empty = binding.parse_assembly("")
         empty.triple = binding.get_process_triple()
         self.engine = binding.create_mcjit_compiler(empty, self.machine())
@@ -149,6 +174,8 @@ class Library:
 
     def address(self, name: str) -> int:
         """Where a function is."""
+        if self.linked is not None:
+            return self.linked.addresses[name]
         return self.engine.get_function_address(name)
 
     def assembly(self) -> str:

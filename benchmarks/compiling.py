@@ -1,0 +1,196 @@
+"""What the first call of a compiled function costs, stage by stage: cold, and from the disk cache.
+
+    python benchmarks/compiling.py                    # all workloads and the chains
+    python benchmarks/compiling.py --only 3,7 --rounds 5
+    python benchmarks/compiling.py --stages           # where the time goes
+
+How it measures. Each figure is the first call in a process of its own, imports of adjoint and
+NumPy not counted, those that the call itself makes counted: *cold* with an empty cache, *cached*
+with the cache of an earlier process. *Second* is the second call, which makes the builtin that
+further calls go through. The least of the rounds is told. Chains are `x = sin(x) * 1.01` again and
+again, so a chain of 1,000 has 1,000 operations; the deep network is one layer after the other,
+each with weights of its own. Stages are told without the stages inside them.
+"""
+
+import os
+
+for _name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):  # read when the libraries are imported
+    os.environ[f"{_name}_NUM_THREADS"] = "1"
+
+import argparse
+import functools
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from workloads import WORKLOADS
+
+LENGTHS = (1_000, 4_000, 16_000, 100_000)
+LAYERS = 64
+# A stage is the functions of the compiler that are called for it.
+STAGES = {
+    "reach": ("tracing.reach",), "trace": ("jitted.trace",), "plan": ("jitted.Plan",),
+    "lower": ("jit_row.lowered",), "simplify": ("jit_row.simplified",),
+    "re-roll": ("jit_row.rerolled",), "verify": ("reroll.proved",),
+    "fuse": ("layout.fused",), "memory": ("compiled.Layout",),
+    "calibrate": ("compiled.prepare",), "emit": ("compiled.Compiled",),
+    "llvmlite": ("native.llvm",), "parse": ("native.Library.module",),
+    "codegen": ("native.Library.compiled",), "load": ("native.Library.load",),
+    "disk": ("cache.found", "cache.keep"), "run": ("compiled.Compiled.__call__",),
+    "builtin": ("jitted.fast_call",)}
+now = time.perf_counter
+
+
+def chain(length, gradient):
+    """A chain of scalar operations, and the number that it is called with."""
+    import adjoint as ad
+
+    def f(x):
+        for _ in range(length // 2):
+            x = np.sin(x) * 1.01
+        return x
+    return functools.partial(ad.jit(ad.grad(f) if gradient else f), 0.7)
+
+
+def deep(layers):
+    """The gradient of a network of many layers, each with weights of its own."""
+    import adjoint as ad
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal((16, 16)) / 4 for _ in range(layers)]
+
+    def f(ws, x):
+        for w in ws:
+            x = np.tanh(x @ w)
+        return (x * x).sum()
+    return functools.partial(ad.jit(ad.grad(f)), weights, rng.standard_normal((8, 16)))
+
+
+def call_of(name):
+    """The call of a workload or a chain, by its name."""
+    kind, _, size = name.partition(" ")
+    if kind in {"chain", "gradient"}:
+        return chain(int(size), kind == "gradient")
+    if kind == "deep":
+        return deep(int(size))
+    from compiled import adjoint_peer
+    return WORKLOADS[name][0](adjoint_peer())
+
+
+def everything():
+    """The names of all that can be measured."""
+    return [*WORKLOADS, *[f"chain {n}" for n in LENGTHS], *[f"gradient {n}" for n in LENGTHS],
+            f"deep {LAYERS}"]
+
+
+class Clock:
+    """Seconds of each stage without the stages inside it."""
+
+    def __init__(self):
+        self.seconds = {}
+        self.open = []
+
+    def watch(self, stage, where):
+        """Time a function or a class of the compiler, if there is such a one."""
+        module, _, path = where.partition(".")
+        owner = importlib.import_module(f"adjoint.compiler.{module}")
+        *outer, last = path.split(".")
+        for part in outer:
+            owner = getattr(owner, part, None)
+        f = getattr(owner, last, None)
+        if f is None:
+            return
+        if isinstance(f, type):
+            owner, last, f = f, "__init__", f.__init__
+
+        @functools.wraps(f)
+        def timed(*args, **kwargs):
+            self.open.append(0.0)
+            start = now()
+            try:
+                return f(*args, **kwargs)
+            finally:
+                taken, inside = now() - start, self.open.pop()
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + taken - inside
+                if self.open:
+                    self.open[-1] += taken
+        setattr(owner, last, timed)
+
+
+def first_call(name, staged):
+    """Print the milliseconds of the first and second call in this process, and of each stage."""
+    importlib.import_module("adjoint.compiler.jitted")
+    clock = Clock()
+    for stage, functions in STAGES.items() if staged else ():
+        for where in functions:
+            clock.watch(stage, where)
+    call = call_of(name)
+    start = now()
+    call()
+    first = now() - start
+    call()
+    second = now() - start - first
+    told = {k: v * 1e3 for k, v in clock.seconds.items()}
+    rest = (first + second) * 1e3 - sum(told.values())
+    print(json.dumps({"first": first * 1e3, "second": second * 1e3,
+                      **(told | {"rest": rest} if staged else {})}))
+
+
+def run(name, staged, folder):
+    """What one process says."""
+    given = [sys.executable, __file__, "--first", name, *(["--stages"] if staged else [])]
+    out = subprocess.run(given, env=os.environ | {"ADJOINT_CACHE": folder}, capture_output=True,
+                         text=True, check=False)
+    if out.returncode:
+        raise SystemExit(out.stderr)
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def measured(name, rounds, staged):
+    """The least of each figure: cold, and cached."""
+    found = {"cold": [], "cached": []}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            found["cold"].append(run(name, staged, folder))
+            found["cached"].append(run(name, staged, folder))
+    return {how: {k: min(f.get(k, 0.0) for f in several) for k in several[0]}
+            for how, several in found.items()}
+
+
+def parse():
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Time the first calls of compiled functions.")
+    parser.add_argument("--only", default="", help="workloads and chains: 1,3,chain 1000,deep 64")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stages", action="store_true", help="where the time goes")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument("--first", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    """Measure and print a table in Markdown."""
+    options = parse()
+    if options.first:
+        first_call(options.first, options.stages)
+        return
+    rows = {}
+    print("| workload | cold, ms | second | cached, ms | second |\n|---|--:|--:|--:|--:|")
+    for name in options.only.split(",") if options.only else everything():
+        rows[name] = found = measured(name, options.rounds, options.stages)
+        cells = [f"{found[how][k]:.1f}" for how in found for k in ("first", "second")]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        for how in found if options.stages else ():
+            told = [f"{k} {v:.1f}" for k, v in found[how].items()
+                    if k not in {"first", "second"} and v >= 0.05]
+            print(f"    {how}: {', '.join(told)}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

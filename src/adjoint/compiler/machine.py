@@ -1,0 +1,53 @@
+"""What tells this machine from another without asking LLVM: the processor, as the system names it.
+
+The cache keeps what LLVM said of it under this description, and machine code only ever runs on a
+processor whose description is that of the one it was written for.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from functools import cache as memo
+from importlib.util import find_spec
+from pathlib import Path
+
+# What differs from one moment or core to the next, among the lines that Linux tells.
+PASSING = ("processor", "cpu MHz", "bogomips", "BogoMIPS", "physical id", "siblings", "core id",
+           "cpu cores", "apicid", "initial apicid", "cache size")
+FIRST = 1 << 14  # bytes that hold what is told of one core
+
+
+@memo
+def description() -> str:
+    """The processor, its features, and the library of LLVM; empty where the system does not tell.
+
+    >>> from adjoint.compiler.machine import description
+    >>> description() == description()
+    True
+    """
+    told, library = processor(), llvm_library()
+    return f"{platform.machine()}\n{told}\n{library}" if told and library else ""
+
+
+def processor() -> str:
+    """What Linux tells of the first core; empty on other systems."""
+    with suppress(OSError):
+        with Path("/proc/cpuinfo").open("rb", buffering=0) as file:
+            first = file.read(FIRST).decode(errors="replace").partition("\n\n")[0]
+        lines = [line for line in first.splitlines() if not line.startswith(PASSING)]
+        # Without its features a processor is not told from another of its name.
+        return "\n".join(lines) if "\nflags" in first or "\nFeatures" in first else ""
+    return ""
+
+
+def llvm_library() -> str:
+    """When and how large the files of llvmlite's LLVM were written."""
+    spec = find_spec("llvmlite")
+    found: list[str] = []
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        with suppress(OSError), os.scandir(Path(folder) / "binding") as files:
+            found += [f"{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files
+                      if f.name.startswith(("libllvmlite", "llvmlite"))]
+    return "\n".join(sorted(found))
