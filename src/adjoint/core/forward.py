@@ -32,22 +32,21 @@ class Dual(Box):
         if row.nondiff or level < MODES.get().paused:
             return y
         if row.jvp is None:
-            raise RuleError(f"{row} has no jvp rule, so forward mode cannot pass it; use ad.grad "
-                            "or ad.vjp there")
+            raise RuleError(f"{row} has no jvp rule, so forward mode cannot pass it; use ad.grad")
         dxs = [a.tangent if m else None for a, m in zip(args, mine, strict=True)]
         dy = push(row, dxs, y, xs, params)
         return y if dy is None else dual(y, spread(dy, aval_of(y), row), level)
 
 
-def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: dict[str, Any]
-         ) -> Any:
+def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: Any) -> Any:
     """The tangent of one step. A NaN may have been 0 * inf: then once more, with care."""
     if row.elementwise and not row.singular and all(map(is_finite, dxs)):
         return row.jvp(dxs, y, *xs, **params)  # a product for each: there is nothing to cancel
     with np.errstate(all="ignore"):  # infinity is meant; the doctor names it
-        dy = row.jvp(dxs, y, *xs, **params)
-        if dy is None or not has_nan(dy) or MODES.get().strict:
-            return dy
+        if (strict := MODES.get().strict) or MODES.get().trace is None:  # there nobody can look
+            dy = row.jvp(dxs, y, *xs, **params)
+            if dy is None or not has_nan(dy) or strict:
+                return dy
         with Level() as level:
             dxs = [factor(dx, level, downstream=False) for dx in dxs]
             return released(row.jvp(dxs, y, *xs, **params), level)

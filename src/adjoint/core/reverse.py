@@ -97,14 +97,16 @@ def sweep(seeds: Mapping[Node, Any], retain: bool = False,
 
     ``seeds`` is {node: cotangent}. With ``record`` (a Tracked class and its level) the rules run on
     Boxes, so that the sweep is itself recorded and can be differentiated again. If a NaN comes out,
-    the walk is done once more with care (`core/careful.py`): it may have been 0 * inf. Long sweeps
-    go by stretches, which are freed as soon as they are known to be right.
+    the walk is done once more with care (`core/careful.py`): it may have been 0 * inf. In a trace,
+    where nobody can look, it is done with care at once. Long sweeps go by stretches, which are
+    freed as soon as they are known to be right.
     """
-    found, answers, see = dict(seeds), {}, seen_as(record)
     nodes, strict = steps(seeds), MODES.get().strict
+    found, answers, see = dict(seeds), None if strict else {}, seen_as(record)
+    blind = MODES.get().trace is not None and not strict
     for part in (nodes,) if retain or len(nodes) < FEW else stretches(nodes):
         before = found
-        found = walk(part, before, see, record is None, None if strict else answers)
+        found = None if blind else walk(part, before, see, record is None, answers)
         if found is None or (not strict and any(
                 has_nan(dy) for n, dy in found.items() if dy is not before.get(n))):
             with Level() as level:
@@ -122,8 +124,7 @@ def stretches(nodes: Sequence[Node]) -> list[list[Node]]:
         return [n.value.nbytes if n.value.__class__ is ndarray else 0 for n in some]
     if SAMPLE * sum(held(nodes[::SAMPLE])) < LITTLE:
         return [list(nodes)]
-    sizes = held(nodes)
-    limit, sums = max(LITTLE, sum(sizes) // PARTS), accumulate(sizes)
+    limit, sums = max(LITTLE, sum(sizes := held(nodes)) // PARTS), accumulate(sizes)
     return [list(part) for _, part in groupby(nodes, lambda _: next(sums) // limit)]
 
 
@@ -143,8 +144,9 @@ def walk(nodes: Sequence[Node], seeds: Mapping[Node, Any], see: Any, flat: bool,
         if dy is None:
             continue
         row, inputs, here = n.prim, n.inputs, n.aval
-        usual = n.params is NO_PARAMS or (len(inputs) < 2 and row.effects != "callback")
-        arity = len(inputs) if flat and usual else 3
+        arity = len(inputs) if flat else 3
+        if n.params is not NO_PARAMS and (arity == 2 or row.effects == "callback"):
+            arity = 3
         if arity == 2:  # one and two arguments written out: a quarter faster than the loop below
             a, b = inputs
             x, z = a.aval if a.value is None else a.value, b.aval if b.value is None else b.value
