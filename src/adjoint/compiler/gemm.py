@@ -25,6 +25,8 @@ Interface (for who plans and drives kernels)
     thread: with ``span = ("%first", "%last")``, the names of two i64 parameters, the kernel
     computes the parts first <= u < last only. The bits of the result do not depend on the spans.
     A kernel with a span takes the two parameters behind its pointers.
+``fewest(program, n, stored, vector_bytes, fused) -> int``
+    How many parts a span should have at least; 0 where the product should not fall apart.
 
 Each sum runs over k in a fixed order. The decisions are made in ``blocks.py`` (start there); the
 loops are in ``schemes.py``, ``inner.py`` and ``external.py``, what they are made of in ``tiles.py``
@@ -41,6 +43,7 @@ from .blocks import planned
 from .external import External
 from .inner import Inner
 from .schemes import Large, Small, Sweep, parts
+from .schemes import fewest as fewest_of
 from .tiles import PACK
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
     from .program import Program
 
 SCHEMES = {"small": Small, "large": Large, "inner": Inner, "sweep": Sweep, "external": External}
-__all__ = ["PACK", "suits", "units", "workspace", "write"]
+__all__ = ["PACK", "fewest", "suits", "units", "workspace", "write"]
 
 
 def suits(program: Program, n: int) -> bool:
@@ -77,6 +80,12 @@ def workspace(program: Program, n: int, stored: set[int], vector_bytes: int, fus
 def units(program: Program, n: int, stored: set[int], vector_bytes: int, fused: bool) -> int:
     """The number of parts of the result that may be computed apart."""
     return parts(planned(program, n, stored, vector_bytes, fused))[1]
+
+
+def fewest(program: Program, n: int, stored: set[int], vector_bytes: int, fused: bool) -> int:
+    """How many of these parts should be computed together; 0 where BLAS computes the product."""
+    plan = planned(program, n, stored, vector_bytes, fused)
+    return 0 if plan.scheme == "external" else fewest_of(plan, parts(plan)[0])
 
 
 def write(kernel: Evaluator, n: int, roots: Sequence[int], vector_bytes: int,

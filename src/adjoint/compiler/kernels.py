@@ -30,6 +30,8 @@ SEARCH = {"argmax": ("greater", "maximum"), "argmin": ("less", "minimum")}
 class Kernel(Loops):
     """The function that computes the one statement of a group, or a dot and what it becomes."""
 
+    span: tuple[str, str] | None = None  # of a product, where a part of it is computed
+
     def __init__(self, schedule: Schedule, group: Group, module: Module, *,
                  vector_bytes: int, checked: bool = False) -> None:
         self.roots = group.roots
@@ -191,7 +193,7 @@ class Kernel(Loops):
         shape = self.statement.known.shape
         if suits(self.program, self.n):
             roots = [r for r in self.roots if r not in self.registers]
-            write(self, self.n, roots, self.vector_bytes)
+            write(self, self.n, roots, self.vector_bytes, self.span)
             return
         axes, place = self.axes(shape), straight(shape)
         deep = [("k", n) for n in self.known(self.statement.inputs[0]).shape[-1:] if n > 1]

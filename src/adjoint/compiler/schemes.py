@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .evaluator import Evaluator
 
 SWEPT_TURNS = 8  # rows of the right side that are read at a time
+WORTH = 96  # rows or columns for which the other side may be packed again
 
 
 def parts(plan: Plan) -> tuple[str, int]:
@@ -30,7 +31,17 @@ def parts(plan: Plan) -> tuple[str, int]:
     if plan.scheme == "external":
         found = [("all", 1)]
     found += [(f"batch{d}", size) for d, size in enumerate(plan.shape.batch)]
-    return max(found, key=lambda axis: axis[1])
+    return max(found, key=lambda axis: (max(axis[1] // fewest(plan, axis[0]), 1), axis[1]))
+
+
+def fewest(plan: Plan, axis: str) -> int:
+    """How many parts a thread should compute at once: it packs all of the other side for them."""
+    sides = {"row": (1, plan.rows), "column": (0, plan.width)}
+    if plan.scheme == "sweep" or axis not in sides:
+        return 1
+    k, step = sides[axis]
+    packed = any(pair[k].packed for pair in plan.pairs)
+    return -(-WORTH // step) if packed else 1
 
 
 class Scheme(Packing):

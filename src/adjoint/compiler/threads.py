@@ -1,0 +1,153 @@
+"""The threads that share the kernels of compiled functions: how many, and where their code is.
+
+`set_threads` and `get_threads` are for users. `provide` says where the runtime (`workers_ir`) is,
+before code is loaded that calls it; workers start at the first call that has something for them.
+Where there are no threads of POSIX as Linux has them, the caller computes everything.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import platform
+import sys
+from contextlib import suppress
+from threading import RLock
+
+from adjoint.errors import ArgumentError, UnsupportedError
+
+from . import native
+from .workers_ir import FUNCTIONS, MOST, PAUSE, SHARE, text
+
+VARIABLE = "ADJOINT_THREADS"
+
+
+class State:
+    """What was asked for, and the runtime once it exists."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.wanted = 0  # threads; 0 until somebody has asked
+        self.runtime: Runtime | None = None
+
+
+def set_threads(n: int) -> None:
+    """Let compiled functions use at most ``n`` threads, in the whole process, from the next call.
+
+    The results have the same bits with any number: what a thread computes at a time depends on the
+    function only. Short functions are always computed by the thread that calls them. At first it is
+    the number in the environment variable ``ADJOINT_THREADS``, else that of the usable processors.
+
+    Args:
+        n: the threads, the calling one among them.
+
+    Raises:
+        ArgumentError: if ``n`` is no integer of at least 1.
+
+    >>> before = ad.get_threads()
+    >>> ad.set_threads(2)
+    >>> ad.get_threads()
+    2
+    >>> ad.set_threads(before)
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"{n!r} is no number of threads; give an integer of at least 1, such "
+                            "as ad.set_threads(1) for the calling thread alone")
+    state.wanted = n
+    if state.runtime is not None:
+        state.runtime.limit(n)
+
+
+def get_threads() -> int:
+    """How many threads compiled functions may use at most.
+
+    >>> ad.get_threads() >= 1
+    True
+    """
+    if not state.wanted:
+        state.wanted = given()
+    return state.wanted
+
+
+def given() -> int:
+    """The number that the environment gives, else that of the processors that we may use."""
+    told = os.environ.get(VARIABLE, "").strip()
+    if told:
+        if not told.isdecimal() or int(told) < 1:
+            raise ArgumentError(f"{VARIABLE}={told!r} in the environment is no number of threads; "
+                                f"set an integer of at least 1, such as {VARIABLE}=1")
+        return int(told)
+    if hasattr(os, "sched_getaffinity"):
+        return max(len(os.sched_getaffinity(0)), 1)
+    return os.cpu_count() or 1
+
+
+class Runtime:
+    """The compiled runtime: one for the process."""
+
+    def __init__(self, processor: str, *, several: bool) -> None:
+        target = native.host()
+        module = text(processor, target.attributes(), several=several)
+        self.several = several
+        self.library = native.Library(module, FUNCTIONS if several else (), target)
+
+    def call(self, name: str, n: int = 0) -> int:
+        """Call a function of the runtime; where there are no threads there is nothing to do."""
+        if not self.several:
+            return 0
+        return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self.library.address(name))(n)
+
+    def limit(self, n: int) -> None:
+        """Set how many threads take part in a call."""
+        self.call("adjoint_limit", min(n, MOST + 1))
+
+    def workers(self) -> int:
+        """How many workers there are."""
+        return self.call("adjoint_started")
+
+    def forget(self) -> None:
+        """Begin anew, in a process that has just been forked: it has none of the workers."""
+        self.call("adjoint_forget")
+
+    def stop(self) -> None:
+        """End all workers, after what they are doing."""
+        self.call("adjoint_stop")
+
+
+state = State()
+
+
+def runtime() -> Runtime:
+    """The runtime, which is made when it is first asked for."""
+    with state.lock:
+        if state.runtime is None:
+            state.runtime = made()
+            state.runtime.limit(get_threads())
+            atexit.register(state.runtime.stop)
+        return state.runtime
+
+
+def made() -> Runtime:
+    """A runtime with workers where that can be, else one without."""
+    processor = platform.machine()
+    if sys.platform == "linux" and processor in PAUSE:
+        with suppress(UnsupportedError):  # a C library without a function that it needs
+            return Runtime(processor, several=True)
+    return Runtime(processor, several=False)
+
+
+def provide() -> None:
+    """Say where the function is that compiled kernels share their chunks by."""
+    native.places[SHARE] = runtime().library.address(SHARE)
+
+
+def after_fork() -> None:
+    """The child has no workers, and no thread of it holds a lock."""
+    state.lock = RLock()
+    if state.runtime is not None:
+        state.runtime.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork)
