@@ -22,12 +22,15 @@ from adjoint.modes import line_of
 
 from .calibration import prepare
 from .driver import Driver, Failures, Settings
+from .estimate import seconds_of
 from .layout import Layout
 from .native import Library, host
 from .numpy_builder import NumpyBuilder
 from .numpy_builder import Ref as Value
 from .program import described
 from .text import Module
+from .threads import provide
+from .workers_ir import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,8 +86,18 @@ class Compiled:
 
     def code(self, names: Sequence[str]) -> dict[str, Any]:
         """The functions of the text, callable."""
-        self.library = Library(self.text, self.externals, self.target)
+        if SHARE in self.externals:
+            provide()
+        self.library = self.loaded()
         return {name: self.library.function(name) for name in names}
+
+    def loaded(self) -> Library:
+        """The machine code."""
+        return Library(self.text, self.externals, self.target)
+
+    def seconds(self) -> float:
+        """About how long a call takes."""
+        return seconds_of(self.program)
 
     def __call__(self, *values: Any) -> list[Any]:
         """Run it. IndexingError if an index that the program computes is out of range."""

@@ -14,12 +14,16 @@ from .gemm import PACK
 from .kernels import Kernel
 from .layout import nbytes
 from .nests import Nest
+from .parts import chunk, combination, part
 from .roots import rows_of
+from .workers_ir import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .chunks import Cut
     from .layout import Home, Layout
+    from .parts import Panels, Part
     from .program import Program
     from .schedule import Group
     from .text import Module
@@ -72,6 +76,7 @@ class Driver:
         self.failures, self.settings = failures, settings
         self.program = layout.program
         self.lines: list[str] = []
+        self.rooms: list[str] = []  # on the stack, of the whole function
         self.label, self.count = "entry", 0
 
     def function(self, name: str, parameters: str, groups: Sequence[Group]) -> None:
@@ -81,7 +86,7 @@ class Driver:
                 self.loop(group.roots[0])
             else:
                 self.kernel(group)
-        body = "\n".join(["entry:", *self.lines, "  ret i64 0"])
+        body = "\n".join(["entry:", *self.rooms, *self.lines, "  ret i64 0"])
         self.module.define(name, f"define i64 @{name}({parameters}) #0 {{\n{body}\n}}\n")
 
     # ---- text
@@ -119,15 +124,53 @@ class Driver:
     # ---- statements
 
     def kernel(self, group: Group) -> None:
-        """Call the kernel of a group."""
-        write = Nest if group.kind == "nest" else Kernel
-        k = write(self.layout.schedule, group, self.module,
-                  vector_bytes=self.settings.vector_bytes, checked=self.settings.checked)
-        name = k.name()
-        pointers = ", ".join("ptr " + self.pointer(
-            self.layout.homes[i] if i != PACK else self.layout.packs[group.roots[0]])
-            for i in k.buffers)
-        answer = self.put(f"call i64 @{name}({pointers})")
+        """Call the kernel of a group, or share it among threads."""
+        cut = self.layout.cuts.get(group.roots[0])
+        if cut is None:
+            write = Nest if group.kind == "nest" else Kernel
+            k = write(self.layout.schedule, group, self.module,
+                      vector_bytes=self.settings.vector_bytes, checked=self.settings.checked)
+            name = k.name()
+            pointers = ", ".join("ptr " + self.pointer(
+                self.layout.homes[i] if i != PACK else self.layout.packs[group.roots[0]])
+                for i in k.buffers)
+            answer = self.put(f"call i64 @{name}({pointers})")
+        else:
+            k = part(self.layout.schedule, group, self.module, cut,
+                     vector_bytes=self.settings.vector_bytes, checked=self.settings.checked)
+            answer = self.shared(group, k, cut)
+        self.outcome(k, answer)
+        for n in cut.partial if cut else ():
+            name = combination(self.layout.schedule, n, self.module, cut.count,
+                               self.settings.vector_bytes)
+            whole, parts = (self.pointer(home[n]) for home in (
+                self.layout.homes, self.layout.partial))
+            self.put(f"call i64 @{name}(ptr {whole}, ptr {parts})")
+
+    def shared(self, group: Group, k: Part | Panels, cut: Cut) -> str:
+        """Call a kernel for all of its chunks; the failure code."""
+        name = chunk(self.layout.schedule, k, self.module, cut)
+        self.count += 1
+        arguments = f"%args{self.count}"
+        self.rooms.append(f"  {arguments} = alloca [{max(len(k.buffers), 1)} x ptr]")
+        scratch = "null"
+        for j, n in enumerate(k.buffers):
+            if n in self.layout.schedule.temporaries:
+                continue  # on the stack of each thread
+            home = (self.layout.packs[group.roots[0]] if n == PACK else
+                    self.layout.partial[n] if n in cut.partial else self.layout.homes[n])
+            pointer = self.pointer(home)
+            if n == PACK:
+                scratch = pointer
+            place = self.put(f"getelementptr ptr, ptr {arguments}, i64 {j}")
+            self.lines.append(f"  store ptr {pointer}, ptr {place}")
+        self.module.declare(SHARE, "i64", *["ptr"] * 3, *["i64"] * 3)
+        self.module.externals.add(SHARE)
+        return self.put(f"call i64 @{SHARE}(ptr @{name}, ptr {arguments}, ptr {scratch}, "
+                        f"i64 {cut.count}, i64 {cut.scratch}, i64 {int(not cut.partial)})")
+
+    def outcome(self, k: Kernel | Nest, answer: str) -> None:
+        """Leave the function if a kernel has failed."""
         if not k.writer.failures:
             return
         start = self.failures.add(Place(self.program, tuple(k.subjects)))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .chunks import Cut, cut_of, distance
 from .functions_ir import loop_dtype, written
 from .fuse import fused
 from .gemm import suits, workspace
@@ -107,6 +108,8 @@ class Layout:
         self.bodies: dict[int, Layout] = {}    # of loops
         self.lent: dict[int, list[Home]] = {}  # to a loop's body: its workspace, its constants
         self.packs: dict[int, Home] = {}       # what products need besides
+        self.cuts: dict[int, Cut] = {}         # of kernels, by their first root
+        self.partial: dict[int, Home] = {}     # the results of chunks, by root
         self.constants_of: dict[int, Any] = {}  # arrays of the table, by slot
         self.slots = 0
         self.constants: dict[int, int] = {}  # given to a body behind its inputs and outputs
@@ -117,6 +120,7 @@ class Layout:
         for k, group in enumerate(self.schedule.groups):
             if group.kind == "dot" and suits(program, group.roots[0]):
                 self.settle_product(k, group)
+            self.settle_chunks(k, group)
         merged = self.merged() if plan else {}
         offsets, self.bytes = planned(self.buffers, reuse=plan)
         for key, offset in [*offsets.items(), *[(n, offsets[m]) for n, m in merged.items()]]:
@@ -206,6 +210,15 @@ class Layout:
         if size:
             self.buffers[n, "pack"] = Buffer(k, k, size)
 
+    def settle_chunks(self, k: int, group: Group) -> None:
+        """How a kernel is cut, and space for the partial results of its chunks."""
+        cut = cut_of(self.schedule, group, self.target)
+        if cut is None:
+            return
+        self.cuts[group.roots[0]] = cut
+        for n in cut.partial:
+            self.buffers[n, "partial"] = Buffer(k, k, cut.count * distance(self.schedule, n))
+
     def place(self, key: Any, home: Home) -> None:
         """Say where a buffer of the workspace is."""
         if not isinstance(key, tuple):
@@ -214,6 +227,8 @@ class Layout:
             self.lent[key[0]].insert(0, home)
         elif key[1] == "pack":
             self.packs[key[0]] = home
+        elif key[1] == "partial":
+            self.partial[key[0]] = home
         else:
             self.results[key] = home
             for i in self.live:
