@@ -18,7 +18,9 @@ from adjoint.tensors import conjugate
 from adjoint.transforms.batching import vmap
 from adjoint.transforms.gradients import jvp, vjp
 
+from .distribute import distributed
 from .executing import Executable
+from .keys import text_of
 from .program import ProgramBuilder, lowered, lowered_row
 from .reroll import rerolled
 from .simplify import simplified
@@ -29,10 +31,18 @@ if TYPE_CHECKING:
     from .program import Program
 
 
+def looped(program: Program) -> Program:
+    """A simplified Program with its repetitions as loops, and little in them."""
+    before = rerolled(program)
+    after = distributed(before)
+    return after if after is before else simplified(after)
+
+
 class JitGraph(Graph):
     """A Graph with its Program, what runs it, and its derivatives' Graphs: each made once."""
 
     __slots__ = ("cached", "derived")
+    stepwise = True  # the row gives what the Graph gives, step by step
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +55,7 @@ class JitGraph(Graph):
         if "program" not in self.cached:
             program = lowered(self)
             program.into = self.cached.get("into", {})
-            self.cached["program"] = rerolled(simplified(program))
+            self.cached["program"] = looped(simplified(program))
         return self.cached["program"]
 
     @property
@@ -53,8 +63,13 @@ class JitGraph(Graph):
         """What computes the outputs; with products of its own inside `ad.deterministic`."""
         key = "deterministic" if DETERMINISTIC.get() else "executable"
         if key not in self.cached:
-            self.cached[key] = Executable(self.program)
+            self.cached[key] = Executable(lambda: self.program, self.text)
         return self.cached[key]
+
+    def text(self) -> str:
+        """All that the Program depends on; empty if that cannot be told."""
+        told = text_of(self)
+        return told and f"{told}\n{sorted(self.cached.get('into', {}).items())}"
 
     def other(self, key: Any, f: Callable[..., Any], avals: Sequence[Any]) -> JitGraph:
         """The Graph of ``f``, traced the first time that it is asked for by ``key``."""

@@ -26,6 +26,8 @@ from .tracing import LOCK, Capture, trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from adjoint.core.node import Modes
+
 OFTEN = 8  # versions for one kind of arguments, of which older ones are forgotten
 MOST = 4  # quick ways that are tried one after the other
 NUMBERS = (bool, int, float, complex)
@@ -50,15 +52,52 @@ class Jitted:
     def general(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives, computed by the version that fits; a new one if none does."""
         modes = MODES.get()
-        if modes.watch is not None or modes.tapes:  # a doctor or an explanation looks at each step
-            return self.__jitted__(*args, **kwargs)
+        if modes.watch is not None or modes.tapes:
+            return self.watched(modes, args, kwargs)
         with LOCK:  # nobody traces meanwhile, which puts Symbols into what is read here
             plan, given = self.version(args, kwargs)
             values = plan.values(given)
         if plan.calls == 1 and not kwargs and not self.static and not switch.armed:
             self.quicken(plan, args)
         plan.calls += 1
-        return plan.call(values, kind_of_all(given))
+        return plan.finish(plan.run(values), kind_of_all(given))
+
+    def watched(self, modes: Modes, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """The call where something looks at what is computed: eagerly, if it looks at each step.
+
+        A doctor lets the machine code run, and looks at what comes out. If that is not finite the
+        call is made again, eagerly and under its eyes. Nothing has been assigned before.
+        """
+        watch: Any = modes.watch
+        if watch is None or not watch.by_results or not all(
+                getattr(tape, "idle", False) for tape in modes.tapes):
+            return self.__jitted__(*args, **kwargs)
+        with watch.resting():
+            with LOCK:
+                plan, given = self.version(args, kwargs)
+                values = plan.values(given)
+            outs = plan.run(values)
+        kind = kind_of_all(given)
+        if not watch.wrong(outs):
+            return plan.finish(outs, kind)
+        if plan.gives_state or any(isinstance(x, Box) for x in given):
+            return self.__jitted__(*args, **kwargs)
+        return plan.like(self.__jitted__(*self.tensors(args), **self.tensors(kwargs)), kind)
+
+    def tensors(self, given: Any) -> Any:
+        """Arguments with untracked tensors for arrays: who looks at operations sees those of Boxes.
+
+        Numbers stay numbers where they meet arrays, because they adopt their dtype.
+        """
+        named = isinstance(given, dict)
+        data = {k: v for k, v in (given.items() if named else enumerate(given))
+                if k not in self.static}
+        leaves, structure = flatten(data)
+        numbers = all(type(x) is float for x in leaves)
+        leaves = [untracked(np.array(x)[()]) if aval_of(x).inexact and (
+            numbers or not aval_of(x).weak) else x for x in leaves]
+        data = unflatten(structure, leaves)
+        return {**given, **data} if named else [data.get(k, v) for k, v in enumerate(given)]
 
     def quicken(self, plan: Plan, args: Sequence[Any]) -> None:
         """Let further calls of a version go the quick way, before any other is asked.

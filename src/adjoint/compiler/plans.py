@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Plan:
-    """One version of a function: ``fits()`` says whether it holds, ``call`` runs it.
+    """One version of a function: ``fits()`` says whether it holds, ``run`` and ``finish`` call it.
 
     ``kind`` gives a raw result the kind of the arguments (`trees.kind_of_all`).
     """
@@ -65,6 +65,8 @@ class Plan:
         self.fetch: Callable[[], tuple[Any, ...]] = text.fetch(self.sources, self.recorded)
         self.native_guards = native_guards(tracing, self.rebound)
         self.finishers = [finisher(c, leaves, s) for c, leaves, s in self.stores]
+        self.gives_state = any(not x.tensor for c, leaves, _ in self.stores for x in leaves
+                               if c.what not in {"value", "grad"})
         del self.tracing, self.capture
 
     # ---- what comes out
@@ -129,15 +131,24 @@ class Plan:
             values = [untracked_value(x) for x in values]
         return [*values, *self.fetch()]
 
-    def call(self, values: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
-        """Run it on its inputs, assign what it assigns, and give the result."""
+    def run(self, values: Sequence[Any]) -> list[Any]:
+        """The outputs for these inputs; nothing is assigned yet."""
         if any(isinstance(x, Box) for x in values):
-            outs = parts(self.graph, called(self.graph, values))
-        else:
-            outs = self.graph.executable(*values) if self.outputs else []
+            return parts(self.graph, called(self.graph, values))
+        return self.graph.executable(*values) if self.outputs else []
+
+    def finish(self, outs: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
+        """Assign what the function assigns, and give the result."""
         for finish in self.finishers:
             finish(outs)
         return unflatten(self.structure, [x.result(outs, kind) for x in self.results])
+
+
+    def like(self, result: Any, kind: Callable[[Any], Any]) -> Any:
+        """A result that was computed of tensors, as it would be if they had been arrays."""
+        leaves, structure = flatten(result)
+        return unflatten(structure, [y if x.tensor or not isinstance(y, Box) else kind(y)
+                                     for x, y in zip(self.results, leaves, strict=True)])
 
 
 def untracked_value(x: Any) -> Any:

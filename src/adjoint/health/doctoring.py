@@ -31,6 +31,7 @@ from adjoint.transforms.batching import Batch
 from adjoint.transforms.trees import flatten, lift, unflatten
 
 from .describing import backward_finding, forward_finding, incoming
+from .opening import opened
 from .parts import any_bad, bad, concrete, origin, parts, place
 from .report import Report
 from .watching import Block, Looker
@@ -57,6 +58,18 @@ class Doctor(Looker):
         self.names: dict[float, str] = {}  # of leaves, by index: a Node would hold its values
         self.pending: list[tuple[int, Any, Any]] | None = None  # what `reconsider` looks at
         self.said: set[Any] = set()
+
+    # ---- compiled functions
+
+    @property
+    def by_results(self) -> bool:
+        """Whether results are all that matters: `diagnose` reports every step."""
+        return self.pending is None
+
+    def wrong(self, outs: Sequence[Any]) -> bool:
+        """Whether a compiled function gave something that is not finite."""
+        self.operations += 1
+        return any(any_bad(y, self.infinity) for y in outs)
 
     # ---- operations
 
@@ -151,6 +164,9 @@ class Doctor(Looker):
                 n.prim = row
         self.operations += len(heard)
         wrong = [n for n, dx in leaves.items() if any_bad(dx, self.infinity)]
+        if wrong and opened(nodes):
+            self.sweeps -= 1
+            return self.sweep(seeds, retain, record)
         if wrong:
             self.follow(min(wrong, key=lambda n: n.index), heard, leaves)
         if not retain:

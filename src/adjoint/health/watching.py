@@ -23,11 +23,22 @@ if TYPE_CHECKING:
 
     from adjoint.core.primitive import Primitive
 
+ASIDE: dict[str, Any] = {"watch": None, "tapes": ()}  # what a block has changed
+
 
 class Looker:
     """Somebody who looks: a doctor, or who reports kinks. Each hook may be left as it is."""
 
     quiet = False  # NumPy's own warnings are left out: the looker says more
+
+    @property
+    def by_results(self) -> bool:
+        """Whether a compiled function may run as it is, if its results are looked at."""
+        return False
+
+    def wrong(self, outs: Sequence[Any]) -> bool:
+        """Whether the results of a compiled function are worth a second run, step by step."""
+        return bool(outs)
 
     def operation(self, row: Primitive, args: Sequence[Any], params: dict[str, Any], y: Any) -> Any:
         """See one operation; returns its result."""
@@ -51,6 +62,21 @@ class Watch:
 
     def __init__(self, lookers: tuple[Looker, ...]) -> None:
         self.lookers, self.quiet = lookers, any(looker.quiet for looker in lookers)
+
+    @property
+    def by_results(self) -> bool:
+        """Whether all are content with the results of compiled functions."""
+        return all(looker.by_results for looker in self.lookers)
+
+    def wrong(self, outs: Sequence[Any]) -> bool:
+        """Whether one of them wants to see how the results of a compiled function are made."""
+        return any(looker.wrong(outs) for looker in self.lookers)
+
+    @contextmanager
+    def resting(self) -> Generator[None]:
+        """A block in which nobody looks."""
+        with aside(), np.errstate(all="ignore" if self.quiet else None):
+            yield
 
     def replaced(self, watch: Watch | None) -> Watch | None:
         """What looks in a block inside; ``watch`` is made of these lookers and its own."""
@@ -89,9 +115,12 @@ class Watch:
 
 @contextmanager
 def aside() -> Generator[None]:
-    """Without the Watch of this context; `armed` stays as it is, because the block is still on."""
+    """Without the Watch of this context; `armed` stays as it is, because the block is still on.
+
+    It is noted as a block, so that it lasts when blocks inside it end.
+    """
     before = MODES.get()
-    MODES.set(before._replace(watch=None))
+    MODES.set(before._replace(watch=None, blocks=(*before.blocks, ASIDE)))
     try:
         yield
     finally:
@@ -100,6 +129,8 @@ def aside() -> Generator[None]:
 
 class Sink:
     """A tape that holds nothing; where one is on, every Node keeps its values while it lives."""
+
+    idle = True
 
     def append(self, n: Any) -> None:
         """Let the Node go."""
