@@ -78,7 +78,7 @@ def _logaddexp_weight(a: Any, b: Any) -> Any:
     """
     with np.errstate(invalid="ignore"):  # inf - inf, which is not chosen
         difference = where(logical_and(a == b, isinf(a)), 0.0, a - b)
-    return where(a == -np.inf, 0.0, sigmoid(difference))
+    return where(a == -np.inf, 0.0, share(difference))
 
 
 logaddexp = elementwise(
@@ -129,13 +129,19 @@ sigmoid = elementwise(
              ">>> ad.sigmoid([0.0, 2.0])\n    array([0.5       , 0.88079708])"))
 
 
+share = elementwise(  # with the digits of its slope in both tails, which takes an exponential
+    "special._share", _stable_sigmoid, lambda y, x: y * share(-x), lower=_sigmoid_lower,
+    label=Label("sigmoid({0})", r"\sigma({0})", (r"\sigma({0})\,\sigma(-{0})",),
+                "chain rule for the logistic function"))
+
+
 def _stable_log_sigmoid(x: Any) -> Any:
     x = _real("log_sigmoid", x)
     return (np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))))[()]
 
 
 log_sigmoid = elementwise(
-    "log_sigmoid", _stable_log_sigmoid, lambda y, x: sigmoid(-x),
+    "log_sigmoid", _stable_log_sigmoid, lambda y, x: share(-x),
     label=Label("log_sigmoid({0})", r"\ln(\sigma({0}))", (r"\sigma(-{0})",),
                 "chain rule for the logistic function"),
     doc=_doc("The logarithm of the logistic function, finite where log(sigmoid(x)) is not.",
@@ -149,7 +155,7 @@ def _stable_softplus(x: Any) -> Any:
 
 
 softplus = elementwise(
-    "softplus", _stable_softplus, lambda y, x: sigmoid(x),
+    "softplus", _stable_softplus, lambda y, x: share(x),
     label=Label("softplus({0})", r"\ln(1 + e^{{{0}}})", (r"\sigma({0})",),
                 "chain rule for the logistic function"),
     doc=_doc("A smooth ramp.", "y = ln(1 + e^x),    dy/dx = 1 / (1 + e^-x)",

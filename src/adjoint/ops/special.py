@@ -35,7 +35,7 @@ from .declare import (
     shape_of,
     total,
 )
-from .exponential import LN2, exp, log, log1p, sigmoid
+from .exponential import LN2, exp, log, log1p, share
 from .select import isinf, isnan, logical_and, logical_or, maximum, minimum, rint, trunc, where
 from .trigonometric import arctanh, sin
 
@@ -114,7 +114,7 @@ def _logaddexp2_weight(a: Any, b: Any) -> Any:
     """The share 2^a / (2^a + 2^b); 0 where both are -inf."""
     with np.errstate(invalid="ignore"):  # inf - inf, which is not chosen
         difference = where(logical_and(a == b, isinf(a)), 0.0, a - b)
-    return where(a == -np.inf, 0.0, sigmoid(difference * LN2))
+    return where(a == -np.inf, 0.0, share(difference * LN2))
 
 
 logaddexp2 = elementwise(
@@ -192,19 +192,25 @@ def _sinc_slope(x: Any, order: int) -> Any:
 
     With s(u) = sin(u) / u the rule for u s = sin u is u s^(n) + n s^(n-1) = sin(u + n pi / 2).
     """
-    u = np.asarray(x, np.float64) * pi
+    dtype = floating(np.asarray(x).dtype)
+    x = np.asarray(x, np.float64)
+    u = x * pi
     near = np.abs(u) < max(order, 1)
     inner, outer = np.where(near, u, 0.0), np.where(near, 1.0, u)
     series, square = np.zeros_like(u), inner * inner
     for k in reversed(range((order + 1) // 2, 2 * order + 20)):  # Horner's scheme
         series = series * square + (-1) ** k / ((2 * k + 1) * factorial(2 * k - order))
     series = series * inner if order % 2 else series
-    turns = (np.sin(outer), np.cos(outer), -np.sin(outer), -np.cos(outer))
-    rule = turns[0] / outer
+    whole = np.rint(x)  # sin(pi x) has the digits of the distance to a whole number
+    turned = 1.0 - 2.0 * np.mod(whole, 2.0)
+    rest = np.where(np.isfinite(u), x - whole, np.nan) * pi
+    sine, cosine = turned * np.sin(rest), turned * np.cos(rest)
+    turns = (sine, cosine, -sine, -cosine)
+    rule = sine / outer
     for n in range(1, order + 1):
         rule = (turns[n % 4] - n * rule) / outer
     y = pi ** order * np.where(near, series, rule)
-    return y.astype(floating(np.asarray(x).dtype))[()]
+    return y.astype(dtype)[()]
 
 
 def _derivatives(name: str, times: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from adjoint.core.node import ndarray
 from adjoint.core.primitive import PUBLIC, Label
 
-from .arithmetic import annihilate, sqrt
+from .arithmetic import sqrt
 from .declare import elementwise
 from .select import stop_gradient
 
@@ -56,9 +56,6 @@ arccos = _named("arccos", np.arccos, lambda y, x: -1.0 / sqrt(_complement(x)),
                 "y = arccos x,    dy/dx = -(1 - x^2)^(-1/2)", "array([1.57079633, 1.04719755])",
                 domain=INSIDE, singular=True, singular_at=[(1.0,), (-1.0,)],
                 sentence="The inverse cosine, in radians.")
-arctan = _named("arctan", np.arctan, lambda y, x: 1.0 / (1.0 + x * x), r"\arctan({0})",
-                r"\frac{{1}}{{1 + {0}^2}}", "y = arctan x,    dy/dx = 1 / (1 + x^2)",
-                "array([0.        , 0.46364761])", sentence="The inverse tangent, in radians.")
 
 
 def _length(x: Any, z: Any) -> Any:
@@ -68,28 +65,19 @@ def _length(x: Any, z: Any) -> Any:
     return PUBLIC["hypot"](x, z)  # hypotenuse.py stands above this file
 
 
-def _arctan2_share(dyx: Any, x: Any, z: Any) -> Any:
-    """``dyx / (x^2 + z^2)``, 0 at the origin, where the angle has no direction."""
-    by = 1.0 / _length(x, z)
-    return annihilate(annihilate(dyx, by), by)
+def _arctan_slope(x: Any) -> Any:
+    """1 / (1 + x^2) as a square: of x^2 and of the square of the sum nothing may overflow."""
+    if x.dtype.kind == "c":
+        return 1.0 / (1.0 + x * x)
+    cosine = 1.0 / _length(x, 1.0)
+    return cosine * cosine
 
 
-arctan2 = elementwise(
-    "arctan2", np.arctan2, lambda y, x, z: _arctan2_share(z, x, z),
-    lambda y, x, z: -_arctan2_share(x, x, z), numpy=[np.arctan2], scalar=math.atan2, singular=True,
-    label=Label("arctan2({0}, {1})", r"\mathrm{{atan2}}({0}, {1})",
-                (r"\frac{{{1}}}{{{0}^2 + {1}^2}}", r"-\frac{{{0}}}{{{0}^2 + {1}^2}}"),
-                "chain rule for trigonometric functions"),
-    domain=(0.3, 2.0), singular_at=[(0.0, 0.0)],
-    doc="""The angle of the point (z, x) from the first axis, in radians.
+arctan = _named("arctan", np.arctan, lambda y, x: _arctan_slope(x), r"\arctan({0})",
+                r"\frac{{1}}{{1 + {0}^2}}", "y = arctan x,    dy/dx = 1 / (1 + x^2)",
+                "array([0.        , 0.46364761])", sentence="The inverse tangent, in radians.")
 
-    Its gradient at the origin is 0.
 
-        y = atan2(x, z),    dy/dx = z / (x^2 + z^2),    dy/dz = -x / (x^2 + z^2)
-
-    >>> ad.arctan2([1.0, -1.0], 1.0)
-    array([ 0.78539816, -0.78539816])
-    """)
 sinh = _named("sinh", np.sinh, lambda y, x: cosh(x), r"\sinh({0})", r"\cosh({0})",
               "y = (e^x - e^-x) / 2,    dy/dx = cosh x", "array([0.        , 0.52109531])",
               sentence="The hyperbolic sine.", rule="hyperbolic functions")
