@@ -146,7 +146,7 @@ def run(name, staged, folder):
     out = subprocess.run(given, env=os.environ | {"ADJOINT_CACHE": folder}, capture_output=True,
                          text=True, check=False)
     if out.returncode:
-        raise SystemExit(out.stderr)
+        raise SystemExit(out.stderr[-2000:])
     return json.loads(out.stdout.splitlines()[-1])
 
 

@@ -10,9 +10,11 @@ from (`ad.teach`). NumPy's functions work on tensors directly; the same names ex
 from __future__ import annotations
 
 import importlib
+from time import time as _time
 from typing import Any
 
 __version__ = "0.1.0"
+_imported = _time()  # sources that are written later are not what this process runs
 
 from . import creation, errors
 from .core.primitive import PUBLIC as _PUBLIC

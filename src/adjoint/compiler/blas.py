@@ -47,8 +47,12 @@ def generated() -> Generator[None]:
 
 def limit(dtype: str, vector_bytes: int) -> float:
     """The side of the square product from which on BLAS is used; infinite if it is not."""
-    never = only_generated.get() or DETERMINISTIC.get()
-    return NEVER if never else limits.get((dtype, vector_bytes), NEVER)
+    return NEVER if is_never() else limits.get((dtype, vector_bytes), NEVER)
+
+
+def is_never() -> bool:
+    """Whether programs that are compiled now use no BLAS."""
+    return only_generated.get() or DETERMINISTIC.get()
 
 
 @cache

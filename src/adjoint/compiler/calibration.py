@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.util import find_spec
 from math import prod
+from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -55,13 +56,29 @@ def prepare(program: Program, target: Target, threads: int = 1) -> None:
     >>> from adjoint.compiler.program import Program
     >>> prepare(Program(), host())  # it has no product: nothing is measured
     """
+    know(wanted(program), target, threads)
+
+
+def know(dtypes: list[str], target: Target, threads: int = 1) -> None:
+    """Know from which size on BLAS is used for products of these dtypes."""
     if target != host() or blas.only_generated.get():
         return
-    for dtype in wanted(program):
+    for dtype in dtypes:
         with lock:
             key = (dtype, target.vector_bytes)
             if key not in blas.limits:
                 blas.limits[key] = limit_of(dtype, target, threads)
+
+
+def asked(program: Program, target: Target) -> list[tuple[str, float]]:
+    """What a program was told, which is compiled otherwise if it is told otherwise."""
+    return [(dtype, blas.limit(dtype, target.vector_bytes)) for dtype in wanted(program)]
+
+
+def as_before(told: list[tuple[str, float]], target: Target) -> bool:
+    """Whether a program would be told the same now."""
+    know([dtype for dtype, _ in told], target)
+    return all(blas.limit(dtype, target.vector_bytes) == limit for dtype, limit in told)
 
 
 def wanted(program: Program) -> list[str]:
@@ -82,7 +99,7 @@ def limit_of(dtype: str, target: Target, threads: int) -> float:
     """The side from which on BLAS is used: as it was measured before, or now."""
     given = [f"{name}={os.environ.get(name, '')}" for name in THREADS]
     known = f"calibration 1, {platform.node()}, {os.cpu_count()} processors"
-    text = "\n".join(["calibration of products", dtype, version("scipy"), str(threads), *given])
+    text = "\n".join(["calibration of products", dtype, scipy(), str(threads), *given])
     key = cache.key_of(text, target, known)
     code = cache.found(key, known)
     if code is not None and code.startswith(KEPT):
@@ -92,6 +109,12 @@ def limit_of(dtype: str, target: Target, threads: int) -> float:
     side = measured(np.dtype(dtype), target, threads)
     cache.keep(key, known, KEPT + str(side).encode())
     return side
+
+
+def scipy() -> str:
+    """When SciPy was installed: its version takes longer to look up; empty without it."""
+    spec = find_spec("scipy")
+    return str(Path(spec.origin).stat().st_mtime_ns) if spec and spec.origin else ""
 
 
 def measured(dtype: Any, target: Target, threads: int) -> float:

@@ -34,7 +34,6 @@ from adjoint.errors import RuleError
 from . import pool
 from .abi import DATA, Abi, abi, address, slot_offset, word
 from .arrays_ir import FIXED, HELPERS, SHARED, WRITEABLE
-from .estimate import seconds_of
 from .native import Library, host
 from .sources import (
     SCALAR,
@@ -104,7 +103,7 @@ def entry(compiled: Compiled, inputs: Sequence[Input], outputs: Sequence[Output]
         return slow
     writing = Writing(compiled, known, inputs, outputs)
     if seconds is None:
-        seconds = seconds_of(compiled.program)
+        seconds = compiled.seconds()
     text = writing.text(arguments, [guard_of(g) for g in guards], released=seconds >= LONG,
                         result=result)
     target = host()

@@ -16,7 +16,7 @@ import numpy as np
 from adjoint.errors import CompileWarning
 
 from .call import direct
-from .compiled import Compiled
+from .ready import executable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +28,12 @@ class Executable:
     """A Program made ready: called with the inputs, it gives the outputs as NumPy's functions do.
 
     ``compiled`` is None where NumPy runs it. A program that is called again gets a builtin.
+    ``make`` gives the Program, and ``text`` tells it before it is made (`ready.executable`).
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.compiled = Compiled(program) if native() else None
-        self.run: Callable[..., list[Any]] = self.compiled or program
+    def __init__(self, make: Callable[[], Program], text: Callable[[], str]) -> None:
+        self.compiled = executable(make, text()) if native() else None
+        self.run: Callable[..., list[Any]] = self.compiled or make()
         self.direct: Callable[..., Any] = self.first
 
     def __call__(self, *values: Any) -> list[Any]:

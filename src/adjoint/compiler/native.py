@@ -85,6 +85,11 @@ def this_machine() -> tuple[Target, str]:
     return Target(*told), version
 
 
+def versions() -> str:
+    """The versions that machine code depends on."""
+    return cache.versions(binding_version(), this_machine()[1])
+
+
 def asked() -> tuple[Target, str]:
     """This machine and the version of LLVM, as LLVM tells."""
     features = llvm().get_host_cpu_features()
@@ -129,14 +134,24 @@ class Library:
     def __init__(self, text: str, externals: Iterable[str], target: Target,
                  speed: int = SPEED) -> None:
         self.text, self.target, self.speed = text, target, speed
-        self.externals = tuple(externals)
-        known = cache.versions(binding_version(), this_machine()[1])
-        key = cache.key_of(text, target, f"{known}, speed {speed}")
-        code = cache.found(key, known)
+        self.externals, known = externals, versions()
+        self.key = cache.key_of(text, target, f"{known}, speed {speed}")
+        code = cache.found(self.key, known)
         if code is None:
             code = self.compiled()
-            cache.keep(key, known, code)
+            cache.keep(self.key, known, code)
         self.load(code)
+
+    @classmethod
+    def kept(cls, key: str, externals: Iterable[str], target: Target) -> Library | None:
+        """The functions of an entry of the cache; None if it is gone."""
+        code = cache.found(key, versions())
+        if code is None:
+            return None
+        library = object.__new__(cls)
+        library.key, library.externals, library.target = key, externals, target
+        library.load(code)
+        return library
 
     def machine(self) -> Any:
         """What writes code for the processor; an engine takes it as its own."""

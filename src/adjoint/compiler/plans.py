@@ -22,7 +22,7 @@ from adjoint.transforms.trees import flatten, unflatten
 from .fast_calls import native_guards
 from .jit_row import JitGraph, called, parts
 from .reachable import Attribute, Passing
-from .tracing import Frozen, check_after
+from .tracing import Frozen, Number, check_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,7 +81,9 @@ class Plan:
         tensor = isinstance(x, Frozen)
         value = x.value if isinstance(x, Frozen) else x
         if isinstance(value, Symbol):
-            return Leaf(self.output(value.node), None, tensor, tensor and x.tracked)
+            leaf = Leaf(self.output(value.node), None, tensor, tensor and x.tracked)
+            leaf.number = isinstance(value, Number)
+            return leaf
         if isinstance(value, Box):
             raise GraphError("ad.jit: a value of an outer transformation is a result as it came "
                              "in; return something that is computed from it")
@@ -159,11 +161,11 @@ def untracked_value(x: Any) -> Any:
 class Leaf:
     """One leaf of a result: an output or a constant, a tensor or in the arguments' kind."""
 
-    __slots__ = ("constant", "copied", "index", "tensor", "tracked")
+    __slots__ = ("constant", "copied", "index", "number", "tensor", "tracked")
 
     def __init__(self, index: int, constant: Any, tensor: bool, tracked: bool) -> None:
         self.index, self.tensor, self.tracked = index, tensor, tracked
-        self.constant, self.copied = constant, False
+        self.constant, self.copied, self.number = constant, False, False
 
     def result(self, outs: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
         """The leaf of a result."""
@@ -173,7 +175,8 @@ class Leaf:
         if self.tensor:
             return value if isinstance(value, Tensor) and self.tracked else untracked(
                 value.value if isinstance(value, Tensor) else value)
-        return kind(value.value if isinstance(value, Tensor) and value.level == 0 else value)
+        value = value.value if isinstance(value, Tensor) and value.level == 0 else value
+        return value.item() if self.number and not isinstance(value, Box) else kind(value)
 
     def value(self, outs: Sequence[Any]) -> Any:
         """The array, on memory of its own."""
@@ -326,13 +329,13 @@ class Text:
 
     def reason(self) -> str:
         """The first guard that does not hold, as a text that names no numbers; empty if all do."""
-        for test, told in self.tests.items():
+        for test in self.tests:
             try:
                 holds = eval(test, self.names)  # noqa: S307 - written here
             except (KeyError, IndexError, AttributeError):
                 holds = False
             if not holds:
-                return told
+                return self.told(test)
         return ""
 
     def check(self, tracing: Tracing, sources: Sequence[tuple[Node, Source]]) -> Any:
@@ -343,7 +346,7 @@ class Text:
                 tests.append(self.fitting(self.place(s.owner), s.owner.get(), n))
             elif s.what == "array":
                 tests.append(self.fitting(self.name(s.owner), s.owner, n))
-        self.tests = {t: self.told(t) for t in tests}
+        self.tests = dict.fromkeys(tests)
         lines = [f"        if not ({t}): return False" for t in self.tests]
         return self.made("fits", "\n".join([
             "    try:", *lines, "        return True",

@@ -9,6 +9,7 @@ array, which becomes an input of the compiled function; a value that is compared
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -152,7 +153,7 @@ def entered(place: Place, value: Any, found: Reached) -> Iterator[Place]:
         yield from (Place(place.holder, place.key, (*place.inner, i)) for i in range(len(value)))
     else:
         found.same.append((place, value))
-        if isinstance(value, np.random.Generator):
+        if is_generator(value):
             found.generators.append(value)
         elif not isinstance(value, (Box, *OPAQUE)) and id(value) not in found.seen:
             found.seen[id(value)] = value
@@ -240,6 +241,17 @@ def of_class(cls: type, found: Reached) -> Iterator[Place]:
                 v, "func", None) if isinstance(v, DESCRIPTORS) else v
             if isinstance(inner, types.FunctionType):
                 yield Place(Passing([inner]), 0)
+
+
+def is_generator(value: Any) -> bool:
+    """Whether it is a generator of NumPy's, whose module is imported on first use: none is before.
+
+    >>> from adjoint.compiler.reachable import is_generator
+    >>> is_generator(np.random.default_rng(0)), is_generator(0)
+    (True, False)
+    """
+    module = sys.modules.get("numpy.random")
+    return module is not None and isinstance(value, module.Generator)
 
 
 def root(value: Any) -> str:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from adjoint.modes import line_of
 
-from .compiled import Compiled
 from .executing import native
+from .ready import Ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .compiled import Compiled
     from .jit_row import JitGraph
 
 
@@ -43,7 +44,8 @@ def program(g: JitGraph) -> str:
 
 def compiled(g: JitGraph) -> Compiled | None:
     """The machine code of a Graph, if it has any."""
-    return g.executable.compiled if native() else None
+    found = g.executable.compiled if native() else None
+    return found.whole() if isinstance(found, Ready) else found
 
 
 def of_compiled(what: Callable[[Compiled], str]) -> Callable[[JitGraph], str]:

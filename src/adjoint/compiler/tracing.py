@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dis
 import random
+import sys
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,9 +20,12 @@ import numpy as np
 
 from adjoint.core.box import Box, bind
 from adjoint.core.node import MODES, Leaf, Mode, Node, aval_of, constant, leaf
+from adjoint.core.primitive import PUBLIC
 from adjoint.core.symbol import Symbol, Trace, symbol
 from adjoint.errors import AdjointError, ArgumentError, EscapeError, GraphError
+from adjoint.methods import INPLACE
 from adjoint.modes import site
+from adjoint.ops.protocol import BINARY, UNARY
 from adjoint.tensors import Tensor
 from adjoint.transforms.trees import flatten, unflatten
 
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
     from .reachable import Place, Reached
 
+NUMBERS = (bool, int, float, complex)
+LOGICAL = {"and", "or", "xor", "invert"}
 COMPARED = 1 << 20  # elements of arrays that are compared before each call
 LOCK = RLock()  # one tracing at a time
 active: list[Capture] = []  # the tracings that have not ended: one inside the other
@@ -55,7 +61,10 @@ class Traced(Symbol):
             return bind(row, args, params)
         if params:
             params = {k: plain(v) for k, v in params.items()}
-        return super().interpret(row, args, params)
+        if row.elementwise and any(isinstance(a, Number) for a in args):
+            args = adopted_dtypes(args)
+        y = super().interpret(row, args, params)
+        return y if y.__class__ is Traced else symbol(y.graph, y.node, Traced)
 
     def concrete(self) -> Any:
         """The number, if it follows from Python numbers that were reached; else an error."""
@@ -96,6 +105,66 @@ class Traced(Symbol):
         if get_ident() == shadows.tracer.thread:
             return super().__reduce_ex__(protocol)
         return plain, (self.outside(),)
+
+
+class Number(Traced):
+    """A Symbol where Python has a number, which adopts the dtype of the arrays that it meets.
+
+    So is what Python's operators make of such numbers alone. A number is never changed in place.
+    """
+
+    __slots__ = ()
+
+
+def of_numbers(operator: str) -> Callable[..., Any]:
+    """A number's operator: with numbers it gives a number, and Python calculates with truths."""
+    method, logical = getattr(Box, operator), operator.strip("_").removeprefix("r") in LOGICAL
+
+    def apply(x: Number, *others: Any) -> Any:
+        if not all(isinstance(z, (Number, *NUMBERS)) for z in others):
+            return method(x, *others)
+        y = method(x, *others) if logical else method(counted(x), *map(counted, others))
+        return symbol(y.graph, y.node, Number) if isinstance(y, Traced) else y
+    return apply
+
+
+def counted(x: Any) -> Any:
+    """A truth as 0 or 1; other numbers as they are."""
+    if isinstance(x, bool):
+        return int(x)
+    return PUBLIC["astype"](x, int) if isinstance(x, Number) and x.dtype == bool else x
+
+
+def changing(operator: str, name: str) -> Callable[[Traced, Any], Any]:
+    """An operator in place: what NumPy has as a scalar is not changed, but another is made."""
+    method = getattr(Box, operator)
+
+    def apply(x: Traced, z: Any) -> Any:
+        fixed = not x.aval.shape and not any(x is cell for c in active for cell in c.cells)
+        return getattr(x, f"__{name}__")(z) if fixed else method(x, z)
+    return apply
+
+
+for _name in (*UNARY, *BINARY, *[f"r{name}" for name in BINARY]):
+    setattr(Number, f"__{_name}__", of_numbers(f"__{_name}__"))
+for _name in INPLACE:
+    setattr(Traced, f"__{_name}__", changing(f"__{_name}__", _name.removeprefix("i")))
+
+
+def adopted_dtypes(args: Sequence[Any]) -> list[Any]:
+    """Arguments with numbers in the dtype that NumPy computes in, where they meet arrays (NEP 50).
+
+    The weak Avals of numbers that come in do that by themselves.
+    """
+    strong = [known.dtype for a in args if not isinstance(a, Number) and not (
+        known := aval_of(a)).weak]
+
+    def adopted(a: Any) -> Any:
+        if not strong or not isinstance(a, Number) or a.aval.weak:
+            return a
+        dtype = np.result_type(*strong, a.aval.dtype.type(0).item())
+        return a if dtype == a.dtype else PUBLIC["astype"](symbol(a.graph, a.node, Traced), dtype)
+    return [*map(adopted, args)]
 
 
 def seen_outside(value: Any) -> Any:
@@ -160,6 +229,7 @@ class Capture(Trace):
         self.numbers: dict[Node, Any] = {}  # numbers and arrays that became inputs
         self.relied: dict[Node, Any] = {}  # those that Python code has looked at
         self.placed: list[Put] = []
+        self.cells: list[Symbol] = []  # arrays without axes, which can be written to
         self.fixed: list[tuple[Place, Any]] = []  # numbers and arrays that are guards
         self.noted: set[str] = set()  # settings of the library that were read
         self.born: dict[int, Any] = {}  # tensors made while tracing: constants
@@ -170,6 +240,14 @@ class Capture(Trace):
     def input(self, known: Any) -> Symbol:
         """A new input of the Graph."""
         return symbol(self.graph, super().input(known).node, Traced)
+
+    def stand_in(self, n: Node, value: Any) -> Symbol:
+        """A Symbol for a value that is no tensor, as that behaves."""
+        s = symbol(self.graph, n, Number if type(value) in NUMBERS or isinstance(
+            value, Number) else Traced)
+        if isinstance(value, np.ndarray) and not value.ndim:
+            self.cells.append(s)
+        return s
 
     def enter(self, known: Any, what: str, owner: Any) -> Symbol:
         """A new input that comes from somewhere else than the arguments."""
@@ -248,7 +326,7 @@ class Capture(Trace):
 
     def put(self, place: Place, before: Any, s: Symbol) -> None:
         """Put a Symbol of its own into a place: an operation in place changes it alone."""
-        mine = symbol(self.graph, s.node, Traced)
+        mine = self.stand_in(s.node, before)
         self.placed.append(Put(place, before, mine, s.node))
         place.put(mine)
 
@@ -396,17 +474,19 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
     return Tracing(capture, found, result, changes)
 
 
-def drawn(found: Reached) -> str:
+def drawn(found: Reached) -> Any:
     """How far the generators of random numbers are that the library does not carry."""
-    states = [g.bit_generator.state for g in found.generators]
+    states = repr([g.bit_generator.state for g in found.generators])
     if not names_random(found):  # SciPy's logm draws from NumPy's common stream for itself
-        return repr(states)
-    return repr((states, np.random.get_state(), random.getstate()))  # noqa: NPY002 - of users
+        return states
+    name, words, *rest = np.random.get_state()  # noqa: NPY002 - of users
+    return states, name, np.asarray(words).tobytes(), rest, random.getstate()
 
 
 def names_random(found: Reached) -> bool:
     """Whether the function itself can draw from NumPy's or Python's common stream."""
-    owners = (random.Random, np.random.RandomState)
+    numpy = sys.modules.get("numpy.random")  # which takes long to import, and draws nothing before
+    owners = (random.Random, *((numpy.RandomState,) if numpy else ()))
     return "random" in found.names or any(
         isinstance(getattr(v, "__self__", None), owners) for _, v in found.same)
 
@@ -435,7 +515,7 @@ def frozen(tree: Any) -> Any:
     leaves, structure = flatten(tree)
     return unflatten(structure, [
         Frozen(x.value, x.node is not None) if isinstance(x, Tensor) and x.level == 0 else
-        symbol(x.graph, x.node, Traced) if isinstance(x, Symbol) else x for x in leaves])
+        symbol(x.graph, x.node, type(x)) if isinstance(x, Symbol) else x for x in leaves])
 
 
 def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]]) -> list[Change]:
