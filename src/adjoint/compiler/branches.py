@@ -151,6 +151,32 @@ def annihilated(e: Editor, s: Statement) -> int | None:
     return e.select(e.map("logical_and", at_zero, lost), zero, product)
 
 
+@rule("select", says="select(x == 0, 0 where x * (1 / z) is NaN, x / z) asks 1 / z, not x")
+def annihilated_quotient(e: Editor, s: Statement) -> int | None:
+    """The quotient in which a zero wins: 0 times 1 / z is NaN exactly if 1 / z is not finite.
+
+    Where x is 0 and 1 / z finite, x / z is the same zero as the product. What is asked of 1 / z
+    does not depend on x, and is asked once where z is one number for many.
+    """
+    c, taken, quotient = s.inputs
+    x, *zeros = e.statements[c].inputs if e.function(c) == "equal" else (-1,)
+    if not zeros or not is_zero(e, *zeros) or e.function(quotient) != "divide" or (
+            e.statements[taken].name != "select"):
+        return None
+    lost, zero, product = e.statements[taken].inputs
+    numerator, z = e.statements[quotient].inputs
+    if numerator != x or not is_zero(e, zero) or e.function(product) != "multiply" or (
+            e.function(lost) != "isnan" or e.statements[lost].inputs != (product,)):
+        return None
+    for one, inverse in (pair := e.statements[product].inputs, pair[::-1]):
+        f, parts = through(e, inverse)
+        if one == x and f == "divide" and parts[1] == z and e.numbers.get(parts[0]) == 1:
+            finite_there = e.map("isfinite", inverse)
+            lost = e.map("logical_and", c, e.map("logical_not", finite_there))
+            return e.select(lost, zero, quotient)
+    return None
+
+
 @rule("logical_and", says="x == 0 and isnan(x * z) is False where z is certainly finite")
 def never_lost(e: Editor, s: Statement) -> int | None:
     """Whether a zero meets what is not finite, of a factor that cannot be such."""
@@ -165,6 +191,26 @@ def never_lost(e: Editor, s: Statement) -> int | None:
             continue
         if all(finite(e, i) for i in factors if unsigned(e, i) != unsigned(e, one)):
             return e.splat(np.False_, s.known.shape)
+    return None
+
+
+@rule("reduce", says="a sum of x * z, but 0 where x is 0 and that is NaN: 0 wherever x is 0")
+def annihilated_sum(e: Editor, s: Statement) -> int | None:
+    """Where a zero wins and x is 0, the product is 0 or -0, which a sum does not tell apart."""
+    op, axes = s.parameters
+    term = unsigned(e, s.inputs[0])
+    choice = e.statements[term]
+    if op != "add" or choice.name != "select" or not is_zero(e, choice.inputs[1]) or (
+            e.function(choice.inputs[0]) != "logical_and"):
+        return None
+    c, zero, product = choice.inputs
+    for at_zero, lost in (both := e.statements[c].inputs, both[::-1]):
+        f, (one, *zeros) = through(e, at_zero)
+        if f == "equal" and is_zero(e, *zeros) and e.function(lost) == "isnan" and (
+                e.statements[lost].inputs == (product,)) and e.function(product) == "multiply" and (
+                unsigned(e, one) in {unsigned(e, i) for i in e.statements[product].inputs}):
+            x = e.select(at_zero, zero, product)
+            return e.reduce(op, x if term == s.inputs[0] else e.map("negative", x), axes)
     return None
 
 

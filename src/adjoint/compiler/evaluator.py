@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .functions_ir import column, loop_dtype
 from .memory import CHECKS, RANGES, Address, Memory, Value, strides_of
 from .registers import BOOL, INT64
-from .text import constant
+from .text import constant, positions
 from .views import substituted
 
 if TYPE_CHECKING:
@@ -137,6 +137,12 @@ class Evaluator(Memory):
         """The index itself."""
         _, axis, dtype = self.program.statements[n].parameters
         yield from ()
+        first = self.address((place[axis],), (1,))
+        if dtype.kind in "iu" and first.step and not first.lanes:  # counted as what is wanted
+            lanes = self.lanes(dtype, first.depth, True)
+            start = self.lanes(INT64, first.depth, False).cast(first.offset, dtype)
+            text = lanes.add(lanes.splat(start), positions(self.width, 1, dtype))
+            return Value(text, first.depth, True)
         at = self.position(place[axis])
         return at._replace(text=self.lanes(INT64, at.depth, at.wide).cast(at.text, dtype))
 

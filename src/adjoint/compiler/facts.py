@@ -93,7 +93,7 @@ def between(e: Editor, n: int, depth: int = DEPTH) -> tuple[int, int] | None:
         return e.memo[key]
     if not depth:
         return None
-    if s.name == "view":
+    if s.name in {"view", "copy", "pick"}:
         return between(e, s.inputs[0], depth - 1)
     if s.name == "cast":
         inner = between(e, s.inputs[0], depth - 1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Body = Callable[[list[str]], Sequence[str]]
 
 # What combines two numbers of a reduction. On truth values + is or, and * is and.
-COMBINE = {"add": "add", "multiply": "multiply", "maximum": "maximum", "minimum": "minimum",
+COMBINE = {"add": "add", "multiply": "multiply", "maximum": "larger", "minimum": "smaller",
            "logical_and": "multiply", "logical_or": "add"}
 MOST = 64    # lanes
 WIDENED = 4  # native vectors that one value spans at most

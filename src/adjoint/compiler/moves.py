@@ -197,29 +197,23 @@ def plus_zero(e: Editor, x: int) -> int:
 def one_of_each_row(e: Editor, s: Statement) -> int | None:
     """One element for each row: the transpose of a pick of one per row.
 
-    A pick at the same indices must be there, which raises if a label is out of range.
+    That a label is in range is checked by a pick of it from the indices themselves.
     """
     x, *indices = s.inputs
     (shape,) = s.parameters
     size = e.known(x).shape
-    if len(size) + 1 != len(shape) or size != shape[:-1] or not e.known(x).size or (
-            ("picked", tuple(indices), shape) not in e.memo):
+    if len(size) + 1 != len(shape) or size != shape[:-1] or not e.known(x).size:
         return None
     for d, i in enumerate(indices[:-1]):
         if size[d] != 1 and affine(e, i) != (0, ((d, 1),)):
             return None
     label, seen = indices[-1], tuple([(0, ((d, 1),)) for d in range(len(size))])
-    here = e.iota(shape, len(size), e.known(label).dtype)
+    known = e.known(label)
+    label = e.made("pick", (e.iota(shape[-1:], 0, known.dtype), label), (), known)
+    here = e.iota(shape, len(size), known.dtype)
     hit = e.map("equal", here, e.view(label, seen, shape))
     kept = e.view(plus_zero(e, x), seen, shape)
     return e.select(hit, kept, e.like(kept, 0))
-
-
-@rule("pick", says="(a pick is remembered: a scatter at the same places needs no check of its own)")
-def remember_pick(e: Editor, s: Statement) -> int | None:
-    """Note which indices are checked against which shape."""
-    x, *indices = s.inputs
-    e.memo["picked", tuple(indices), e.known(x).shape] = True
 
 
 # ---- copies

@@ -175,11 +175,26 @@ class Nest(Loops):
 
     def combined(self, r: Reduction, before: str, place: Place) -> str:
         """What registers carry, and the value of this point; not in lanes that do not count."""
+        factors = self.factors(r, place)
+        if factors:
+            a, b = [self.seat(self.value(i, place), r.dtype) for i in factors]
+            at = self.lanes(r.dtype, self.writer.depth, bool(self.vector))
+            more = at.accumulate(a, b, before)
+            return at.select(self.mask(), more, before) if self.active else more
         text = self.seat(self.value(r.x, place), r.dtype)
         at = self.lanes(r.dtype, self.writer.depth, bool(self.vector))
         if self.active:
             text = at.select(self.mask(), text, at.constant(identity(r.op, r.dtype)))
         return getattr(at, r.combine)(before, text)
+
+    def factors(self, r: Reduction, place: Place) -> tuple[int, ...]:
+        """The operands of a product of floats that is only added up: it is not rounded itself."""
+        s = self.program.statements[r.x]
+        product = s.name == "elementwise" and s.parameters == ("multiply",)
+        if r.op != "add" or not product or r.dtype.kind != "f" or r.x in self.stored or (
+                r.x in self.computing or self.recalled(r.x, place) is not None):
+            return ()
+        return s.inputs if all(self.known(i).dtype == r.dtype for i in s.inputs) else ()
 
     def reduced(self, n: int, r: Reduction, value: Value) -> None:
         """What the innermost loops have left of a reduction: combined in memory, or the result."""

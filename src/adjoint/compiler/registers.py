@@ -97,6 +97,14 @@ class Lanes:
         """The smaller; NaN if one is."""
         return self.intrinsic(self.extreme("min"), a, b)
 
+    def larger(self, a: str, b: str) -> str:
+        """The larger; NaN if one is. Of 0 and -0 either, as of NumPy's reductions."""
+        return self.intrinsic(self.extreme("max"), a, b, flags="nsz ")
+
+    def smaller(self, a: str, b: str) -> str:
+        """The smaller; NaN if one is. Of 0 and -0 either."""
+        return self.intrinsic(self.extreme("min"), a, b, flags="nsz ")
+
     def extreme(self, which: str) -> str:
         """The intrinsic for the dtype."""
         return f"{which}imum" if self.floating else ("s" if self.signed else "u") + which
@@ -125,11 +133,11 @@ class Lanes:
 
     # ---- functions
 
-    def intrinsic(self, name: str, *arguments: str) -> str:
-        """A function that LLVM knows for every width."""
+    def intrinsic(self, name: str, *arguments: str, flags: str = "") -> str:
+        """A function that LLVM knows for every width; ``flags`` are what floats need not keep."""
         full = f"llvm.{name}.{suffix(self.type)}"
         self.writer.module.declare(full, self.type, *[self.type] * len(arguments))
-        return self.called(full, arguments)
+        return self.called(full, arguments, flags if self.floating else "")
 
     def library(self, name: str, *arguments: str) -> str:
         """A function of the C library, lane by lane."""
@@ -169,9 +177,9 @@ class Lanes:
         for helper, text in found.helpers.items():
             module.define(helper, text)
 
-    def called(self, name: str, arguments: tuple[str, ...]) -> str:
+    def called(self, name: str, arguments: tuple[str, ...], flags: str = "") -> str:
         """A call of a function of values of this type."""
-        return self.put(f"call {self.type} @{name}("
+        return self.put(f"call {flags}{self.type} @{name}("
                         + ", ".join(f"{self.type} {a}" for a in arguments) + ")")
 
     def laned(self, name: str, symbol: str, one: str, arity: int) -> str:

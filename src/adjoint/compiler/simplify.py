@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import algebra, branches, contractions, diagonals, moves
+from . import algebra, branches, contractions, diagonals, moves, softmaxes
 from .algebra import const_array
 from .diagonals import diagonal_constant
 from .editor import RULES, Editor, rebuilt, uncollected
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 MANY = 6  # numbers, each equally often, that look like one for each turn of a loop
 PRODUCTS = 5  # added up one after the other, that look like one for each turn of a loop
 BY_NUMBER = {"add", "subtract", "multiply", "divide"}
-FAMILIES = (algebra, branches, moves, diagonals, contractions)  # whose rules are in the table
+# whose rules are in the table
+FAMILIES = (algebra, branches, moves, diagonals, contractions, softmaxes)
 
 
 def simplified(program: Program, *, stabilise: bool = True) -> Program:

@@ -21,6 +21,7 @@ TYPES = {
     "float32": "float", "float64": "double", "bool": "i1",
     "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
     "uint8": "i8", "uint16": "i16", "uint32": "i32", "uint64": "i64"}
+INDEX = np.dtype(np.int64)
 NATIVE = frozenset(map(np.dtype, TYPES))
 SUFFIXES = {"float": "f32", "double": "f64"}  # in the names of intrinsics
 
@@ -77,9 +78,10 @@ def constant(x: Any, dtype: Any, lanes: int = 0) -> str:
     return f"splat ({TYPES[dtype.name]} {one})" if lanes else one
 
 
-def positions(lanes: int, step: int = 1) -> str:
-    """The vector 0, step, 2 step, ... of i64."""
-    return "<" + ", ".join(f"i64 {step * k}" for k in range(lanes)) + ">"
+def positions(lanes: int, step: int = 1, dtype: Any = INDEX) -> str:
+    """The vector 0, step, 2 step, ... of integers."""
+    one = TYPES[dtype.name]
+    return "<" + ", ".join(f"{one} {step * k}" for k in range(lanes)) + ">"
 
 
 class Module:
