@@ -113,7 +113,7 @@ def of_array(value: Any) -> str:
     if array.dtype.kind not in "fciub":
         raise Unsayable
     return (f"{value.__class__.__name__} {array.dtype.str}{array.shape} "
-            f"{hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()}")
+            f"{hashlib.sha256(array.tobytes()).hexdigest()}")
 
 
 def of_dtype(value: Any) -> str:
