@@ -311,7 +311,8 @@ class Fusing(Roots):
         group.reads = set()
         group.found.clear()
         for p, pass_ in enumerate(group.passes):
-            pass_.roots.sort()
+            lead = group.kind != "nest"  # the dot that the kernel begins with stays the first
+            pass_.roots[lead:] = sorted(pass_.roots[lead:])
             read, plain = self.walk(pass_, prod(group.outer))
             for i in read:
                 self.schedule.readers.setdefault(i, set()).add(k)
