@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box, live
+from adjoint.core.careful import QUIET
 from adjoint.core.node import (
     MODES,
     NO_PARAMS,
@@ -295,7 +296,7 @@ class Tensor(Tracked):
                              "their function: it would not reach the tensors outside. Return the "
                              "value; ad.grad inside the function gives an inner derivative")
         seed = self.seed(gradient, create_graph)
-        with np.errstate(all="ignore"):  # an infinite partial is meant; the doctor names it
+        with np.errstate(**QUIET):  # an infinite partial is meant; the doctor names it
             if create_graph:
                 seed = seed if isinstance(seed, Tensor) else untracked(seed, self.level)
                 leaves = sweep({self.node: seed}, retain=True, record=(Tensor, self.level))

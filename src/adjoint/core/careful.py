@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from .primitive import Primitive
 
+QUIET: dict[str, Any] = {"all": "ignore"}  # for np.errstate: infinity is meant in a sweep
+
 
 class Factor(Box):
     """A cotangent, which is downstream of what it is multiplied with, or a tangent: upstream."""
@@ -79,6 +81,4 @@ def squares(x: Any) -> Any:
         return vdot(x, x)
     if isinstance(x, Box):
         return nan if x.value is None else squares(x.value)
-    if isinstance(x, tuple):
-        return sum(map(squares, x))
-    return 0 if x is None else x
+    return sum(map(squares, x)) if isinstance(x, tuple) else 0 if x is None else x

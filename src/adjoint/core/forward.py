@@ -9,7 +9,7 @@ import numpy as np
 from adjoint.errors import RuleError
 
 from .box import Box, Level, bind
-from .careful import factor, has_nan, is_finite, released
+from .careful import QUIET, factor, has_nan, is_finite, released
 from .node import MODES, aval_of, new
 from .primitive import REGISTRY, Primitive
 
@@ -42,7 +42,7 @@ def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: 
     """The tangent of one step. A NaN may have been 0 * inf: then once more, with care."""
     if row.elementwise and not row.singular and all(map(is_finite, dxs)):
         return row.jvp(dxs, y, *xs, **params)  # a product for each: there is nothing to cancel
-    with np.errstate(all="ignore"):  # infinity is meant; the doctor names it
+    with np.errstate(**QUIET):  # infinity is meant; the doctor names it
         if (strict := MODES.get().strict) or MODES.get().trace is None:  # there nobody can look
             dy = row.jvp(dxs, y, *xs, **params)
             if dy is None or not has_nan(dy) or strict:

@@ -32,6 +32,7 @@ from .declare import (
     promoted,
     total,
 )
+from .ranges import RANGE, chosen
 
 NONZERO = (0.5, 3.0)
 
@@ -104,9 +105,16 @@ def _inverse(z: Any) -> Any:
 
 
 def _divide_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
-    """dy/dx = 1/z and dy/dz = -y/z share dy/z."""
+    """dy/dx = 1/z and dy/dz = -y/z share dy/z, unless that left the range."""
+    before = RANGE.left
     dx = dy / z
-    return dx if needs[0] else None, -(dx * y) if needs[1] else None
+    if not needs[1]:
+        return dx, None
+    dz = -(dx * y)
+    if RANGE.left is not before:
+        q = y / z
+        dz = chosen(q, dy * -q, dz)
+    return dx if needs[0] else None, dz
 
 
 def _divide_where_zero_wins(downstream: Any, x: Any, z: Any) -> Any:
@@ -177,9 +185,31 @@ def _power_slope(y: Any, x: Any, z: Any) -> Any:
     return annihilate(z, x ** (z - 1))
 
 
+def _along_base(d: Any, x: Any, z: Any) -> Any:
+    """``d z x^(z - 1)``, by halves of the power where that left the range and the rest may not."""
+    before = RANGE.left
+    usual = d * _power_slope(None, x, z)
+    if RANGE.left is before or usual.dtype.kind == "c":
+        return usual
+    positive = PUBLIC["logical_and"](x > 0, z != 0)
+    half = PUBLIC["where"](positive, x, 1.0) ** (0.5 * (z - 1))
+    return PUBLIC["where"](positive, chosen(half, d * z * half * half, usual), usual)
+
+
+def _power_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
+    return (_along_base(dy, x, z) if needs[0] else None,
+            dy * _log_of_base(x, y.dtype) * y if needs[1] else None)
+
+
+def _power_jvp(dxs: Any, y: Any, x: Any, z: Any) -> Any:
+    dx, dz = dxs
+    return total([None if dx is None else _along_base(dx, x, z),
+                  None if dz is None else dz * _log_of_base(x, aval_of(y).dtype) * y])
+
+
 power = elementwise(
     "power", _power_impl, _power_slope,
-    lambda y, x, z: y * _log_of_base(x, y.dtype), numpy=[np.power],
+    lambda y, x, z: y * _log_of_base(x, y.dtype), vjp=_power_vjp, jvp=_power_jvp, numpy=[np.power],
     label=Label("{0} ^ {1}", "{0}^{{{1}}}", (r"{1}\,{0}^{{{1} - 1}}", r"{y}\,\ln({0})"),
                 "power rule; power rule; chain rule for the exponential", "^^"),
     singular=True, domain=((0.5, 2.0), (-2.0, 2.0)), scalar=math.pow,
