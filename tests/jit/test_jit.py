@@ -4,6 +4,7 @@ import random
 import types
 
 import numpy as np
+import optree
 import pytest
 
 import adjoint as ad
@@ -491,3 +492,68 @@ def test_scipys_own_random_numbers_are_no_error():
     a = np.array([[2.6, 0.2, 0.6], [-0.3, 2.9, -0.2], [0.1, 0.1, 2.3]])
     f = ad.jit(lambda x: x * ad.linalg.logm(a).sum())
     np.testing.assert_allclose(f(2.0), 2.0 * ad.linalg.logm(a).sum(), rtol=1e-12)
+
+
+# ---- numbers
+
+@pytest.mark.parametrize("f", [
+    lambda x, s: (s * s) * x, lambda x, s: abs(-s) / x, lambda x, s: (2.0 ** s - 1) * x,
+    lambda x, s: x.sum() * s, lambda x, s: np.maximum(s * 2, 0.1) * x, lambda x, s: np.sin(s) * x,
+    lambda x, s: np.where(x > s * 2, x, s * 2), lambda x, s: (s, s * 2, np.exp(s), s + True, -s),
+    lambda x, s: {"n": s // 2, "m": 3 % (s + 1), "c": s > 1, "x": x, "y": s - 1},
+    lambda x, s: x.mean() + (s + 1j), lambda x, s: (s + s, True + s, s * True, +s, s - 1)])
+@pytest.mark.parametrize("number", [0.5, 3, True, np.float64(0.5), np.float32(2.0)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_numbers_beside_arrays_have_the_dtype_and_the_kind_that_they_have_eagerly(f, number, dtype):
+    x = np.arange(1, 4).astype(dtype)
+    compiled = ad.jit(f)
+    expected, structure = optree.tree_flatten(f(x, number))
+    for _ in range(3):  # the general way and the quick one
+        got, same = optree.tree_flatten(compiled(x, number))
+        assert same == structure
+        for y, z in zip(got, expected, strict=True):
+            assert type(y) is type(z) or {type(y), type(z)} == {bool, np.bool_}
+            assert getattr(y, "dtype", None) == getattr(z, "dtype", None) or np.ndim(z) == 0
+            np.testing.assert_allclose(y, z, rtol=1e-6)
+
+
+def test_numbers_are_not_changed_in_place():
+    class Model:
+        def __init__(self):
+            self.rate, self.array = 2.0, np.array(1.0)
+
+        def step(self, x):
+            rate = self.rate
+            rate *= 0.5
+            total = x.sum()
+            before = total
+            total += 1.0
+            self.array += 1.0
+            return x * rate, before, total
+    eager, model = Model(), Model()
+    f = ad.jit(model.step)
+    for k in range(4):
+        for y, z in zip(f(X), eager.step(X), strict=True):
+            np.testing.assert_allclose(y, z)
+        assert model.rate == 2.0
+        assert model.array == k + 2.0
+
+
+def test_an_argument_that_is_a_number_may_be_counted_on():
+    def f(x, s):
+        s += 1.0
+        return x * s
+    for _ in range(3):
+        np.testing.assert_array_equal(ad.jit(f)(X, 0.5), 1.5 * X)
+
+
+def test_numbers_are_compared_and_looked_at():
+    def f(n):
+        y = 1
+        for _ in range(n):
+            y = y * 2
+        return y
+    f_jit = ad.jit(f, static_argnums=0)
+    assert f_jit(3) == 8
+    assert type(ad.jit(lambda n: (n > 2) | (n < 0))(3)) in (bool, np.bool_)
+    assert ad.jit(lambda n: n > 2)(3)

@@ -197,8 +197,10 @@ class Writing:
                 self.builtin[place] = self.builtin[place]._replace(holders=self.holders(c))
         for k, n in enumerate(plan.outputs):
             if k not in self.kinds:
-                number = FLOAT if self.numbers and n.aval.dtype.kind == "f" and all(
-                    not x.tensor for x in plan.results) else SCALAR
+                leaves = [x for x in plan.results if x.index == k]
+                number = FLOAT if n.aval.dtype.kind == "f" and not any(
+                    x.tensor for x in plan.results) and all(
+                        self.numbers or x.number for x in leaves) else SCALAR
                 self.kinds[k] = Output() if n.aval.shape else number
         self.order = [k for k in range(len(plan.outputs)) if self.kinds[k].kind != "into"]
 
@@ -276,7 +278,7 @@ class Writing:
             return Leaf(New(Tensor, (
                 ("value", where[x.index]), ("aval", Constant(aval(known.shape, known.dtype))),
                 ("level", Constant(0)), ("node", Constant(None)))))
-        number = self.numbers and not known.shape and self.kinds[x.index] != FLOAT
+        number = self.numbered(x) and self.kinds[x.index] != FLOAT
         return None if number else Leaf(where[x.index])
 
     def python(self) -> Callable[..., Any]:
@@ -313,8 +315,11 @@ class Writing:
         self.used.add(found)
         if x.tensor:
             return f"untracked({found})"
-        return f"{found}.item()" if self.numbers and not shape and (
-            self.kinds[x.index] != FLOAT) else found
+        return f"{found}.item()" if self.numbered(x) and self.kinds[x.index] != FLOAT else found
+
+    def numbered(self, x: Any) -> bool:
+        """Whether a leaf of the result is a number of Python's."""
+        return x.number or (self.numbers and not self.plan.outputs[x.index].aval.shape)
 
     def rendered(self, leaves: Sequence[str]) -> str:
         """The expression of the whole result."""

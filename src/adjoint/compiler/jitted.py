@@ -18,6 +18,7 @@ from adjoint.modes import DEFAULT_DTYPE
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import check_function, flatten, kind_of_all, unflatten
 
+from .editor import uncollected
 from .fast_calls import fast_call
 from .plans import Plan
 from .showing import STAGES
@@ -196,7 +197,8 @@ class Jitted:
             values = {k: v for k, _, v in fixed}
             full = [values.get(k, v) for k, v in enumerate(data)]
             return full, rest | {k: v for k, v in values.items() if isinstance(k, str)}
-        tracing = trace(self.__jitted__, arguments)
+        with uncollected():
+            tracing = trace(self.__jitted__, arguments)
         for x, n in zip(inside, nodes, strict=True):
             if isinstance(x, Tensor) and x.grad is not None:
                 raise GraphError("ad.jit: backward() inside the compiled function reaches an "
@@ -213,7 +215,7 @@ def argument(capture: Capture, x: Any, nodes: list[Any]) -> Any:
     s: Any = capture.input(aval_of(x))
     nodes.append(s.node)
     if not (isinstance(x, Tensor) and x.level == 0):
-        return s
+        return capture.stand_in(s.node, x)
     t = untracked(s)
     if x.node is not None:
         t.node = leaf(s, weakref.ref(t))

@@ -22,7 +22,8 @@ from adjoint.transforms.trees import flatten, unflatten
 from .fast_calls import native_guards
 from .jit_row import JitGraph, called, parts
 from .reachable import Attribute, Passing
-from .tracing import Frozen, Number, check_after
+from .traced import Number
+from .tracing import Frozen, check_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -65,6 +65,9 @@ def is_tracked(x: Any) -> bool:
 
 def broadcast_shape(name: str, *xs: Any) -> tuple[int, ...]:
     """The common shape by NumPy's rule, or an error that shows the shapes."""
+    shapes = {x.shape for x in xs} - {()}
+    if len(shapes) < 2:
+        return shapes.pop() if shapes else ()
     try:
         return np.broadcast_shapes(*[x.shape for x in xs])
     except ValueError:
@@ -400,7 +403,10 @@ def lower_elementwise(function: str, impl: Function) -> Function:
 def loop_dtypes(impl: Callable[..., Any], *kinds: Any) -> tuple[Any, ...]:
     """The dtypes that ``impl`` computes in, one for each argument, given arguments of these."""
     if isinstance(impl, np.ufunc):
-        return impl.resolve_dtypes((*kinds, *(None,) * impl.nout))[:impl.nin]
+        found = impl.resolve_dtypes((*kinds, *(None,) * impl.nout))[:impl.nin]
+        if any(d.kind == "O" for d in found):  # Python's ints are compared as they are, however big
+            return loop_dtypes(impl, *[np.dtype(k) for k in kinds])
+        return found
     result = dtype_of(impl, *kinds)
     common = np.result_type(*[k(1) if isinstance(k, type) else k for k in kinds])
     return (result if result.kind in "fc" else common,) * len(kinds)

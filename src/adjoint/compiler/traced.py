@@ -1,0 +1,173 @@
+"""Symbols of `ad.jit`: `Traced` for arrays, `Number` for what Python has as a number.
+
+Two things are different from other Symbols. A Symbol that stands in the user's objects is met by
+other threads, for which it is the value that it stands for. And Python code may look at one that
+follows from numbers and arrays that were reached.
+"""
+
+from __future__ import annotations
+
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adjoint.core.box import Box, bind
+from adjoint.core.node import MODES, aval_of
+from adjoint.core.primitive import PUBLIC
+from adjoint.core.symbol import Symbol, symbol
+from adjoint.errors import EscapeError
+from adjoint.methods import INPLACE
+from adjoint.ops.protocol import BINARY, UNARY
+
+from . import shadows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from adjoint.core.primitive import Primitive
+
+    from .tracing import Capture
+
+NUMBERS = (bool, int, float, complex)
+LOGICAL = {"and", "or", "xor", "invert"}
+active: list[Capture] = []  # the tracings that have not ended: one inside the other
+
+
+class Traced(Symbol):
+    """A Symbol that may turn out to be a value after all: one that Python code looks at.
+
+    It can where it follows from numbers and arrays that were reached; they become guards then.
+    """
+
+    __slots__ = ()
+
+    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Write ``row`` down; its parameters are settings, so numbers among them are guards."""
+        if get_ident() != shadows.tracer.thread:
+            args, params = seen_outside(args), {k: seen_outside(v) for k, v in params.items()}
+            return bind(row, args, params)
+        if params:
+            params = {k: plain(v) for k, v in params.items()}
+        if row.elementwise and any(isinstance(a, Number) for a in args):
+            args = adopted_dtypes(args)
+        y = super().interpret(row, args, params)
+        return y if y.__class__ is Traced else symbol(y.graph, y.node, Traced)
+
+    def concrete(self) -> Any:
+        """The number, if it follows from Python numbers that were reached; else an error."""
+        if get_ident() != shadows.tracer.thread:
+            return self.outside()
+        capture = MODES.get().trace
+        if capture in active and capture.graph is self.graph:
+            return capture.settled(self.node)
+        raise self.lost()
+
+    def outside(self) -> Any:
+        """What stands here for threads that do not trace: the number or array that was reached."""
+        for capture in active:
+            if self.node in capture.numbers:
+                return capture.numbers[self.node]
+        raise self.lost()
+
+    def lost(self) -> EscapeError:
+        """The error for a value that no call will compute."""
+        return EscapeError(
+            f"this value ({self.aval}) was made while ad.jit traced a function, and has escaped "
+            "from it: no call computes it. Return it from the function, or assign it to an "
+            "attribute that exists before the call")
+
+    def __float__(self) -> float:
+        return float(self.concrete())
+
+    def __int__(self) -> int:
+        return int(self.concrete())
+
+    def __index__(self) -> int:
+        return self.concrete().__index__()
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(self.concrete(), dtype=dtype)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if get_ident() == shadows.tracer.thread:
+            return super().__reduce_ex__(protocol)
+        return plain, (self.outside(),)
+
+
+class Number(Traced):
+    """A Symbol where Python has a number, which adopts the dtype of the arrays that it meets.
+
+    So is what Python's operators make of such numbers alone. A number is never changed in place.
+    """
+
+    __slots__ = ()
+
+
+def of_numbers(operator: str) -> Callable[..., Any]:
+    """A number's operator: with numbers it gives a number, and Python calculates with truths."""
+    method, logical = getattr(Box, operator), operator.strip("_").removeprefix("r") in LOGICAL
+
+    def apply(x: Number, *others: Any) -> Any:
+        if not all(isinstance(z, (Number, *NUMBERS)) for z in others):
+            return method(x, *others)
+        y = method(x, *others) if logical else method(counted(x), *map(counted, others))
+        return symbol(y.graph, y.node, Number) if isinstance(y, Traced) else y
+    return apply
+
+
+def counted(x: Any) -> Any:
+    """A truth as 0 or 1; other numbers as they are."""
+    if isinstance(x, bool):
+        return int(x)
+    return PUBLIC["astype"](x, int) if isinstance(x, Number) and x.dtype == bool else x
+
+
+def changing(operator: str, name: str) -> Callable[[Traced, Any], Any]:
+    """An operator in place: what NumPy has as a scalar is not changed, but another is made."""
+    method = getattr(Box, operator)
+
+    def apply(x: Traced, z: Any) -> Any:
+        fixed = not x.aval.shape and not any(x is cell for c in active for cell in c.cells)
+        return getattr(x, f"__{name}__")(z) if fixed else method(x, z)
+    return apply
+
+
+for _name in (*UNARY, *BINARY, *[f"r{name}" for name in BINARY]):
+    setattr(Number, f"__{_name}__", of_numbers(f"__{_name}__"))
+for _name in INPLACE:
+    setattr(Traced, f"__{_name}__", changing(f"__{_name}__", _name.removeprefix("i")))
+
+
+def adopted_dtypes(args: Sequence[Any]) -> list[Any]:
+    """Arguments with numbers in the dtype that NumPy computes in, where they meet arrays (NEP 50).
+
+    The weak Avals of numbers that come in do that by themselves.
+    """
+    strong = [known.dtype for a in args if not isinstance(a, Number) and not (
+        known := aval_of(a)).weak]
+
+    def adopted(a: Any) -> Any:
+        if not strong or not isinstance(a, Number) or a.aval.weak:
+            return a
+        dtype = np.result_type(*strong, a.aval.dtype.type(0).item())
+        return a if dtype == a.dtype else PUBLIC["astype"](symbol(a.graph, a.node, Traced), dtype)
+    return [*map(adopted, args)]
+
+
+def seen_outside(value: Any) -> Any:
+    """What stands for a value in threads that do not trace."""
+    if isinstance(value, Traced):
+        return value.outside()
+    if type(value) in (tuple, list):
+        return type(value)(map(seen_outside, value))
+    return value
+
+
+def plain(value: Any) -> Any:
+    """A parameter without Symbols in it."""
+    if isinstance(value, Box):
+        return value.concrete()
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    return value
