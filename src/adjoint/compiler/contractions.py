@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +84,29 @@ def reduce_of_reduce(e: Editor, s: Statement) -> int | None:
     gone = inner.parameters[1]
     left = [d for d in range(len(e.known(inner.inputs[0]).shape)) if d not in gone]
     return e.reduce(op, inner.inputs[0], tuple(sorted((*gone, *[left[d] for d in axes]))))
+
+
+@rule("reduce", says="the sum of a batch of products is one product, its sum over batch and k")
+def sum_of_batch(e: Editor, s: Statement) -> int | None:
+    """Products that are added up: their operands, one behind the other along k."""
+    op, axes = s.parameters
+    inner = e.statements[s.inputs[0]]
+    shape = inner.known.shape
+    if op != "add" or inner.name != "dot" or s.known.dtype.kind != "f" or len(shape) < 3 or (
+            axes != tuple(range(len(shape) - 2)) or not e.alone(s.inputs[0])):
+        return None
+    pairs = zip(inner.inputs[::2], inner.inputs[1::2], strict=True)
+    if not all(e.known(x).shape[-1] for x in inner.inputs[::2]) or not prod(shape):
+        return None
+    return e.made("dot", tuple([i for x, z in pairs for i in (
+        turned(e, merged(e, turned(e, x))), merged(e, z))]), (), s.known)
+
+
+def merged(e: Editor, x: int) -> int:
+    """A batch of matrices as one, their rows one below the other."""
+    known = e.known(x)
+    shape = (prod(known.shape[:-1]), known.shape[-1])
+    return e.made("copy", (x,), (shape,), aval(shape, known.dtype))
 
 
 # ---- products

@@ -184,8 +184,11 @@ class Driver:
         _, count, carries, *shared = s.parameters
         moving = len(s.inputs) - sum(shared)  # what is behind is given whole
         body, sizes = Body(self, n), [nbytes(k) for k in s.known]
-        homes = [self.pointer(self.layout.results[n, k]) for k in range(len(sizes) + carries)]
-        firsts, others, stacks = homes[:carries], homes[len(sizes):], homes[carries:len(sizes)]
+        homes = [self.pointer(self.layout.results[n, k]) for k in range(len(sizes))]
+        firsts, stacks = homes[:carries], homes[carries:]
+        second = [self.layout.results.get((n, len(sizes) + j)) for j in range(carries)]
+        others = [first if home is None else self.pointer(home)  # else a sum that grows in place
+                  for first, home in zip(firsts, second, strict=True)]
         if count % 2:
             firsts, others = others, firsts
         sources = [rows_of(self.program, n, k) for k in range(len(s.inputs))]

@@ -160,11 +160,34 @@ def expm1(x: Value) -> Value:
 
 def tanh(x: Value) -> Value:
     """``-(e^-2a - 1) / (e^-2a + 1)`` for a = abs x, with the sign of x."""
+    if x.kind == "f32" and x.block.fused:
+        return short_tanh(x)
     a = at_most(abs(x), SATURATED[x.kind])
     high, low = expm1_halved(a * -2.0, below=True)
     below, error = ordered_sum(x.like(1.0), high)
     y = quotient((high, low), (below, error + low))
     return small_as_is(x, x.block.intrinsic("copysign", y, x))
+
+
+def short_tanh(x: Value) -> Value:
+    """``a + a^3 P(a^2)`` below 7/8, and ``1 + e Q(e)`` from there on.
+
+    ``e = e^-2a = 2^n e^-2s``; n goes into the exponent as an integer.
+
+    Within 1 ulp with fused multiplications and few digits only; half the work of `tanh`.
+    """
+    a = at_most(abs(x), SATURATED[x.kind])
+    z = a * a
+    near = multiply_add(a * z, polynomial(z, table.TANH[x.kind]), a)
+    shifted = multiply_add(a, -2.0 * table.INVERSE_LN2[x.kind][0], x.format.shift)
+    n = shifted - x.format.shift
+    s = a
+    for part in table.LN2[x.kind]:
+        s = multiply_add(n, part / 2.0, s)
+    e = multiply_add(s, multiply_add(s, polynomial(s, table.EXP_SHORT[x.kind]), -2.0), 1.0)
+    e = (e.bits + (shifted.bits << x.format.mantissa)).number
+    far = multiply_add(e, polynomial(e, table.TANH_LONG[x.kind]), 1.0)
+    return x.block.intrinsic("copysign", (a > 0.875).choose(far, near), x)  # near keeps NaN
 
 
 def sigmoid(x: Value) -> Value:

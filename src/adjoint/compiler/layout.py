@@ -192,9 +192,10 @@ class Layout:
         for j, known in enumerate(s.known):
             last = self.last(n, k) if whole else self.last(items[j], k) if j in items else k
             self.buffers[n, j] = Buffer(k, last, nbytes(known))
-        for j in range(s.parameters[2]):
-            self.buffers[n, len(s.known) + j] = Buffer(k, k, nbytes(s.known[j]))
         inner = self.bodies[n]
+        for j in range(s.parameters[2]):
+            if not inner.grows(j):
+                self.buffers[n, len(s.known) + j] = Buffer(k, k, nbytes(s.known[j]))
         self.buffers[n, "body"] = Buffer(k, k, inner.bytes)
         self.lent[n] = []
         for c in inner.constants:
@@ -265,6 +266,13 @@ class Layout:
         home = self.homes.get(n)
         return home is not None and home.kind == "table" and n in self.schedule.at and (
             n not in self.called and in_place(self.schedule, old, n))
+
+    def grows(self, j: int) -> bool:
+        """Whether a body may write its next carry ``j`` over the last one, as a sum that grows."""
+        old, n = self.program.inputs[j], self.program.outputs[j]
+        return self.homes.get(n) == Home("given", len(self.program.inputs) + j) and (
+            old not in self.outputs and n in self.schedule.at and (
+                in_place(self.schedule, old, n)))
 
     def slot(self) -> Home:
         """A new pointer of the table."""

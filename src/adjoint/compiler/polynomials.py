@@ -57,6 +57,26 @@ EXP = {
         "0x1.1e9c0fa0ab595p-29"),
 }
 
+# (e^-2s - 1 + 2s) / s^2, |s| <= ln(2)/4; error relative to e^-2s:
+# f32 2^-28.3.
+EXP_SHORT = {
+    "f32": numbers("0x1.fffffcp+0 -0x1.555492p+0 0x1.5558bp-1 -0x1.12398ep-2 0x1.6a4d2ap-4"),
+}
+
+# (tanh(x) - x) / x^3 in z = x^2, |x| <= 7/8; error relative to tanh x:
+# f32 2^-26.4.
+TANH = {
+    "f32": numbers("-0x1.555518p-2 0x1.1104aap-3 -0x1.b8696cp-5 0x1.585404p-6 -0x1.cae438p-8 "
+        "0x1.674516p-10"),
+}
+
+# -2 / (1 + e), e = e^-2x < e^(-7/4); error relative to tanh x:
+# f32 2^-30.1.
+TANH_LONG = {
+    "f32": numbers("-0x1.fffffcp+0 0x1.fffe26p+0 -0x1.ffb862p+0 0x1.fb029ap+0 -0x1.d20d32p+0 "
+        "0x1.2343fcp+0"),
+}
+
 # (ln((1+s)/(1-s)) - 2s) / s^3 in z = s^2; error of s p, relative to the logarithm:
 # f32 2^-35.2, f64 2^-59.5.
 LOG = {

@@ -1,0 +1,353 @@
+"""The stage after re-rolling: what needs no turn of a loop is taken out of it, all turns at once.
+
+A statement of a body that reads no carry, directly or through others, is the same for all turns or
+falls apart into one computation for each; a sum that grows by a term each turn is the sum of the
+stacked terms. So
+
+* a loop whose carries are all such sums is no loop any more: each statement of its body gets one
+  more axis in front, the turns (`turns.py`), and the sums are reductions over it;
+* of other loops, sums are made behind the loop, those of thin products as one product over the
+  stacked operands; what does not change is made once, before it; and thin products and long
+  formulas that read no carry are made for all turns before it.
+
+Terms are added in another order than turn by turn, within the bounds of sums. Start reading at
+`distributed`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .editor import Writer, compacted, retold, rewritten, uncollected
+from .facts import never_minus_zero
+from .functions_ir import CURVED
+from .layout import body_of, nbytes, why_loop
+from .periods import readers_of
+from .turns import Turns, enlarged
+
+if TYPE_CHECKING:
+    from .program import Program
+
+SMALL = 1 << 18   # bytes that one turn makes, up to which a loop without carries is taken apart
+ROOM = 1 << 25    # bytes of what all turns make, up to which they are made at once
+FEW = 4           # rows of a product up to which it is made for all turns at once
+SCALARS = 16      # elements up to which a long formula is evaluated for all turns at once
+THICK = 12        # the sum over k of a product from which on each turn adds its own
+WIDE = 256        # elements of a sum that is made for all turns at once
+FREE = {"view", "const", "iota", "input"}
+
+
+def distributed(program: Program) -> Program:
+    """The Program with less in its loops; itself where nothing can be taken out.
+
+    >>> from adjoint.compiler.distribute import distributed
+    >>> from adjoint.compiler.program import ProgramBuilder
+    >>> from adjoint.compiler.reroll import rerolled
+    >>> from adjoint.core.node import aval_of
+    >>> b = ProgramBuilder()
+    >>> x = b.input(aval_of(np.ones((40, 3))))
+    >>> total = b.const(np.float64(0))
+    >>> for t in range(40):
+    ...     row = b.view(x, ((t, ()), (0, ((0, 1),))), (3,))
+    ...     total = b.elementwise("add", total, b.reduce("add", row, (0,)))
+    >>> b.program.outputs = [total.number]
+    >>> [s.name for s in rerolled(b.program).statements if s.name == "loop"]
+    ['loop']
+    >>> [s.name for s in distributed(rerolled(b.program)).statements if s.name == "loop"]
+    []
+    """
+    live = program.live()
+    loops = [n for n in live if program.statements[n].name == "loop" and is_open(program, n)]
+    if not loops:
+        return program
+    with uncollected():
+        w = Writer()
+        new: dict[int, int] = {n: w.input(program.statements[n].known) for n in program.inputs}
+        items: dict[int, list[int]] = {}  # of loops that are taken apart: their results
+        for n in live:
+            if n in new:
+                continue
+            first, s = len(w.statements), program.statements[n]
+            if n in loops and (found := Distribution(w, program, n, new).write()) is not None:
+                items[n] = found
+            elif s.name == "item" and s.inputs[0] in items:
+                new[n] = items[s.inputs[0]][s.parameters[0]]
+            else:
+                new[n] = rewritten(w, program, n, new)
+            made = range(first, len(w.statements))
+            retold(program, n, w.program, [*made, *([new[n]] if n in new else [])])
+        if not items:
+            return program
+        w.program.outputs = [new[n] for n in program.outputs]
+        return compacted(w.program, program)
+
+
+def is_open(program: Program, n: int) -> bool:
+    """Whether a loop is machine code, and only its items are read."""
+    if n in program.outputs or why_loop(program, n):
+        return False
+    body = body_of(program.statements[n].parameters[0])
+    return all(not isinstance(body.statements[m].known, tuple) for m in body.live())
+
+
+class Distribution:
+    """One loop, taken apart: what its statements depend on, and where each is made."""
+
+    def __init__(self, writer: Writer, program: Program, n: int, new: dict[int, int]) -> None:
+        self.w, s = writer, program.statements[n]
+        body, self.count, self.carries, *shared = s.parameters
+        self.body = body_of(body)
+        self.statements = self.body.statements
+        self.given = [new[i] for i in s.inputs]
+        self.whole = len(self.given) - sum(shared)
+        self.live = self.body.live()
+        self.readers = readers_of(self.body, self.live)
+        self.place = {m: k for k, m in enumerate(self.body.inputs)}
+        self.chains = self.sums()
+        self.last = [k for k in range(self.carries) if k not in self.chains
+                     and not self.readers.get(self.body.inputs[k])]
+        self.moving = self.dependent()
+
+    # ---- what depends on what
+
+    def sums(self) -> dict[int, list[int]]:
+        """The carries to which each turn only adds something, and the sums of one turn."""
+        found: dict[int, list[int]] = {}
+        outputs = self.body.outputs
+        for k, m in enumerate(self.body.inputs[:self.carries]):
+            chain = self.chain(m)
+            if chain and chain[-1] == outputs[k] and outputs.count(outputs[k]) == 1 and (
+                    self.is_given_without(self.given[k]) or all(
+                        self.is_term(m, chain, j) for j in range(len(chain)))):
+                found[k] = chain
+        return found
+
+    def chain(self, m: int) -> list[int]:
+        """The sums that begin with a value that nobody else reads."""
+        chain: list[int] = []
+        while len(readers := self.readers.get(m, [])) == 1 and readers[0] >= 0:
+            s = self.statements[readers[0]]
+            if s.name != "elementwise" or s.parameters != ("add",) or s.known.dtype.kind != "f":
+                break
+            chain.append(m := readers[0])
+        return chain
+
+    def is_term(self, m: int, chain: list[int], j: int) -> bool:
+        """Whether what one sum adds is no -0, which a sum from 0 would not keep."""
+        term = self.term(m, chain, j)
+        if term in self.place:
+            return self.is_given_without(self.given[self.place[term]])
+        return never_minus_zero(self.judge(), term)
+
+    def is_given_without(self, n: int) -> bool:
+        """Whether what the loop is given is never -0."""
+        outer: Any = self.w
+        return never_minus_zero(outer, n)
+
+    def term(self, m: int, chain: list[int], j: int) -> int:
+        """What sum j of a chain adds."""
+        before = chain[j - 1] if j else m
+        a, b = self.statements[chain[j]].inputs
+        return b if a == before else a
+
+    def judge(self) -> Any:
+        """The body as those see it who ask for facts."""
+        w: Any = Writer()
+        w.statements, w.program, w.memo = self.statements, self.body, {}
+        w.numbers = {m: self.body.constants[s.parameters[0]] for m, s in enumerate(self.statements)
+                     if s.name == "const" and not s.known.shape}
+        return w
+
+    def dependent(self) -> set[int]:
+        """The statements that depend on a carry which goes from turn to turn."""
+        fixed = {*self.chains, *self.last}
+        found = {m for k, m in enumerate(self.body.inputs[:self.carries]) if k not in fixed}
+        for m in self.live:
+            if not found.isdisjoint(self.statements[m].inputs):
+                found.add(m)
+        return found
+
+    def invariant(self) -> set[int]:
+        """The statements that are the same in all turns."""
+        found: set[int] = set()
+        for m in self.live:
+            s = self.statements[m]
+            if (self.place[m] >= self.whole) if s.name == "input" else (
+                    found.issuperset(s.inputs)):
+                found.add(m)
+        return found
+
+    # ---- what is made of the loop
+
+    def write(self) -> list[int] | None:
+        """The results of the loop as statements of the new Program; None if it stays."""
+        if not self.moving:
+            return self.taken_apart() if self.is_small(self.live) else None
+        return self.thinned()
+
+    def is_small(self, some: Any) -> bool:
+        """Whether there is room for what some statements are in all turns."""
+        made = [nbytes(self.statements[m].known) for m in some
+                if self.statements[m].name not in FREE]
+        return sum(made) <= SMALL and sum(made) * self.count <= ROOM
+
+    def turns(self) -> Turns:
+        """What the body is given, for all turns."""
+        rows = {m: x for m, x in zip(self.body.inputs, self.given, strict=True)
+                if self.carries <= self.place[m]}
+        each = {m for m in rows if self.place[m] < self.whole}
+        return Turns(self.w, self.body, self.count, rows, each)
+
+    def taken_apart(self) -> list[int]:
+        """All turns at once."""
+        turns = self.turns()
+        out = [self.sum(turns, k) if k in self.chains else turns.at(m, self.count - 1)
+               for k, m in enumerate(self.body.outputs[:self.carries])]
+        return out + [turns.each(m) for m in self.body.outputs[self.carries:]]
+
+    def sum(self, turns: Turns, k: int) -> int:
+        """A carry, and all that the turns add to it."""
+        total, m = self.given[k], self.body.inputs[k]
+        for j in range(len(self.chains[k])):
+            term = turns.each(self.term(m, self.chains[k], j))
+            total = self.w.map("add", total, self.w.reduce("add", term, (0,)))
+        return total
+
+    # ---- a loop that stays
+
+    def thinned(self) -> list[int] | None:
+        """The loop with what must be in it, and the rest before and behind it."""
+        same, held = self.invariant(), self.held_back()
+        early = self.early(same)
+        outside = {k for k in self.last if self.body.outputs[k] not in self.moving}
+        core = [k for k in range(self.carries) if k not in held and k not in outside]
+        stacks = [m for m in self.body.outputs[self.carries:] if m in self.moving]
+        stacks = [*dict.fromkeys([*stacks, *[m for found in held.values() for m in found]])]
+        used = self.used([*[self.body.outputs[k] for k in core], *stacks], early)
+        if not (held or early & used):
+            return None
+        turns = self.turns()
+        made = Remainder(self, turns, core, stacks, used, early & used, same).write()
+        turns.found.update(zip(stacks, made[len(core):], strict=True))
+        turns.various.update(stacks)
+        out = dict(zip(core, made, strict=False)) | {k: self.sum(turns, k) for k in held}
+        out |= {k: turns.at(self.body.outputs[k], self.count - 1) for k in outside}
+        return [*[out[k] for k in range(self.carries)],
+                *[turns.each(m) for m in self.body.outputs[self.carries:]]]
+
+    def used(self, outputs: list[int], early: set[int]) -> set[int]:
+        """What outputs are made of, down to inputs and to what is made before the loop."""
+        found, waiting = set[int](), [*outputs]
+        while waiting:
+            m = waiting.pop()
+            if m not in found:
+                found.add(m)
+                waiting += () if m in early else self.statements[m].inputs
+        return found
+
+    def early(self, same: set[int]) -> set[int]:
+        """The statements that are better made before the loop."""
+        return {m for m in self.live if m not in self.moving and (
+            self.is_turned(m) if self.statements[m].name == "view" and m in same else
+            self.statements[m].name not in FREE and (
+                m in same or (self.is_heavy(m) and self.is_small([m]))))}
+
+    def is_turned(self, m: int) -> bool:
+        """Whether a view turns the axes of a matrix that products read."""
+        axes = [d for _, terms in self.statements[m].parameters[0] for d, _ in terms]
+        return axes != sorted(axes) and any(
+            r >= 0 and self.statements[r].name == "dot" for r in self.readers[m])
+
+    def is_heavy(self, m: int) -> bool:
+        """Whether it is made better for all turns at once: thin products, formulas of few."""
+        s = self.statements[m]
+        if s.name == "dot":
+            return len(s.known.shape) == 2 and s.known.shape[0] <= FEW
+        if s.name == "reduce":
+            return self.statements[s.inputs[0]].known.size >= WIDE
+        return s.name == "elementwise" and s.parameters[0] in CURVED and s.known.size <= SCALARS
+
+    def held_back(self) -> dict[int, list[int]]:
+        """The sums that are made behind the loop, and what must be stacked for each."""
+        found: dict[int, list[int]] = {}
+        room, stacked = ROOM // self.count, {*self.body.outputs[self.carries:]} & self.moving
+        for k, chain in self.chains.items():
+            terms = [self.term(self.body.inputs[k], chain, j) for j in range(len(chain))]
+            some = self.frontier([*terms], stacked)
+            needed = sum(nbytes(self.statements[m].known) for m in {*some} - stacked)
+            if needed <= room and not any(map(self.is_thick, terms)):
+                room -= needed
+                stacked.update(some)
+                found[k] = some
+        return found
+
+    def is_thick(self, m: int) -> bool:
+        """Whether a term is a product that is made well in its turn: what it reads is at hand."""
+        s = self.statements[m]
+        return s.name == "dot" and sum(
+            self.statements[i].known.shape[-1] for i in s.inputs[::2]) >= THICK
+
+    def frontier(self, waiting: list[int], stacked: set[int]) -> list[int]:
+        """What is stacked so that statements can be made behind the loop, in few bytes."""
+        found: dict[int, None] = {}
+        seen: set[int] = set()
+        while waiting:
+            m = waiting.pop()
+            s = self.statements[m]
+            if m in seen or m not in self.moving:
+                continue
+            seen.add(m)
+            below = {self.base(i) for i in s.inputs} & self.moving - stacked
+            size = sum(nbytes(self.statements[i].known) for i in below)
+            if m in stacked or s.name == "input" or (
+                    s.name != "view" and size > nbytes(s.known)):
+                found[m] = None
+            else:
+                waiting += s.inputs
+        return [*found]
+
+    def base(self, m: int) -> int:
+        """What a view looks at."""
+        s = self.statements[m]
+        return s.inputs[0] if s.name == "view" else m
+
+
+class Remainder:
+    """A loop with fewer statements: what it is given, and its new body.
+
+    ``core`` are the carries that it keeps, ``stacks`` the statements that it stacks, ``used`` those
+    that are read, of which ``early`` are made before it, and ``same`` do not change.
+    """
+
+    def __init__(self, whole: Distribution, turns: Turns, core: list[int], stacks: list[int],
+                 used: set[int], early: set[int], same: set[int]) -> None:
+        self.whole, self.turns, self.core, self.stacks = whole, turns, core, stacks
+        self.body, self.used = whole.body, used
+        given = [m for m in whole.live if m in used and (
+            m in early or whole.place.get(m, -1) >= whole.carries)]
+        self.rows = [m for m in given if m not in same]
+        self.shared = [m for m in given if m in same]
+
+    def write(self) -> list[int]:
+        """The loop in the Program around it: its items."""
+        w, whole, count = self.turns.w, self.whole, self.whole.count
+        body, shared = self.written(), len(self.shared)
+        xs = [*[whole.given[k] for k in self.core], *map(self.turns, self.rows + self.shared)]
+        outs, carries = body.results(), len(self.core)
+        known = (*outs[:carries], *[enlarged(o, count) for o in outs[carries:]])
+        extra = (shared,) if shared else ()
+        n = w.made("loop", tuple(xs), (body, count, carries, *extra), known)
+        return [w.made("item", (n,), (k,), a) for k, a in enumerate(known)]
+
+    def written(self) -> Program:
+        """The new body."""
+        b, statements = Writer(), self.body.statements
+        carried = [self.body.inputs[k] for k in self.core]
+        new = {m: b.input(statements[m].known) for m in [*carried, *self.rows, *self.shared]}
+        for m in self.whole.live:
+            if m in self.used and m not in new:
+                new[m] = rewritten(b, self.body, m, new)
+                retold(self.body, m, b.program, (new[m],))
+        b.program.outputs = [new[self.body.outputs[k]] for k in self.core]
+        b.program.outputs += [new[m] for m in self.stacks]
+        return b.program
