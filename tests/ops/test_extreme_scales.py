@@ -210,3 +210,139 @@ def test_a_cotangent_of_any_size(f, size):
         expected = derive(lambda x: mixed(f(x)))(x)
         np.testing.assert_allclose(derive(lambda x: mixed(f(x)) * size)(x) / size, expected,
                                    rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+# ---- second derivatives whose factors leave the range, or whose digits cancel
+
+def logistic(x):
+    return 1 / (1 + mpmath.exp(-x))
+
+
+def power_hessian(x, z):
+    y, log = x ** z, mpmath.log(x)
+    return z * (z - 1) * y / x ** 2, y / x * (1 + z * log), y * log ** 2
+
+
+def angle_hessian(x, z):
+    h = (x * x + z * z) ** 2
+    return -2 * x * z / h, (x * x - z * z) / h, 2 * x * z / h
+
+
+def share_hessian(x, z):
+    y = logistic(x - z) * logistic(z - x)
+    return y, -y, y
+
+
+SLOPES = {  # f'', and points
+    "arctan": (ad.arctan, lambda x: -2 * x / (1 + x * x) ** 2,
+               [1e100, -1e102, 1e80, 3.0, 1e-8, -1e-300]),
+    "softplus": (ad.softplus, lambda x: logistic(x) * logistic(-x),
+                 [700.0, 40.0, -700.0, 17.0, 0.5]),
+    "log_sigmoid": (ad.log_sigmoid, lambda x: -logistic(x) * logistic(-x),
+                    [-700.0, -40.0, 700.0, -17.0, 0.5]),
+    "sinc": (ad.sinc, lambda x: -mpmath.pi * mpmath.sinpi(x) / x - 2 * mpmath.cospi(x) / x ** 2
+             + 2 * mpmath.sinpi(x) / (mpmath.pi * x ** 3), [1e5, 1e10, 1e10 + 0.5, -3.0, 7.25]),
+    "reciprocal": (ad.reciprocal, lambda x: 2 / x ** 3, [1e100, -1e-100, 1e102, 3.0]),
+    "of a number": (lambda z: 1e300 / z, lambda x: 2 * mpmath.mpf(1e300) / x ** 3,
+                    [1e160, -1e160, 1e200, 1e20, 3.0]),
+    "cbrt": (ad.cbrt, lambda x: -mpmath.cbrt(x) / x ** 2 * 2 / 9, [1e-180, 1e150, 1e-8])}
+HESSIANS = {  # (xx, xz, zz), and points
+    "divide": (ad.divide, lambda x, z: (mpmath.mpf(0), -1 / z ** 2, 2 * x / z ** 3), [
+        (1e300, 1e160), (1e-308, 1e-155), (1e-200, 1e-155), (1e-300, 1e-200), (1e308, 1e200),
+        (1e-300, -1e-180), (3.0, 7.0), (1e100, 1e-50)]),
+    "power": (ad.power, power_hessian, [
+        (1e-300, 2.0), (1e-155, 1e-300), (1e-200, 1e-300), (1e-160, 1e-160), (1e-155, 1e-8),
+        (1e-290, 1e-30), (1e200, 1.5), (1e-100, 3.0), (0.5, 1015.0), (3.0, 2.5)]),
+    "arctan2": (ad.arctan2, angle_hessian, [
+        (1e-160, 1e-300), (1e-300, 1e-155), (1e-155, 1e-200), (1e-200, -1e-160), (3.0, 4.0),
+        (1e150, 1e155), (-1e-103, 1e-103), (1e-150, 2.0)]),
+    "logaddexp": (ad.logaddexp, share_hessian, [
+        (0.0, -40.0), (300.0, 0.5), (700.0, 10.0), (-20.0, 18.0), (1.0, 1.0)]),
+    "logaddexp2": (ad.logaddexp2, lambda x, z: [
+        v * mpmath.log(2) for v in share_hessian(x * mpmath.log(2), z * mpmath.log(2))], [
+        (0.0, -300.0), (700.0, -300.0), (1.0, 2.0)])}
+
+
+def compare(got, expected):
+    """Elements whose true value is a normal number have its digits."""
+    for value, true in zip(got, expected, strict=True):
+        if true == 0 or np.finfo(float).tiny < abs(true) < np.finfo(float).max:
+            assert value == pytest.approx(float(true), rel=1e-11, abs=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered")
+@pytest.mark.parametrize("name", SLOPES)
+def test_second_derivatives(name):
+    f, exact_second, points = SLOPES[name]
+    with mpmath.workdps(DIGITS):
+        expected = [exact_second(mpmath.mpf(p)) for p in points]
+    x = np.array(points)
+    slope = ad.grad(lambda x: ad.sum(f(x)))
+    one = np.ones(len(x))
+
+    def rate(x):
+        return ad.jvp(f, (x,), (np.ones(x.shape),))[1]
+    compare(ad.grad(lambda x: ad.sum(slope(x)))(x), expected)
+    compare(ad.jvp(slope, (x,), (one,))[1], expected)
+    compare(ad.jvp(rate, (x,), (one,))[1], expected)
+    compare([ad.grad(ad.grad(f))(p) for p in points], expected)
+    compare([ad.grad(ad.grad(f))(np.float64(p)) for p in points], expected)
+
+
+def second_ways(f, x, z):
+    """The (xx, xz, zz) of each way: reverse over each mode, and forward over each."""
+    one = np.ones(x.shape)[()]
+
+    def slopes(i):
+        return ad.grad(lambda x, z: ad.sum(f(x, z)), i)
+
+    def rates(i):  # of one argument: a tangent 0 would meet partials that are infinite
+        return lambda x, z: ad.jvp(lambda v: f(*((v, z), (x, v))[i]), ((x, z)[i],), (one,))[1]
+    for of in (slopes, rates):
+        def total(i, j, of=of):
+            return ad.grad(lambda x, z: ad.sum(of(i)(x, z)), j)(x, z)
+
+        def rate(i, j, of=of):
+            return ad.jvp(lambda v: of(i)(*((v, z), (x, v))[j]), ((x, z)[j],), (one,))[1]
+        for way in (total, rate):
+            yield way(0, 0), way(0, 1), way(1, 1)
+            yield way(0, 0), way(1, 0), way(1, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered")
+@pytest.mark.parametrize("name", HESSIANS)
+def test_second_derivatives_of_two_arguments(name):
+    f, exact_second, points = HESSIANS[name]
+    with mpmath.workdps(DIGITS):
+        expected = [exact_second(*map(mpmath.mpf, p)) for p in points]
+    for way in second_ways(f, *np.array(points).T):  # all in one array: each its own way
+        for got, true in zip(np.transpose(way), expected, strict=True):
+            compare(got, true)
+    for p, true in zip(points, expected, strict=True):
+        for way in second_ways(f, *map(np.float64, p)):
+            compare(way, true)
+
+
+@pytest.mark.parametrize("f, x, z, d, expected", [
+    (ad.divide, 1e-300, 1e-200, 1e120, -1e220), (ad.divide, 1e200, 1e200, 1e-150, -1e-350),
+    (ad.divide, 1e250, 1e200, 1e-150, -1e-300), (ad.power, -0.9, 1e-200, 1e-300, -0.9e80)])
+def test_a_cotangent_that_leaves_the_range_on_its_way(f, x, z, d, expected):
+    g = f if f is ad.divide else lambda z, x: ad.power(x, z)
+    for a in (np.float64, lambda v: np.array([v, 2.0])):
+        slope = ad.grad(lambda z, a=a: ad.sum(g(a(x), z) * a(d)))(a(z))
+        assert np.ravel(slope)[0] == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+def test_single_precision_leaves_its_own_range():
+    x, z = np.float32([1e30, 2.0]), np.float32([1e20, 4.0])
+    second = ad.grad(lambda z: ad.sum(ad.grad(lambda z: ad.sum(x / z))(z)))(z)
+    assert second.dtype == np.float32
+    np.testing.assert_allclose(second, [2e-30, 0.0625], rtol=1e-5)
+
+
+def test_what_leaves_the_range_elsewhere_changes_no_digit():
+    """Another order of a product may round otherwise, by a unit in the last place."""
+    x, z = np.array([1.1, 1e300]), np.array([0.7, 1e160])
+    second = ad.grad(lambda z: ad.sum(ad.grad(lambda z: ad.sum(x / z))(z)))
+    alone = ad.grad(ad.grad(lambda z: 1.1 / z))(0.7)
+    assert second(z)[0] == pytest.approx(alone, rel=1e-15)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from adjoint.core.box import Box
 from adjoint.core.careful import has_nan
 from adjoint.core.node import aval, aval_of, float64, ndarray
 from adjoint.core.primitive import PUBLIC, Label
@@ -196,15 +197,32 @@ def _along_base(d: Any, x: Any, z: Any) -> Any:
     return PUBLIC["where"](positive, chosen(half, d * z * half * half, usual), usual)
 
 
+def _along_exponent(d: Any, y: Any, x: Any, z: Any) -> Any:
+    """``d y ln x``; where y left the range ``x ln x`` times x^(z - 1), whose slopes may not."""
+    usual = d * _log_of_base(x, aval_of(y).dtype) * y
+    value = y
+    while isinstance(value, Box):
+        value = value.value
+    if not isinstance(x, Box) or value is None or value.dtype.kind == "c":
+        return usual
+    ends = np.finfo(value.dtype)
+    if ((value >= ends.tiny) & (value <= ends.max)).all():
+        return usual
+    left = PUBLIC["logical_or"](y < ends.tiny, y > ends.max)
+    left = PUBLIC["logical_and"](PUBLIC["greater"](x, 0), left)
+    base = PUBLIC["where"](left, x, 1.0)
+    return PUBLIC["where"](left, d * PUBLIC["xlogy"](base, base) * base ** (z - 1), usual)
+
+
 def _power_vjp(dy: Any, y: Any, x: Any, z: Any, needs: Any) -> tuple[Any, Any]:
     return (_along_base(dy, x, z) if needs[0] else None,
-            dy * _log_of_base(x, y.dtype) * y if needs[1] else None)
+            _along_exponent(dy, y, x, z) if needs[1] else None)
 
 
 def _power_jvp(dxs: Any, y: Any, x: Any, z: Any) -> Any:
     dx, dz = dxs
     return total([None if dx is None else _along_base(dx, x, z),
-                  None if dz is None else dz * _log_of_base(x, aval_of(y).dtype) * y])
+                  None if dz is None else _along_exponent(dz, y, x, z)])
 
 
 power = elementwise(
