@@ -142,8 +142,8 @@ def nest(schedule: Schedule, group: Group) -> Cut | None:
     known = [schedule.program.statements[n].known for n in partial]
     size = sum([schedule.extent(n) * a.dtype.itemsize
                 for n, a in zip(partial, known, strict=True)])
-    return cut(f"i{axis}", space[axis], ALIGNED if lanes else 1, seconds,
-               max(PIECE, PARTIAL * size), tuple(partial))
+    return cut(f"i{axis}", space[axis], ALIGNED if lanes else max(group.rows, 1), seconds,
+               max(PIECE, PARTIAL * size * max(group.rows, 1)), tuple(partial))
 
 
 def cut(variable: str, size: int, unit: int, seconds: float, piece: float,
@@ -203,7 +203,7 @@ def product(schedule: Schedule, group: Group, target: Target) -> Cut | None:
     given = (program, n, schedule.stored - {*group.roots}, target.vector_bytes, target.fused)
     size, least = units(*given), fewest(*given)
     seconds = multiplications(program, n) * PRODUCT * program.statements[n].known.dtype.itemsize / 4
-    if not least or (size < 2 * least and not sizes.small):
+    if not least or not size or (size < 2 * least and not sizes.small):
         return None
     piece = max(PIECE, seconds * least / size)
     return cut("", size, 1, seconds, piece, scratch=workspace(*given))
