@@ -267,7 +267,7 @@ SAME = {
     "a + b": lambda a, b: a + b, "a - b": lambda a, b: a - b,
     "stack": lambda a, b: np.stack([a, b]).sum(0), "a + b + a": lambda a, b: a + b + a,
     "concatenate": lambda a, b: np.concatenate([a, b])[:2] + b, "where":
-    lambda a, b: np.where([True, True], a, 0.0) + b, "clone": lambda a, b: a.clone() + b.clone(),
+    lambda a, b: np.where([True, True], a, 0.0) + b, "clone": lambda a, b: a.clone() + b.copy(),
     "reshape": lambda a, b: a.reshape(2, 1).reshape(2) + b[::-1][::-1],
     "astype": lambda a, b: a.astype(float) + b.astype(float),
     "checkpoint": lambda a, b: ad.checkpoint(lambda x, z: x + z)(a, b * 1.0),

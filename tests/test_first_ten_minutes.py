@@ -132,6 +132,7 @@ CASES = [
     ("x[0, 0]", "IndexingError: too many indices for array"),
     # copies
     ("x.clone()", "tensor([1., 2., 3.], grad_fn=<positive>)"),
+    ("x.copy()", "tensor([1., 2., 3.], grad_fn=<positive>)"),
     ("x.detach()", "tensor([1., 2., 3.])"),
     ("x.data", "tensor([1., 2., 3.])"),
     ("copy.deepcopy(x)", "tensor([1., 2., 3.], requires_grad=True)"),

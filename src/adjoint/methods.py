@@ -293,7 +293,7 @@ def install() -> None:
         "mT": property(matrix_transpose), "size": property(size), "dim": lambda x: x.ndim,
         "numel": lambda x: x.aval.size, "__array_priority__": 1000,
         "__array_namespace__": _namespace, "item": number, "__format__": shown,
-        "__repr__": named, "numpy": refused, "clone": lambda x: +x,
+        "__repr__": named, "numpy": refused, "clone": lambda x: +x, "copy": lambda x: +x,
         "__array__": handed, "__trunc__": _refuses("int"), "flags": property(flags),
         "itemsize": property(lambda x: x.dtype.itemsize),
         "nbytes": property(lambda x: x.aval.size * x.dtype.itemsize),

@@ -167,8 +167,10 @@ class Tensor(Tracked):
         return y
 
     def clone(self: Any) -> Any:
-        """A copy that stays in the graph."""
+        """A copy that stays in the graph; `copy` is NumPy's name for it."""
         return +self
+
+    copy = clone
 
     def numpy(self) -> Any:
         """A read-only view of the values; an error while the tensor is tracked."""
