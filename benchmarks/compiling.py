@@ -43,7 +43,7 @@ STAGES = {
     "codegen": ("native.Library.compiled",), "load": ("native.Library.load",),
     "disk": ("cache.found", "cache.keep"), "run": ("compiled.Compiled.__call__",),
     "builtin": ("jitted.fast_call",)}
-now = time.perf_counter
+now = time.process_time if "--cpu" in sys.argv else time.perf_counter
 
 
 def chain(length, gradient):
@@ -142,7 +142,8 @@ def first_call(name, staged):
 
 def run(name, staged, folder):
     """What one process says."""
-    given = [sys.executable, __file__, "--first", name, *(["--stages"] if staged else [])]
+    given = [sys.executable, __file__, "--first", name, *(["--stages"] if staged else []),
+             *(["--cpu"] if "--cpu" in sys.argv else [])]
     out = subprocess.run(given, env=os.environ | {"ADJOINT_CACHE": folder}, capture_output=True,
                          text=True, check=False)
     if out.returncode:
@@ -167,6 +168,7 @@ def parse():
     parser.add_argument("--only", default="", help="workloads and chains: 1,3,chain 1000,deep 64")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--stages", action="store_true", help="where the time goes")
+    parser.add_argument("--cpu", action="store_true", help="count only this process")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--first", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 HERE = str(Path(__file__).parent)
+OURS: dict[str, bool] = {}  # whether a file is of this package
 # Of the parameters that layers make (`ad.default_dtype`).
 DEFAULT_DTYPE: ContextVar[np.dtype[Any]] = ContextVar(
     "adjoint.default_dtype", default=np.dtype(np.float32))  # noqa: B039 - a dtype is immutable
@@ -162,9 +163,15 @@ def sites() -> Mode:
 def site() -> tuple[CodeType, int] | None:
     """The code and the instruction of the first frame outside this package."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(HERE):
+    while frame is not None:
+        code = frame.f_code
+        ours = OURS.get(code.co_filename)
+        if ours is None:
+            ours = OURS[code.co_filename] = code.co_filename.startswith(HERE)
+        if not ours:
+            return code, frame.f_lasti
         frame = frame.f_back
-    return None if frame is None else (frame.f_code, frame.f_lasti)
+    return None
 
 
 def line_of(where: tuple[CodeType, int]) -> tuple[str, int]:

@@ -241,7 +241,7 @@ def rebuilt(program: Program, live: Sequence[int], editor: Editor,
             make: Callable[[Statement, tuple[int, ...]], int]) -> Program:
     """A Program rewritten from its first live statement to its last; lines are carried over."""
     new: dict[int, int] = {}
-    out = editor.program
+    out, sites = editor.program, program.sites
     count: dict[int, int] = dict.fromkeys(program.outputs, 1)
     for n in live:
         for i in program.statements[n].inputs:
@@ -254,7 +254,12 @@ def rebuilt(program: Program, live: Sequence[int], editor: Editor,
             s, editor.current = program.statements[n], n
             new[n] = m = make(s, tuple([new[i] for i in s.inputs]))
             editor.uses[m] = editor.uses.get(m, 0) + count.get(n, 0)
-            retold(program, n, out, (m, *range(first, len(out.statements))))
+            if (lines := sites.get(n)) and lines != NOWHERE:
+                for k in (m, *range(first, len(out.statements))):
+                    if (told := out.sites.get(k)) is None:
+                        out.sites[k] = {*lines}
+                    elif told is not lines:
+                        told |= lines
     out.outputs = [as_known(editor, new[n], program.statements[n].known) for n in program.outputs]
     return compacted(out, program)
 

@@ -19,6 +19,7 @@ from adjoint.transforms.batching import vmap
 from adjoint.transforms.gradients import jvp, vjp
 
 from .distribute import distributed
+from .editor import uncollected
 from .executing import Executable
 from .keys import text_of
 from .program import ProgramBuilder, lowered, lowered_row
@@ -63,7 +64,8 @@ class JitGraph(Graph):
         """What computes the outputs; with products of its own inside `ad.deterministic`."""
         key = "deterministic" if DETERMINISTIC.get() else "executable"
         if key not in self.cached:
-            self.cached[key] = Executable(lambda: self.program, self.text)
+            with uncollected():
+                self.cached[key] = Executable(lambda: self.program, self.text)
         return self.cached[key]
 
     def text(self) -> str:

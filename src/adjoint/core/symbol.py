@@ -98,10 +98,16 @@ class Symbol(Box):
 
     def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Symbol:
         """Write ``row`` down; its Aval rule says what the result will be."""
-        if any(isinstance(a, Symbol) and a.graph is not self.graph for a in args):
-            raise LevelError(f"{row} mixes values of two traces: one of them has escaped from the "
-                             "function it was made in. Pass it in as an argument.")
-        inputs = tuple([a.node if isinstance(a, Symbol) else constant(a) for a in args])
+        nodes: list[Node] = []
+        for a in args:
+            if not isinstance(a, Symbol):
+                nodes.append(constant(a))
+            elif a.graph is self.graph:
+                nodes.append(a.node)
+            else:
+                raise LevelError(f"{row} mixes values of two traces: one of them has escaped from "
+                                 "the function it was made in. Pass it in as an argument.")
+        inputs = tuple(nodes)
         n = node(row, inputs, params, None, row.aval(*[i.aval for i in inputs], **params))
         site = MODES.get().site
         n.site = site() if site is not None else None

@@ -86,6 +86,17 @@ class Builder(Protocol):
         next carries, the others are stacked; the value is a tuple.
         """
 
+    def branch(self, condition: Ref, bodies: Sequence[Any], inputs: Sequence[Ref]) -> Ref:
+        """The results of the Graph ``bodies[condition](*inputs)``, the other one not run: a tuple.
+        """
+
+    def repeat(self, condition: Any, body: Any, carries: Sequence[Ref], inputs: Sequence[Ref]
+               ) -> Ref:
+        """``carries = body(*carries, *inputs)`` while the Graph ``condition`` of them holds.
+
+        The value is a tuple: the last carries, and how often the body ran, as an int64.
+        """
+
     def item(self, x: Ref, index: int) -> Ref:
         """One result of a statement with several."""
 
@@ -115,7 +126,10 @@ def broadcast(b: Builder, x: Ref, shape: Shape) -> Ref:
 
 def aligned(b: Builder, xs: Sequence[Ref]) -> list[Ref]:
     """All of ``xs`` broadcast to their common shape."""
-    shape = np.broadcast_shapes(*[x.shape for x in xs])
+    shapes = [x.shape for x in xs]
+    if shapes.count(shapes[0]) == len(shapes):
+        return list(xs)
+    shape = np.broadcast_shapes(*shapes)
     return [broadcast(b, x, shape) for x in xs]
 
 
