@@ -11,8 +11,6 @@ the number or the array (`traced.py`). Start at `trace`.
 from __future__ import annotations
 
 import dis
-import random
-import sys
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +26,7 @@ from adjoint.transforms.trees import flatten, unflatten
 
 from . import shadows
 from .reachable import Attribute, reach
+from .streams import drawn
 from .traced import NUMBERS, Number, Traced, active
 
 if TYPE_CHECKING:
@@ -327,23 +326,6 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
                          "traced, so every call would see the same ones. Draw them with ad.random, "
                          "whose state is an input, or outside, and pass them as an argument")
     return Tracing(capture, found, result, changes)
-
-
-def drawn(found: Reached) -> Any:
-    """How far the generators of random numbers are that the library does not carry."""
-    states = repr([g.bit_generator.state for g in found.generators])
-    if not names_random(found):  # SciPy's logm draws from NumPy's common stream for itself
-        return states
-    name, words, *rest = np.random.get_state()  # noqa: NPY002 - of users
-    return states, name, np.asarray(words).tobytes(), rest, random.getstate()
-
-
-def names_random(found: Reached) -> bool:
-    """Whether the function itself can draw from NumPy's or Python's common stream."""
-    numpy = sys.modules.get("numpy.random")  # which takes long to import, and draws nothing before
-    owners = (random.Random, *((numpy.RandomState,) if numpy else ()))
-    return "random" in found.names or any(
-        isinstance(getattr(v, "__self__", None), owners) for _, v in found.same)
 
 
 def copied(container: Any) -> Any:

@@ -1,0 +1,85 @@
+"""Streams of random numbers that the library does not carry: NumPy's, Python's, the user's own.
+
+What a function draws from them while it is traced would be the same at each call. SciPy draws from
+NumPy's common stream too (`logm`), which is its own affair: so the common streams are looked at
+only if the function's own code can reach them.
+"""
+
+from __future__ import annotations
+
+import dis
+import random
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .reachable import LIBRARIES, root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .reachable import Reached
+
+NAME = "random"
+MISSING = object()
+
+
+def drawn(found: Reached) -> Any:
+    """How far the streams are that the function can draw from."""
+    states = repr([g.bit_generator.state for g in found.generators])
+    if not draws(found):
+        return states
+    name, words, *rest = np.random.get_state()  # noqa: NPY002 - of users
+    return states, name, np.asarray(words).tobytes(), rest, random.getstate()
+
+
+def draws(found: Reached) -> bool:
+    """Whether the function's own code can draw from NumPy's or Python's common stream."""
+    numpy = sys.modules.get("numpy.random")  # which takes long to import, and draws nothing before
+    owners = (random.Random, *((numpy.RandomState,) if numpy else ()))
+    functions = [f for f in found.seen.values() if isinstance(f, types.FunctionType)
+                 and root(f) not in {*LIBRARIES, "adjoint"}]
+    return any(isinstance(getattr(v, "__self__", None), owners) for place, v in found.same
+               if place.holder is not vars(random)) or any(
+        named(code, variables(f)) for f in functions for code in codes(f.__code__))
+
+
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code object, and those of the functions inside it."""
+    yield code
+    for c in code.co_consts:
+        if isinstance(c, types.CodeType):
+            yield from codes(c)
+
+
+def variables(f: types.FunctionType) -> dict[str, Any]:
+    """What names mean in a function, but for its own."""
+    cells = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
+    return f.__globals__ | {name: getattr(cell, "cell_contents", MISSING) for name, cell in cells}
+
+
+def named(code: types.CodeType, known: dict[str, Any]) -> bool:
+    """Whether code names a ``random`` that is not this library's."""
+    if NAME not in {part for name in code.co_names for part in name.split(".")}:
+        return False
+    before = ""
+    for i in dis.get_instructions(code):
+        name = i.argval if isinstance(i.argval, str) else ""
+        if i.opname.startswith("IMPORT") and NAME in name.split("."):
+            return True
+        if name == NAME and i.opname.startswith("LOAD"):
+            attribute = i.opname in {"LOAD_ATTR", "LOAD_METHOD"}
+            value = known.get(before if attribute else NAME, MISSING)
+            if not ours(value):
+                return True
+        if name:
+            before = name if i.opname in {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF"} else ""
+    return False
+
+
+def ours(value: Any) -> bool:
+    """Whether a module, or what is in one, belongs to this library."""
+    name = value.__name__ if isinstance(value, types.ModuleType) else root(value)
+    return name.partition(".")[0] == "adjoint"
