@@ -24,7 +24,7 @@ from . import blas, cache, gemm
 from .layout import body_of
 from .loops import Loops
 from .native import Library, host
-from .program import ProgramBuilder
+from .program import CONTROL, ProgramBuilder
 from .text import Module
 
 if TYPE_CHECKING:
@@ -86,8 +86,9 @@ def wanted(program: Program) -> list[str]:
     found = dict[str, None]()
     for n in program.live():
         s = program.statements[n]
-        if s.name == "loop":
-            found.update(dict.fromkeys(wanted(body_of(s.parameters[0]))))
+        if s.name in CONTROL:
+            for k in CONTROL[s.name]:
+                found.update(dict.fromkeys(wanted(body_of(s.parameters[k]))))
         elif gemm.suits(program, n):
             depth = program.statements[s.inputs[0]].known.shape[-1]
             if prod(s.known.shape[-2:]) * depth >= LARGE:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .editor import Writer, compacted, retold, rewritten, uncollected
 from .facts import never_minus_zero
 from .functions_ir import CURVED
-from .layout import body_of, nbytes, why_loop
+from .layout import body_of, nbytes, why_control
 from .periods import readers_of
 from .turns import Turns, enlarged
 
@@ -84,7 +84,7 @@ def distributed(program: Program) -> Program:
 
 def is_open(program: Program, n: int) -> bool:
     """Whether a loop is machine code, and only its items are read."""
-    if n in program.outputs or why_loop(program, n):
+    if n in program.outputs or why_control(program, n):
         return False
     body = body_of(program.statements[n].parameters[0])
     return all(not isinstance(body.statements[m].known, tuple) for m in body.live())

@@ -7,7 +7,7 @@ own, so that `Failures` can say which statement of which program it was.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .evaluator import CHECKS
 from .gemm import PACK
@@ -15,6 +15,7 @@ from .kernels import Kernel
 from .layout import nbytes
 from .nests import Nest
 from .parts import chunk, combination, part
+from .program import CONTROL
 from .roots import rows_of
 from .workers_ir import SHARE
 
@@ -75,15 +76,17 @@ class Driver:
         self.layout, self.module = layout, module
         self.failures, self.settings = failures, settings
         self.program = layout.program
+        self.name = ""
         self.lines: list[str] = []
         self.rooms: list[str] = []  # on the stack, of the whole function
         self.label, self.count = "entry", 0
 
     def function(self, name: str, parameters: str, groups: Sequence[Group]) -> None:
         """Write the function, which runs some groups."""
+        self.name = name
         for group in groups:
-            if group.kind == "loop":
-                self.loop(group.roots[0])
+            if group.kind in CONTROL:
+                getattr(self, group.kind)(group.roots[0])
             else:
                 self.kernel(group)
         body = "\n".join(["entry:", *self.rooms, *self.lines, "  ret i64 0"])
@@ -183,12 +186,8 @@ class Driver:
         s = self.program.statements[n]
         _, count, carries, *shared = s.parameters
         moving = len(s.inputs) - sum(shared)  # what is behind is given whole
-        body, sizes = Body(self, n), [nbytes(k) for k in s.known]
-        homes = [self.pointer(self.layout.results[n, k]) for k in range(len(sizes))]
-        firsts, stacks = homes[:carries], homes[carries:]
-        second = [self.layout.results.get((n, len(sizes) + j)) for j in range(carries)]
-        others = [first if home is None else self.pointer(home)  # else a sum that grows in place
-                  for first, home in zip(firsts, second, strict=True)]
+        body, sizes = Body(self, n, 0), [nbytes(k) for k in s.known]
+        firsts, others, stacks = self.carried(n, carries)
         if count % 2:
             firsts, others = others, firsts
         sources = [rows_of(self.program, n, k) for k in range(len(s.inputs))]
@@ -216,6 +215,64 @@ class Driver:
                                                       [*then, *now], strict=True)]]
         self.mark(f"out{n}")
 
+    def carried(self, n: int, carries: int) -> tuple[list[str], list[str], list[str]]:
+        """The buffers of the results of a loop: carries, their second ones, and the rest."""
+        size = len(self.program.statements[n].known)
+        homes = [self.pointer(self.layout.results[n, k]) for k in range(size)]
+        second = [self.layout.results.get((n, size + j)) for j in range(carries)]
+        others = [first if home is None else self.pointer(home)  # else a sum that grows in place
+                  for first, home in zip(homes, second, strict=False)]
+        return homes[:carries], others, homes[carries:]
+
+    def repeat(self, n: int) -> None:
+        """Run a body as long as a condition holds, which is asked before each turn."""
+        s = self.program.statements[n]
+        carries = s.parameters[2]
+        test, body, sizes = Body(self, n, 0), Body(self, n, 1), [nbytes(k) for k in s.known]
+        firsts, others, (count,) = self.carried(n, carries)
+        given = [self.pointer(self.layout.homes[i]) for i in s.inputs]
+        truth = self.pointer(self.layout.tests[n])
+        for to, from_, size in zip(firsts, given[:carries], sizes, strict=False):
+            self.copied(to, from_, size)
+        before, head, mark = self.label, f"loop{n}", len(self.lines) + 2
+        self.lines.append(f"  br label %{head}")
+        self.mark(head)
+        now, then = ([f"%{side}{n}_{k}" for k in range(carries)] for side in ("now", "then"))
+        test.run([*now, *given[carries:]], [truth])
+        holds = self.holds(truth, test.layout.known(test.program.outputs[0]))
+        self.lines.append(f"  br i1 {holds}, label %body{n}, label %out{n}")
+        self.mark(f"body{n}")
+        body.run([*now, *given[carries:]], then)
+        following = self.put(f"add nuw nsw i64 %turn{n}, 1")
+        self.lines.append(f"  br label %{head}")
+        self.lines[mark:mark] = [
+            f"  %turn{n} = phi i64 [0, %{before}], [{following}, %{self.label}]",
+            *[f"  {a} = phi ptr [{b}, %{before}], [{c}, %{self.label}]" for a, b, c in zip(
+                [*now, *then], [*firsts, *others], [*then, *now], strict=True)]]
+        self.mark(f"out{n}")
+        for to, from_, size in zip(firsts, now, sizes, strict=False):
+            self.copied(to, from_, size)  # which may be one
+        self.lines.append(f"  store i64 %turn{n}, ptr {count}")
+
+    def branch(self, n: int) -> None:
+        """Run one of two bodies."""
+        s = self.program.statements[n]
+        bodies = Body(self, n, 0), Body(self, n, 1)
+        to = [self.pointer(self.layout.results[n, k]) for k in range(len(s.known))]
+        condition, *given = [self.pointer(self.layout.homes[i]) for i in s.inputs]
+        holds = self.holds(condition, self.layout.known(s.inputs[0]))
+        self.lines.append(f"  br i1 {holds}, label %case{n}_1, label %case{n}_0")
+        for k, body in enumerate(bodies):
+            self.mark(f"case{n}_{k}")
+            body.run(given, to)
+            self.lines.append(f"  br label %join{n}")
+        self.mark(f"join{n}")
+
+    def holds(self, pointer: str, known: Any) -> str:
+        """Whether a number in memory is not 0."""
+        whole = f"i{8 * known.dtype.itemsize}"
+        return self.put(f"icmp ne {whole} {self.put(f'load {whole}, ptr {pointer}')}, 0")
+
     def row(self, base: str, turn: str, size: int, start: int = 0, step: int = 1) -> str:
         """The pointer to row ``start + step * turn`` of an array of rows of a size."""
         offset = self.put(f"mul nsw i64 {turn}, {size * step}")
@@ -231,21 +288,22 @@ class Driver:
 
 
 class Body:
-    """The body of a loop as a function ``i64 (ptr %work, ptr %g0, ...)``.
+    """The body of a loop or branch as a function ``i64 (ptr %work, ptr %g0, ...)``.
 
-    It gets pointers to its inputs, to its outputs and to its constants.
+    It gets pointers to its inputs, to its outputs and to its constants. ``which`` is the parameter
+    that it is of its statement.
     """
 
-    def __init__(self, outer: Driver, n: int) -> None:
-        self.outer, self.layout = outer, outer.layout.bodies[n]
+    def __init__(self, outer: Driver, n: int, which: int) -> None:
+        self.outer, self.layout = outer, outer.layout.bodies[n, which]
         self.program = program = self.layout.program
         # Two loops with one body have one function for each: failures name the statement.
-        self.name = f"body_{len(outer.module.parts)}"
-        given = len(program.inputs) + len(program.outputs) + len(self.layout.constants)
+        self.name = f"{outer.name}_{n}_{which}"
+        given = len(program.inputs) + len(program.outputs) + len(self.layout.arrays)
         parameters = ", ".join(["ptr %work", *[f"ptr %g{k}" for k in range(given)]])
         driver = Driver(self.layout, outer.module, outer.failures, outer.settings)
         driver.function(self.name, parameters, self.layout.schedule.groups)
-        self.work, *self.constants = [outer.pointer(h) for h in outer.layout.lent[n]]
+        self.work, *self.constants = [outer.pointer(h) for h in outer.layout.lent[n, which]]
 
     def run(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Call it, and copy what it gives without computing it, or gives twice."""
@@ -254,5 +312,7 @@ class Body:
         self.outer.demand(self.outer.put(f"call i64 @{self.name}({text})"))
         for to, o in zip(outputs, self.program.outputs, strict=True):
             home = self.layout.homes[o]
-            if pointers[home.number] != to:
-                self.outer.copied(to, pointers[home.number], nbytes(self.layout.known(o)))
+            from_ = pointers[home.number] if home.kind == "given" else self.outer.put(
+                f"getelementptr i8, ptr {self.work}, i64 {home.number + home.offset}")
+            if from_ != to:
+                self.outer.copied(to, from_, nbytes(self.layout.known(o)))

@@ -10,6 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from .layout import body_of
+from .program import CONTROL
 
 if TYPE_CHECKING:
     from .program import Program, Statement
@@ -41,6 +42,8 @@ def seconds(program: Program, s: Statement) -> float:
     if s.name == "loop":
         body, count, *_ = s.parameters
         return count * seconds_of(body_of(body))
+    if s.name in CONTROL:  # nobody knows how often
+        return sum([seconds_of(body_of(s.parameters[k])) for k in CONTROL[s.name]])
     known = [program.statements[i].known for i in s.inputs]
     sizes = [prod(k.shape) for k in (s.known, *known) if not isinstance(k, tuple)]
     if s.name == "dot":

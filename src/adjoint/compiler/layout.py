@@ -20,8 +20,8 @@ from .gemm import suits, workspace
 from .in_place import in_place
 from .maths import MATHS
 from .native import BASELINE
-from .plan import Buffer, planned
-from .program import Program, lowered
+from .plan import LINE, Buffer, planned
+from .program import CONTROL, Program, lowered
 from .text import TYPES, is_native
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def why_called(program: Program, n: int) -> str:
         return ""
     if s.name == "call":
         return "a function outside the language"
-    if s.name == "loop":
-        return why_loop(program, n)
+    if s.name in CONTROL:
+        return why_control(program, n)
     if s.name == "item":
         inner = program.statements[s.inputs[0]]
-        held = inner.name != "loop" or why_called(program, s.inputs[0])
+        held = inner.name not in CONTROL or why_called(program, s.inputs[0])
         return "part of a value that Python holds" if held else ""
     for known in (s.known, *[program.statements[i].known for i in s.inputs]):
         if not is_native(known.dtype):
@@ -77,17 +77,20 @@ def body_of(body: Graph | Program) -> Program:
     return body if isinstance(body, Program) else lowered(body)
 
 
-def why_loop(program: Program, n: int) -> str:
-    """Why a loop runs by NumPy: all of its body must be machine code."""
-    body = body_of(program.statements[n].parameters[0])
-    for m in body.live():
-        known = body.statements[m].known
-        if isinstance(known, tuple):
-            return "its body has a loop or a call of several results"
-        if not is_native(known.dtype):
-            return f"its body computes in {known.dtype}"
-        if reason := why_called(body, m):
-            return f"its body calls: {reason}"
+def why_control(program: Program, n: int) -> str:
+    """Why a loop or a branch runs by NumPy: all of its bodies must be machine code."""
+    s = program.statements[n]
+    if s.name == "branch" and (known := program.statements[s.inputs[0]].known).dtype.kind not in (
+            "biu"):
+        return f"a condition of {known.dtype}"
+    for k in CONTROL[s.name]:
+        body = body_of(s.parameters[k])
+        for m in body.live():
+            known = body.statements[m].known
+            if reason := why_called(body, m):
+                return f"its body calls: {reason}"
+            if not isinstance(known, tuple) and not is_native(known.dtype):
+                return f"its body computes in {known.dtype}"
     return ""
 
 
@@ -105,14 +108,15 @@ class Layout:
         self.schedule = fused(program, self.called, apart=not fuse)
         self.homes: dict[int, Home] = {}
         self.results: dict[tuple[int, int], Home] = {}  # of a loop: its results and second carries
-        self.bodies: dict[int, Layout] = {}    # of loops
-        self.lent: dict[int, list[Home]] = {}  # to a loop's body: its workspace, its constants
+        self.bodies: dict[tuple[int, int], Layout] = {}  # of loops and branches, by parameter
+        self.lent: dict[tuple[int, int], list[Home]] = {}  # to these: workspace, constants
+        self.tests: dict[int, Home] = {}       # what the condition of a loop gives
         self.packs: dict[int, Home] = {}       # what products need besides
         self.cuts: dict[int, Cut] = {}         # of kernels, by their first root
         self.partial: dict[int, Home] = {}     # the results of chunks, by root
         self.constants_of: dict[int, Any] = {}  # arrays of the table, by slot
         self.slots = 0
-        self.constants: dict[int, int] = {}  # given to a body behind its inputs and outputs
+        self.arrays: list[Any] = []  # constants, given to a body behind its inputs and outputs
         self.buffers: dict[Any, Buffer] = {}  # of the workspace, by statement or part of a loop
         self.outputs = {*program.outputs}
         for n in sorted({*self.live} & (self.schedule.stored | self.numbers())):
@@ -146,33 +150,29 @@ class Layout:
         found = {*self.outputs} if self.given else set[int]()
         for n in self.live:
             s = self.program.statements[n]
-            if s.name == "loop" and n not in self.called:
+            if s.name in CONTROL and n not in self.called:
                 found.update(s.inputs)
         return {n for n in found if self.program.statements[n].name == "const"}
 
     def settle(self, n: int, fuse: bool, plan: bool) -> None:
         """Give a statement its home, or ask for space."""
         s = self.program.statements[n]
-        if s.name == "loop" and n not in self.called:
-            self.bodies[n] = Layout(body_of(s.parameters[0]), fuse=fuse, plan=plan, given=True,
-                                    target=self.target)
-            self.settle_loop(n)
+        if s.name in CONTROL and n not in self.called:
+            for k in CONTROL[s.name]:
+                self.bodies[n, k] = Layout(body_of(s.parameters[k]), fuse=fuse, plan=plan,
+                                           given=True, target=self.target)
+            self.settle_control(n)
         elif not self.is_plain(n) or n in self.schedule.aliases or (
                 s.name == "item" and n not in self.called):
             return
         elif self.given and s.name == "input":
             self.homes[n] = Home("given", s.parameters[0])
-        elif self.given and s.name == "const":
-            self.constants[n] = len(self.constants)
-            before = len(self.program.inputs) + len(self.program.outputs)
-            self.homes[n] = Home("given", before + self.constants[n])
+        elif s.name == "const":
+            self.homes[n] = self.constant(self.program.constants[s.parameters[0]])
         elif self.given and n in self.outputs:
             self.homes[n] = Home("given", len(self.program.inputs) + self.program.outputs.index(n))
-        elif n in self.called or s.name in {"input", "const"} or (
-                n in self.outputs and not self.given):
+        elif n in self.called or s.name == "input" or (n in self.outputs and not self.given):
             self.homes[n] = self.slot()
-            if s.name == "const":
-                self.constants_of[self.homes[n].number] = self.program.constants[s.parameters[0]]
         else:
             k = self.schedule.at[n][0]
             size = self.schedule.extent(n) * s.known.dtype.itemsize
@@ -183,8 +183,8 @@ class Layout:
         end = len(self.schedule.groups)
         return end if n in self.outputs else max(self.schedule.readers.get(n, ()), default=k)
 
-    def settle_loop(self, n: int) -> None:
-        """Space for the results of a loop, for its second carries, and for what its body needs."""
+    def settle_control(self, n: int) -> None:
+        """Space for the results of a loop or branch, second carries, and what its bodies need."""
         s, k = self.program.statements[n], self.schedule.at[n][0]
         whole = n in self.outputs or n in self.schedule.readers
         items = {self.program.statements[i].parameters[0]: i for i in self.live
@@ -192,17 +192,26 @@ class Layout:
         for j, known in enumerate(s.known):
             last = self.last(n, k) if whole else self.last(items[j], k) if j in items else k
             self.buffers[n, j] = Buffer(k, last, nbytes(known))
-        inner = self.bodies[n]
-        for j in range(s.parameters[2]):
-            if not inner.grows(j):
+        turn = self.bodies[n, CONTROL[s.name][-1]]
+        for j in range(0 if s.name == "branch" else s.parameters[2]):
+            if not turn.grows(j):
                 self.buffers[n, len(s.known) + j] = Buffer(k, k, nbytes(s.known[j]))
-        self.buffers[n, "body"] = Buffer(k, k, inner.bytes)
-        self.lent[n] = []
-        for c in inner.constants:
+        if s.name == "repeat":
+            self.buffers[n, "test"] = Buffer(k, k, LINE)
+        for which in CONTROL[s.name]:
+            inner = self.bodies[n, which]
+            self.buffers[n, "body", which] = Buffer(k, k, inner.bytes)
+            self.lent[n, which] = [self.constant(array) for array in inner.arrays]
+
+    def constant(self, array: Any) -> Home:
+        """Where a constant is: in the table, or behind what a body is given."""
+        if not self.given:
             home = self.slot()
-            number = inner.program.statements[c].parameters[0]
-            self.constants_of[home.number] = inner.program.constants[number]
-            self.lent[n].append(home)
+            self.constants_of[home.number] = array
+            return home
+        self.arrays.append(array)
+        before = len(self.program.inputs) + len(self.program.outputs)
+        return Home("given", before + len(self.arrays) - 1)
 
     def settle_product(self, k: int, group: Group) -> None:
         """Space for the panels of a product."""
@@ -225,7 +234,9 @@ class Layout:
         if not isinstance(key, tuple):
             self.homes[key] = home
         elif key[1] == "body":
-            self.lent[key[0]].insert(0, home)
+            self.lent[key[0], key[2]].insert(0, home)
+        elif key[1] == "test":
+            self.tests[key[0]] = home
         elif key[1] == "pack":
             self.packs[key[0]] = home
         elif key[1] == "partial":
@@ -306,7 +317,7 @@ def ways() -> str:
               for function in MATHS]
     lines += [f"{'cast, select, view, pad, pick, reduce, scan, dot, copy, ...'}: native",
               "call, and whatever has float16, complex or object operands: call",
-              "loop: native if all of its body is"]
+              "loop, branch, repeat: native if all of their bodies are"]
     return "\n".join(lines)
 
 

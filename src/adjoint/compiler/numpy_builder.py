@@ -225,6 +225,23 @@ class NumpyBuilder:
         stacks = [np.stack(column) for column in zip(*rows, strict=True)]
         return Ref((*map(np.asarray, state), *stacks))
 
+    def branch(self, condition: Ref, bodies: Sequence[Graph | Program], inputs: Sequence[Ref]
+               ) -> Ref:
+        """The results of ``bodies[condition](*inputs)``: a tuple."""
+        body = bodies[bool(condition.value)]
+        return Ref(tuple(map(np.asarray, body(*[x.value for x in inputs]))))
+
+    def repeat(self, condition: Graph | Program, body: Graph | Program, carries: Sequence[Ref],
+               inputs: Sequence[Ref]) -> Ref:
+        """``carries = body(*carries, *inputs)`` while ``condition`` of them holds.
+
+        The value is a tuple: the last carries, and how often the body ran.
+        """
+        state, rest, count = [x.value for x in carries], [x.value for x in inputs], 0
+        while condition(*state, *rest)[0]:
+            state, count = body(*state, *rest), count + 1
+        return Ref((*map(np.asarray, state), np.asarray(count, np.int64)))
+
     def item(self, x: Ref | tuple[Ref, ...], index: int) -> Ref:
         """One result of a statement with several; a row may give them apart, as a tuple."""
         return x[index] if isinstance(x, tuple) else Ref(x.value[index])

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .layout import why_called
+from .program import CONTROL
 
 if TYPE_CHECKING:
     from .program import Program
 
 LEAVES = {"input", "const", "iota"}
-ALONE = {"loop", "item", "call"}  # never part of a repetition
+ALONE = {*CONTROL, "item", "call"}  # never part of a repetition
 MOVE = {"view", "pad"}  # whose offsets may differ from turn to turn
 GRAM = 4    # signatures that are looked up together
 TRIED = 4   # distances that are tried at each place

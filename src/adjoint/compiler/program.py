@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SHOWN = 60  # statements that are printed
 SEARCHES = {"argmax", "argmin"}
+# Statements of several results that run Programs, and which of their parameters these are.
+CONTROL = {"loop": (0,), "branch": (0, 1), "repeat": (0, 1)}
 
 
 class Statement(NamedTuple):
@@ -113,6 +115,11 @@ class Program:
         if name == "loop":
             body, count, carries, *shared = parameters
             return builder.loop(body, count, xs[:carries], xs[carries:], *shared)
+        if name == "branch":
+            return builder.branch(xs[0], parameters, xs[1:])
+        if name == "repeat":
+            condition, body, carries = parameters
+            return builder.repeat(condition, body, xs[:carries], xs[carries:])
         return getattr(builder, name)(*xs, *parameters)
 
     def show(self) -> str:
@@ -171,8 +178,11 @@ class ProgramBuilder:
     def made(self, name: str, xs: Sequence[Ref], parameters: tuple[Any, ...], known: Any,
              key: Any = None) -> Ref:
         """The reference to a statement."""
-        s = Statement(name, tuple([x.number for x in xs]), parameters, known)
-        return Ref(self.program, self.program.add(s, key))
+        inputs = tuple([x.number for x in xs])
+        if key is None and name != "call":  # the Aval follows from the rest, and takes long to hash
+            key = (name, inputs, parameters)
+        program, s = self.program, Statement(name, inputs, parameters, known)
+        return Ref(program, program.add(s, key))
 
     # ---- sources
 
@@ -200,9 +210,13 @@ class ProgramBuilder:
 
     def elementwise(self, function: str, *xs: Ref) -> Ref:
         """A scalar function of the table."""
-        agree(function, xs)
-        dtype = dtype_of(MATHS[function].numpy, *[x.dtype for x in xs])
-        return self.made("elementwise", xs, (function,), aval(xs[0].shape, dtype))
+        first = xs[0].known
+        for x in xs:
+            if x.known is not first:
+                agree(function, xs)
+                break
+        dtype = dtype_of(MATHS[function].numpy, *[x.known.dtype for x in xs])
+        return self.made("elementwise", xs, (function,), aval(first.shape, dtype))
 
     def cast(self, x: Ref, dtype: Any) -> Ref:
         """The same numbers in another dtype."""
@@ -212,8 +226,9 @@ class ProgramBuilder:
         """``x`` where the condition holds, else ``z``."""
         if condition.dtype != np.bool_:
             refuse("select", f"has a condition of {condition.dtype}")
-        agree("select", (condition, x, z), dtypes=False)
-        agree("select", (x, z))
+        if x.known is not z.known or condition.known.shape != x.known.shape:
+            agree("select", (condition, x, z), dtypes=False)
+            agree("select", (x, z))
         return self.made("select", (condition, x, z), (), aval(x.shape, x.dtype))
 
     # ---- where elements come from and go to
@@ -291,11 +306,25 @@ class ProgramBuilder:
         Run t gets the carries, row t of each input, and the last ``shared`` inputs whole. The
         statement's parameters are ``(body, count, carries)``, and ``shared`` behind them if not 0.
         """
-        outs = body.results() if isinstance(body, Program) else [o.aval for o in body.outputs]
-        known = (*[aval(o.shape, o.dtype) for o in outs[:len(carries)]],
+        outs = results_of(body)
+        known = (*outs[:len(carries)],
                  *[aval((count, *o.shape), o.dtype) for o in outs[len(carries):]])
         extra = (shared,) if shared else ()
         return self.made("loop", (*carries, *inputs), (body, count, len(carries), *extra), known)
+
+    def branch(self, condition: Ref, bodies: Sequence[Graph | Program], inputs: Sequence[Ref]
+               ) -> Ref:
+        """The results of ``bodies[condition](*inputs)``: a tuple."""
+        return self.made("branch", (condition, *inputs), tuple(bodies), results_of(bodies[0]))
+
+    def repeat(self, condition: Graph | Program, body: Graph | Program, carries: Sequence[Ref],
+               inputs: Sequence[Ref]) -> Ref:
+        """``carries = body(*carries, *inputs)`` while ``condition`` of them holds.
+
+        The value is a tuple: the last carries, and how often the body ran.
+        """
+        known = (*results_of(body), aval((), np.dtype(np.int64)))
+        return self.made("repeat", (*carries, *inputs), (condition, body, len(carries)), known)
 
     def item(self, x: Ref | tuple[Ref, ...], index: int) -> Ref:
         """One result of a statement with several; a row may give them apart, as a tuple."""
@@ -306,6 +335,12 @@ class ProgramBuilder:
     def call(self, function: Callable[..., Any], xs: Sequence[Ref], known: Any) -> Ref:
         """A function outside the language; the same function of the same operands is one call."""
         return self.made("call", xs, (function,), known)
+
+
+def results_of(body: Graph | Program) -> tuple[Any, ...]:
+    """The Avals of what a body gives."""
+    outs = body.results() if isinstance(body, Program) else [o.aval for o in body.outputs]
+    return tuple([aval(o.shape, o.dtype) for o in outs])
 
 
 def uniform(array: Any) -> bool:
@@ -338,12 +373,14 @@ def lowered(graph: Graph) -> Program:
     b = ProgramBuilder()
     env: dict[Any, Any] = {n: b.input(n.aval) for n in graph.inputs}
 
+    statements, sites = b.program.statements, b.program.sites
+
     def read(n: Any) -> Ref:
         return env[n] if n in env else b.const(n.value)
     for n in graph.nodes:
-        first = len(b.program.statements)
-        env[n] = lowered_row(b, n, list(map(read, n.inputs)))
-        for k in range(first, len(b.program.statements)):
-            b.program.sites.setdefault(k, set()).add(n.site)
+        first = len(statements)
+        env[n] = lowered_row(b, n, [env[i] if i in env else read(i) for i in n.inputs])
+        for k in range(first, len(statements)):  # which are new, so nobody has told of them
+            sites[k] = {n.site}
     b.program.outputs = [read(o).number for o in graph.outputs]
     return b.program

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .functions_ir import CURVED
 from .loops import COMBINE
+from .program import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 POINTWISE = {"elementwise", "cast", "select"}
 INLINE = POINTWISE | {"view", "pick", "const", "iota"}
 # Statements whose loops nothing joins.
-ALONE = {"scan", "pad", "scatter_add", "loop", "call", "copy"}
+ALONE = {"scan", "pad", "scatter_add", *CONTROL, "call", "copy"}
 COSTS = {**dict.fromkeys(CURVED, 8), **dict.fromkeys(("divide", "reciprocal", "sqrt"), 3)}
 COSTLY = 1000      # no cost is counted beyond it
 REPEATED = 3       # what is computed several times is stored from this cost on
@@ -162,6 +163,8 @@ class Roots:
             s = self.statements[n]
             if s.name == "loop" and n not in self.called:
                 needed.update([rows_of(self.program, n, k).base for k in range(len(s.inputs))])
+            elif s.name in CONTROL and n not in self.called:
+                needed.update(s.inputs)
             elif n in self.called or s.name == "dot":
                 needed.update(map(self.base, s.inputs))
             elif s.name == "copy":

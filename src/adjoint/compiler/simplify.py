@@ -31,7 +31,7 @@ from .algebra import const_array
 from .diagonals import diagonal_constant
 from .editor import RULES, Editor, rebuilt, uncollected
 from .layout import body_of
-from .program import Program
+from .program import CONTROL, Program
 from .views import normal
 
 if TYPE_CHECKING:
@@ -54,6 +54,12 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
     e.varied, e.gathered = varied(program, live), gathered(program, live)
     bodies: dict[int, Program] = {}
 
+    def inner(body: Any) -> Program:
+        body = body_of(body)
+        if id(body) not in bodies:
+            bodies[id(body)] = simplified(body, stabilise=stabilise)
+        return bodies[id(body)]
+
     def make(s: Statement, inputs: tuple[int, ...]) -> int:
         if s.name == "const":
             return constant(e, program.constants[s.parameters[0]])
@@ -65,11 +71,9 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
         if s.name == "pad":
             index, *rest = parameters
             parameters = (normal(index, e.known(inputs[0]).shape), *rest)
-        if s.name == "loop":
-            body = body_of(parameters[0])
-            if id(body) not in bodies:
-                bodies[id(body)] = simplified(body, stabilise=stabilise)
-            parameters = (bodies[id(body)], *parameters[1:])
+        if s.name in CONTROL:
+            parameters = tuple([inner(p) if k in CONTROL[s.name] else p
+                                for k, p in enumerate(parameters)])
         return e.made(s.name, inputs, parameters, s.known)
     with uncollected():
         return rebuilt(program, live, e, make)

@@ -87,8 +87,7 @@ class Builder(Protocol):
         """
 
     def branch(self, condition: Ref, bodies: Sequence[Any], inputs: Sequence[Ref]) -> Ref:
-        """The results of the Graph ``bodies[condition](*inputs)``, the other one not run: a tuple.
-        """
+        """The results of the Graph ``bodies[condition](*inputs)``, the one that is run."""
 
     def repeat(self, condition: Any, body: Any, carries: Sequence[Ref], inputs: Sequence[Ref]
                ) -> Ref:

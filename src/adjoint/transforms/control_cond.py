@@ -13,11 +13,12 @@ import numpy as np
 
 from adjoint.core.box import bind
 from adjoint.core.primitive import Label, Primitive, register
+from adjoint.ops.loops import cast
 from adjoint.ops.select import where
 from adjoint.ops.several import Parts
 from adjoint.ops.shape import reshape
 
-from .control_graphs import Body, batched, pushed, quiet, reached, replayed
+from .control_graphs import Body, acts, batched, pushed, quiet, reached, replayed
 from .control_scan import parts
 
 if TYPE_CHECKING:
@@ -83,7 +84,14 @@ def _batch(size: int, axes: Any, pred: Any, *xs: Any, branches: Branches) -> tup
 
 
 def _lower(b: Builder, *refs: Any, branches: Branches) -> Any:
-    return b.call(partial(_impl, branches=branches), refs, _known(*refs, branches=branches))
+    """A branch of the language; a call where a body acts on what is outside."""
+    known = _known(*refs, branches=branches)
+    if any(map(acts, branches)):
+        return b.call(partial(_impl, branches=branches), refs, known)
+    pred, *xs = refs
+    xs = [cast(b, x, i.aval.dtype) for x, i in zip(xs, branches[0].inputs, strict=True)]
+    y = b.branch(cast(b, pred, pred.dtype), branches, xs)
+    return tuple(b.item(y, k) for k in range(len(known)))
 
 
 COND = register(Primitive(

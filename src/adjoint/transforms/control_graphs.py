@@ -236,6 +236,11 @@ def needed(outputs: Iterable[Node], stop: set[Node]) -> list[Node]:
     return sorted(found, key=lambda n: n.index)
 
 
+def acts(graph: Graph) -> bool:
+    """Whether a Body does something besides giving its results: a hook, a user's function."""
+    return any(n.prim.effects in {"write", "callback"} for n in graph.nodes)
+
+
 def quiet(graph: Body) -> Body:
     """The Body, without NumPy's warnings."""
     graph.quiet = True

@@ -20,6 +20,7 @@ from adjoint.core.primitive import LEAF, Label, Primitive, register
 from adjoint.core.reverse import Tracked, sweep, tracked
 from adjoint.core.symbol import Symbol
 from adjoint.exits import bottom
+from adjoint.ops.loops import cast
 from adjoint.ops.reduce import any as any_of
 from adjoint.ops.select import where
 from adjoint.ops.several import Parts
@@ -30,6 +31,7 @@ from .batching import Batch
 from .control_graphs import (
     Body,
     Tracing,
+    acts,
     batched,
     blank,
     enlarged,
@@ -259,7 +261,12 @@ def _batch(size: int, axes: Any, *xs: Any, function: Any) -> tuple[Any, int]:
 
 
 def _lower(b: Builder, *refs: Any, function: Any) -> Any:
-    return b.call(partial(_impl, function=function), refs, function.known)
+    """A loop of the language; a call where a body acts on what is outside, and of a derivative."""
+    if not isinstance(function, Turns) or acts(function.body) or acts(function.condition):
+        return b.call(partial(_impl, function=function), refs, function.known)
+    xs = [cast(b, x, known.dtype) for x, known in zip(refs, function.inputs, strict=True)]
+    y = b.repeat(function.condition, function.body, xs[:function.carries], xs[function.carries:])
+    return tuple(b.item(y, k) for k in range(len(function.known)))
 
 
 WHILE = register(Primitive(
