@@ -1,279 +1,109 @@
-"""The second stage of the compiler: each statement a loop of machine code, against NumPy."""
+"""The second stage of the compiler: each statement a loop of machine code, against NumPy.
 
-import sys
-from pathlib import Path
+What runs: all cases of all rows, every function of the table on every dtype, every kind of
+statement over rows of 1 to 33 elements, casts, reductions, loops, calls and what goes wrong, each
+at 128-, 256- and 512-bit vectors, fused and each statement apart, as lowered and simplified and
+re-rolled, and checked (`compilations.BUILDS`). `test_random.py` has the random programs and loops.
+"""
 
 import numpy as np
 import pytest
+from compilations import (
+    BUILDS,
+    CHECKED,
+    MATRIX,
+    ROWS,
+    SHARED,
+    STATED,
+    TRANSPOSED,
+    agree_all,
+    built,
+    cases_of,
+    casts,
+    check,
+    compiled,
+    function_on_dtypes,
+    of_size,
+    quiet,
+    reductions,
+)
 
 import adjoint as ad
-from adjoint.compiler import native
+from adjoint.compiler import gemm
 from adjoint.compiler.compiled import Compiled
 from adjoint.compiler.evaluator import Evaluator
 from adjoint.compiler.layout import Layout, ways
 from adjoint.compiler.maths import MATHS
-from adjoint.compiler.native import AVX2, BASELINE, host, llvm
-from adjoint.compiler.numpy_builder import NumpyBuilder
-from adjoint.compiler.numpy_builder import Ref as Value
+from adjoint.compiler.native import host
 from adjoint.compiler.program import ProgramBuilder, lowered
-from adjoint.compiler.text import TYPES, is_native
-from adjoint.core.node import aval, aval_of
-from adjoint.core.primitive import REGISTRY
+from adjoint.compiler.text import is_native
+from adjoint.core.node import aval
 from adjoint.core.symbol import trace
-from adjoint.errors import DTypeError, IndexingError, MissingPackageError, RuleError
+from adjoint.errors import IndexingError, RuleError
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tools/ is no installed package
-
-from tools.fuzz import drawing, examine, programs
-
-ROWS = [r for r in REGISTRY.values() if r.cases is not None and r.lower is not None]
-SEEDS = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 18, 19, 20, 21, 22]
-MATRIX = np.arange(6.0).reshape(2, 3)
-TRANSPOSED = ((0, ((1, 1),)), (0, ((0, 1),)))
-DTYPES = [np.dtype(t) for t in TYPES]
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -3.0, 7.0, 1e-3, 1e-30, 1e30, -1e30, 88.0, -104.0,
-           np.inf, -np.inf, np.nan, 3e9, -3e9, 1e19, 255.5, -129.9]
-FORCED = llvm().get_process_triple().startswith("x86_64")  # whose older levels can be asked for
-WIDTHS = {"128": BASELINE, "256": AVX2} if FORCED else {}
-APART = {"fuse": False, "plan": False}  # each statement by itself, in memory of its own
-BUILDS = {"checked": {"checked": True}, "host": {}, "apart": APART,
-          **{f"{name}-checked": {"target": t, "checked": True} for name, t in WIDTHS.items()},
-          **{f"{name}-apart": {"target": t, **APART} for name, t in WIDTHS.items()}}
-OTHERS = [k for k in BUILDS if k != "checked"]
-builds = pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
-quiet = pytest.mark.filterwarnings("ignore")  # values go to singular points
-
-
-def mostly_checked(name, values, every=6):
-    """Each value on the fused, checked build, and every sixth on one of the others, in turn."""
-    pairs = [(v, "checked") for v in values]
-    pairs += [(v, OTHERS[k % len(OTHERS)]) for k, v in enumerate(list(values)[::every])]
-    return pytest.mark.parametrize((name, "build"), [(v, BUILDS[b]) for v, b in pairs],
-                                   ids=[f"{v}-{b}" for v, b in pairs])
-
-
-def built(write, *args):
-    """A Program of inputs like ``args``, whose outputs ``write`` returns."""
-    b = ProgramBuilder()
-    out = write(b, *[b.input(aval_of(a)) for a in args])
-    b.program.outputs = [o.number for o in (out if isinstance(out, (tuple, list)) else [out])]
-    return b.program
-
-
-def exposed(program):
-    """The statements that are arrays, made the outputs, so that each is seen."""
-    program.outputs = [n for n in program.live()
-                       if not isinstance(program.statements[n].known, tuple)]
-    return program
-
-
-def allowed(program, n, values):
-    """How far a statement's value may be from NumPy's, in absolute terms."""
-    s = program.statements[n]
-    known = s.known
-    if known.dtype.kind != "f" or s.name not in {"elementwise", "reduce", "scan", "dot",
-                                                 "scatter_add", "loop"}:
-        return 0.0
-    eps = np.finfo(known.dtype).eps
-    xs = [np.abs(values[i].astype(np.float64)) for i in s.inputs]
-    if s.name == "elementwise":
-        # The library's own erfc is further from the truth than the C library's.
-        ulps = 8 if s.parameters[0] == "erfc" else 4
-        size = np.abs(values[n].astype(np.float64))
-        if s.parameters[0].startswith("logaddexp"):  # x + log(1 + ...), which may cancel
-            size = np.maximum(size, np.where(np.isfinite(xs[0]), xs[0], 0.0))
-        return ulps * eps * size + 4 * np.finfo(known.dtype).tiny
-    if s.name == "dot":
-        return sum(2 * x.shape[-1] * eps * (x @ z) for x, z in zip(xs[::2], xs[1::2], strict=True))
-    op = s.parameters[0]
-    if s.name == "scatter_add":
-        return 2 * eps * xs[0].size * xs[0].sum()
-    if op == "add":
-        axes = s.parameters[1] if s.name == "reduce" else None
-        total = xs[0].sum(axis=axes) if axes is not None else xs[0].sum()
-        return 2 * xs[0].size * eps * total
-    if op == "multiply":
-        return 2 * xs[0].size * eps * np.abs(values[n].astype(np.float64))
-    return 0.0
-
-
-def check(program, args, **build):
-    """Each statement of a compiled program, against NumPy on the operands that it was given."""
-    program = exposed(program)
-    with np.errstate(all="ignore"):
-        found = dict(zip(program.outputs, Compiled(program, **build)(*args), strict=True))
-    builder = NumpyBuilder(*args)
-    for n in program.outputs:
-        s = program.statements[n]
-        if s.name in {"input", "call", "item"} or any(i not in found for i in s.inputs):
-            continue
-        with np.errstate(all="ignore"):
-            want = program.run(builder, n, {i: Value(found[i]) for i in s.inputs}).value
-            agree(found[n], want, allowed(program, n, found), f"%{n} of\n{program.show()}")
-
-
-def agree(got, want, tolerance, said):
-    """Equal shapes, dtypes, special values, and numbers within the tolerance."""
-    got, want = np.asarray(got), np.asarray(want)
-    assert (got.shape, got.dtype) == (want.shape, want.dtype), said
-    if want.dtype.kind not in "fc":
-        np.testing.assert_array_equal(got, want, err_msg=said)
-        return
-    finite = np.isfinite(want)
-    np.testing.assert_array_equal(got[~finite], want[~finite], err_msg=said)
-    got, want = got[finite], want[finite]
-    wrong = np.abs(got - want) > np.broadcast_to(tolerance, finite.shape)[finite]
-    assert not wrong.any(), f"{got[wrong][:4]} for {want[wrong][:4]}\n{said}"
+builds = pytest.mark.parametrize("build", STATED.values(), ids=STATED)
 
 
 # ---- every row
 
-@mostly_checked("row", ROWS)
-@quiet
-def test_every_row(row, build):
-    b, args, results = ProgramBuilder(), [], []
-    for case in row.cases(np.random.default_rng(0)):
-        refs = [b.input(aval_of(a)) for a in case.args]
-        args += case.args
-        results.append(row.lower(b, *refs, **case.params).number)
-    b.program.outputs = results
-    with np.errstate(all="ignore"):
-        expected = b.program(*args)
-        got = Compiled(b.program, **build)(*args)
-    assert len(got) == len(expected)
-    for want, out in zip(expected, got, strict=True):
-        parts = zip(want, out, strict=True) if isinstance(want, tuple) else [(want, out)]
-        for w, o in parts:
-            w, o = np.asarray(w), np.asarray(o)
-            assert (o.shape, o.dtype) == (w.shape, w.dtype)
-            loose = 1e-5 if w.dtype.itemsize < 8 else 1e-12
-            np.testing.assert_allclose(o, w, rtol=loose, atol=1e-13)
-
-
 @pytest.mark.parametrize("row", ROWS, ids=str)
 @quiet
-def test_every_statement_of_every_row(row):
-    b, args = ProgramBuilder(), []
-    for case in row.cases(np.random.default_rng(1)):
-        row.lower(b, *[b.input(aval_of(a)) for a in case.args], **case.params)
-        args += case.args
-    b.program.outputs = [*range(len(b.program.statements))]
-    check(b.program, args)
+def test_every_row(row):
+    program, args = cases_of(row)
+    with np.errstate(all="ignore"):
+        expected = program(*args)
+        for name, build in BUILDS.items():
+            agree_all(compiled(program, **build)(*args), expected, 1e-12, 1e-5, 1e-13, name)
+
+
+@pytest.mark.parametrize("build", ["128-apart", "512-checked"])
+@pytest.mark.parametrize("row", ROWS, ids=str)
+@quiet
+def test_every_statement_of_every_row(row, build):
+    program, args = cases_of(row, 1)
+    program.outputs = [*range(len(program.statements))]
+    check(program, args, **STATED[build])
 
 
 # ---- the table of functions
 
-def numbers(dtype, count, rng):
-    """Random and special values of a dtype."""
-    if dtype.kind == "f":
-        return np.concatenate([SPECIAL, rng.normal(size=count) * 4]).astype(dtype)
-    if dtype.kind == "b":
-        return rng.random(count + 23) < 0.5
-    info = np.iinfo(dtype)
-    ends = [info.min, info.max, 0, 1, info.max - 1, info.min + 1]
-    return np.concatenate([np.array(ends, dtype), np.array([-1, 3]).astype(dtype),
-                           rng.integers(-9 if info.min else 0, 9, count + 15).astype(dtype)])
-
-
-@mostly_checked("function", MATHS, 3)
+@pytest.mark.parametrize("function", MATHS)
 @quiet
-def test_every_function_on_every_dtype(function, build):
-    rng = np.random.default_rng(2)
-    b, args, ran = ProgramBuilder(), [], []
-    for dtype in DTYPES:
-        x = numbers(dtype, 10, rng)
-        given = [x] if MATHS[function].arity == 1 else [np.repeat(x, len(x)), np.tile(x, len(x))]
-        if function == "power" and dtype.kind in "iu":
-            given[1] = np.clip(given[1], 0, 9)  # NumPy refuses negative ones
-        refs = [b.input(aval_of(a)) for a in given]
-        args += given
-        try:
-            ran.append(b.elementwise(function, *refs).number)
-        except (TypeError, DTypeError):  # NumPy has no such function either
-            continue
-    b.program.outputs = ran
-    assert ran
-    check(b.program, args, **build)
+def test_every_function_on_every_dtype(function):
+    for build in STATED.values():
+        check(*function_on_dtypes(function), **build)
 
 
 @builds
 @quiet
 def test_every_cast(build):
-    rng = np.random.default_rng(3)
-    args = [numbers(t, 10, rng) for t in DTYPES]
-    check(built(lambda b, *xs: [b.cast(x, t) for x in xs for t in DTYPES], *args), args, **build)
+    check(*casts(), **build)
 
 
 # ---- every statement, over sizes
 
-def statements(b, x, i):
-    """Statements that go wrong at the ends of vectors, on a matrix and indices into its rows."""
-    n, m = x.shape
-    square = b.view(x, ((0, ((0, 1),)), (0, ((1, 1),))), (n, n)) if m >= n else x
-    rows = b.view(i, ((0, ((0, 1),)),), (n, m))
-    yield b.elementwise("exp", x)
-    yield b.elementwise("add", x, b.view(x, ((n - 1, ((0, -1),)), (m - 1, ((1, -1),))), (n, m)))
-    yield b.view(x, TRANSPOSED, (m, n))
-    yield b.view(x, ((0, ()), (0, ((0, 1),))), (m,))
-    yield b.view(x, ((0, ((0, 1),)), (0, ((1, 2),))), (n, (m + 1) // 2))
-    yield b.pad(x, ((1, ((0, 2),)), (2, ((1, 1),))), (2 * n + 1, m + 3), 7.0)
-    yield b.copy(b.view(x, TRANSPOSED, (m, n)), (n * m,))
-    yield b.iota((n, m), 1, np.dtype(np.int32))
-    yield b.cast(b.iota((n, m), 0, np.dtype(np.int64)), np.dtype(np.float64))
-    for op in ("add", "maximum", "minimum", "multiply"):
-        for axes in ((0,), (1,), (0, 1), ()):
-            yield b.reduce(op, x, axes)
-        for axis in (0, 1):
-            yield b.scan(op, x, axis)
-    for op in ("argmax", "argmin"):
-        for axis in (0, 1):
-            yield b.reduce(op, x, (axis,))
-    positive = b.elementwise("greater", x, b.elementwise("square", x))
-    for op in ("logical_and", "logical_or"):
-        yield b.reduce(op, positive, (1,))
-    yield b.select(positive, x, b.elementwise("negative", x))
-    yield b.dot([(x, b.view(x, TRANSPOSED, (m, n)))])
-    yield b.dot([(x, b.view(x, ((0, ((1, 1),)), (0, ((0, 1),))), (m, 1)))])
-    yield b.dot([(square, x), (square, x)]) if m >= n else square
-    yield b.pick(x, [rows, b.iota((n, m), 1, np.dtype(np.int64))])
-    yield b.scatter_add(x, [rows, b.iota((n, m), 1, np.dtype(np.int64))], (n, m))
-
-
-@mostly_checked("size", range(1, 34), 3)
+@pytest.mark.parametrize("size", range(1, 34))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_size(size, dtype, build):
-    rng = np.random.default_rng(size)
-    n = 1 + size % 5
-    x, i = rng.normal(size=(n, size)).astype(dtype), rng.integers(0, n, n)
-    program = built(lambda b, x, i: list(statements(b, x, i)), x, i)
-    if not build.get("fuse", True):
-        check(program, [x, i], **build)
-        return
-    for got, want in zip(Compiled(program, **build)(x, i), program(x, i), strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-4 if dtype == np.float32 else 1e-12,
-                                   atol=1e-5 if dtype == np.float32 else 1e-14)
+def test_every_size(size, dtype):
+    program, args = of_size(size, dtype)
+    expected = program(*args)
+    half = (size + (dtype == np.float32)) % 2  # of the builds, the others at the next size
+    for name, build in [*{**STATED, **SHARED}.items()][half::2]:
+        agree_all(compiled(program, **build)(*args), expected, 1e-12, 1e-4,
+                  1e-14 if dtype == np.float64 else 1e-5, name)
+
+
+@pytest.mark.parametrize("size", [1, 7, 19, 33])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_statement_of_some_sizes(size, dtype):
+    for build in STATED.values():
+        check(*of_size(size, dtype), **build)
 
 
 @builds
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_])
 def test_reductions_of_each_dtype(dtype, build):
-    rng = np.random.default_rng(5)
-    x = numbers(np.dtype(dtype), 20, rng)[:36].reshape(3, 4, -1)
-    reductions = [op for op in ("add", "multiply", "maximum", "minimum", "argmax", "argmin",
-                                "logical_and", "logical_or")
-                  if not op.startswith("logical") or dtype == np.bool_]
-    def write(b, x):
-        for op in reductions:
-            for axes in ((0,), (1,), (2,), (0, 2), (0, 1, 2)):
-                if len(axes) == 1 or not op.startswith("arg"):
-                    yield b.reduce(op, x, axes)
-            for axis in (() if op.startswith(("arg", "logical")) else (0, 1, 2)):
-                yield b.scan(op, x, axis)
-        yield b.dot([(x, b.view(x, ((0, ((0, 1),)), (0, ((2, 1),)), (0, ((1, 1),))),
-                                (x.shape[0], x.shape[2], x.shape[1])))])
-    x[np.isnan(x)] = 2  # NaN has a test of its own: sums of infinities depend on the order
-    x = np.clip(x, -9, 9) if dtype in {np.float32, np.float64} else x
-    check(built(lambda b, x: list(write(b, x)), x), [x], **build)
+    check(*reductions(dtype), **build)
 
 
 @builds
@@ -410,6 +240,7 @@ def test_what_is_inlined_is_not_stored():
 # ---- failures are errors
 
 WRONG = {
+    "flat": lambda b, x: b.elementwise("exp", x),
     "map": lambda b, x: b.elementwise("add", x, b.view(x, ((0, ()), (0, ((1, 1),))), (2, 3))),
     "reduce": lambda b, x: b.reduce("add", x, (0,)),
     "sum": lambda b, x: b.reduce("add", b.elementwise("exp", x), (0, 1)),
@@ -426,6 +257,7 @@ WRONG = {
     "body": lambda b, x: b.item(b.loop(twice(x.known), 3, [x], []), 0)}
 STRAIGHT = ((0, ((0, 1),)), (0, ((1, 1),)))
 INT = np.dtype(np.int64)
+TESTED = {**CHECKED, **{f"{k}-threads": {**b, "threads": True} for k, b in CHECKED.items()}}
 
 
 def normalised(b, x):
@@ -443,17 +275,27 @@ def twice(known):
     return b.program
 
 
-@pytest.mark.parametrize("build", [b for b in BUILDS.values() if b.get("checked")],
-                         ids=[k for k, b in BUILDS.items() if b.get("checked")])
+def test_what_strides_are_planted_in():
+    """All that `test_a_planted_wrong_stride_is_caught` must have: flat, row and GEMM kernels."""
+    kinds = {name: Layout(built(write, MATRIX)).schedule.groups[-1] for name, write in
+             WRONG.items()}
+    assert kinds["flat"].flat
+    assert kinds["sum"].flat
+    assert (kinds["temporaries"].kind, kinds["temporaries"].outer) == ("nest", (2,))
+    assert (kinds["dot"].kind, kinds["epilogue"].kind) == ("dot", "dot")
+    assert gemm.suits(built(WRONG["dot"], MATRIX), 2)
+
+
+@pytest.mark.parametrize("build", TESTED.values(), ids=TESTED)
 @pytest.mark.parametrize("name", WRONG)
 def test_a_planted_wrong_stride_is_caught(name, build, monkeypatch):
     program = built(WRONG[name], MATRIX)
-    Compiled(program, **build)(MATRIX)
+    compiled(program, **build)(MATRIX)
     right = Evaluator.strides
     monkeypatch.setattr(Evaluator, "strides",
                         lambda self, shape: tuple([s + 1 for s in right(self, shape)]))
     with pytest.raises(RuleError, match=r"the compiled statement %\d+ = .*left the memory of %"):
-        Compiled(program, **build)(MATRIX)
+        compiled(program, **build)(MATRIX)
 
 
 @builds
@@ -495,43 +337,7 @@ def test_an_error_names_the_users_line():
         compiled(np.arange(5.0), np.array([0, 9, 1]))
 
 
-# ---- whole programs
-
-@mostly_checked("seed", SEEDS, 2)
-@quiet
-def test_random_programs_and_their_gradients(seed, build):
-    program = drawing.draw([seed, 9]).program
-    xs = [np.asarray(v) for v in program.leaves.values()]
-    with np.errstate(all="ignore"):
-        weights = examine.weights_of(program, programs.run(program, xs), None)
-    parts = programs.function(program, weights)
-    wanted = tuple(k for k, x in enumerate(xs) if x.dtype.kind in "fc")
-    gradient = ad.grad(lambda *a: sum(parts(*a)), wanted)
-    for f in (lambda *a: (sum(parts(*a)),), gradient):
-        with np.errstate(all="ignore"):
-            graph, out = trace(f, *map(aval_of, xs))
-            if any(n.prim is programs.gather for n in graph.nodes):
-                pytest.skip("a row of the fuzz only, which has no statements")
-            graph.outputs = [o.node for o in out if hasattr(o, "node")]
-            lower = lowered(graph)
-            expected = lower(*xs, *graph.closed)
-            found = Compiled(lower, **build)(*xs, *graph.closed)
-        for want, got in zip(expected, found, strict=True):
-            assert got.dtype == np.asarray(want).dtype
-            tight = 1e-2 if got.dtype.itemsize < 8 else 1e-7
-            np.testing.assert_allclose(got, want, rtol=tight, atol=1e-8)
-
-
-def test_without_llvmlite_the_error_says_how_to_get_it(monkeypatch):
-    def missing(name):
-        raise ImportError(name)
-    monkeypatch.setattr(native, "import_module", missing)
-    native.llvm.cache_clear()
-    with pytest.raises(MissingPackageError, match="pip install llvmlite"):
-        native.llvm()
-    monkeypatch.undo()
-    assert native.llvm()
-
+# ---- what is known of functions
 
 def test_the_table_of_what_runs_how():
     lines = {line.split()[0]: line.split()[1:] for line in ways().splitlines()[1:-3]}

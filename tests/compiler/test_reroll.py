@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from compilations import random_loop
 
 import adjoint as ad
 from adjoint.compiler import reroll, verify
@@ -570,46 +571,6 @@ def test_stretches_that_nearly_repeat_are_read_once():
 
 
 # ---- random loops
-
-def random_loop(seed):
-    """A loop over slices, weights and several states, and arguments for it."""
-    q = np.random.default_rng(seed)
-    T, B, H = int(q.integers(5, 14)), int(q.choice([1, 3, 4])), int(q.choice([1, 4, 5]))
-    shapes = ((T + 3, B, H), (H, H), (H,), (B, H), (B, T + 8))
-    args = [q.standard_normal(s) * (0.3 if s == (H, H) else 1.0) for s in shapes]
-    if seed % 2:
-        args = [a.astype(np.float32) for a in args]
-    ops = [int(k) for k in q.integers(0, 13, int(q.integers(2, 7)))]
-    turns = range(T - 1, -1, -1) if q.integers(2) else range(T)
-    every = bool(q.integers(2))
-
-    def f(x, W, b, h, s):
-        c, acc = h * 0.5, 0.0
-        for t in turns:
-            v = h
-            for k in ops:
-                v, c = STEPS[k](v, c, h, t, x, W, b, s)
-            h = np.tanh(v)
-            acc = acc + np.sum(h * h) * 0.1 if every else acc
-        return np.sum(h * 0.3) + np.sum(c) + acc
-    return f, args
-
-
-STEPS = [
-    lambda v, c, h, t, x, W, b, s: (v @ W, c),
-    lambda v, c, h, t, x, W, b, s: (v + x[t], c),
-    lambda v, c, h, t, x, W, b, s: (np.tanh(v), c),
-    lambda v, c, h, t, x, W, b, s: (v * x[t + 2] + b, c),
-    lambda v, c, h, t, x, W, b, s: (np.tanh(c * 0.9 + v), c * 0.9 + v),
-    lambda v, c, h, t, x, W, b, s: (v + s[:, t:t + 1], c),
-    lambda v, c, h, t, x, W, b, s: (v / np.sqrt(np.mean(v * v, 1, keepdims=True) + 0.1), c),
-    lambda v, c, h, t, x, W, b, s: (ad.relu(v) + 0.1 * h, c),
-    lambda v, c, h, t, x, W, b, s: (np.where(v > c, v, c), v * 0.5),
-    lambda v, c, h, t, x, W, b, s: (v - 0.1 * ad.logsumexp(v, -1)[:, None], c),
-    lambda v, c, h, t, x, W, b, s: ((v + x[t]) @ W * 0.5 + h * b, c),
-    lambda v, c, h, t, x, W, b, s: (v * (0.5 + 0.1 * t), c),
-    lambda v, c, h, t, x, W, b, s: (v + x[t].T @ v @ W if v.shape[0] == W.shape[0] else v, c)]
-
 
 @pytest.mark.parametrize("seed", range(30))
 def test_random_loops_and_their_gradients(seed):

@@ -1,6 +1,7 @@
 """How a Program runs: as machine code, or by NumPy where that cannot be.
 
-``ADJOINT_JIT=off`` in the environment, or a machine without llvmlite, lets NumPy run it.
+``ADJOINT_JIT=off`` in the environment lets NumPy run it, and so does a machine for which no machine
+code can be made: without llvmlite, or of a kind that is not known. That is said once.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import os
 import warnings
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.errors import CompileWarning
+from adjoint.errors import CompileWarning, MissingPackageError, UnsupportedError
 
+from . import native as machine
 from .call import direct
 from .ready import executable
 
@@ -32,7 +33,7 @@ class Executable:
     """
 
     def __init__(self, make: Callable[[], Program], text: Callable[[], str]) -> None:
-        self.compiled = executable(make, text()) if native() else None
+        self.compiled = compiled(make, text()) if native() else None
         self.run: Callable[..., list[Any]] = self.compiled or make()
         self.direct: Callable[..., Any] = self.first
 
@@ -70,10 +71,26 @@ def native() -> bool:
 
 @cache
 def available() -> bool:
-    """Whether llvmlite is installed; if not, that is said once."""
-    if find_spec("llvmlite") is None:
-        warnings.warn("ad.jit: llvmlite is not installed, so NumPy runs what was traced, with the "
-                      "same results but slower. Install it with: pip install llvmlite",
-                      CompileWarning, stacklevel=2)
+    """Whether machine code can be made here; if not, that is said once."""
+    try:
+        machine.host()
+    except (MissingPackageError, UnsupportedError) as e:
+        said(str(e).partition("\n")[0])  # without the line that was being run
         return False
     return True
+
+
+def compiled(make: Callable[[], Program], text: str) -> Any:
+    """The Program as machine code; None if this machine lacks what it needs, which is said once."""
+    try:
+        return executable(make, text)
+    except UnsupportedError as e:
+        said(str(e).partition("\n")[0])  # without the line that was being run
+        return None
+
+
+@cache
+def said(why: str) -> None:
+    """Warn that NumPy runs what was traced: once for each reason."""
+    warnings.warn("ad.jit: NumPy runs what was traced, with the same results but slower, because "
+                  f"of this: {why}", CompileWarning, stacklevel=2)

@@ -19,6 +19,7 @@ from .machine import description
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+OLDEST = 20  # version of LLVM that reads what is written here
 SPEED = 2  # of LLVM's code generator; 0 gives code several times slower
 
 
@@ -46,19 +47,30 @@ AVX2 = Target("x86-64-v3", "", 32, fused=True)
 def llvm() -> Any:
     """``llvmlite.binding``, ready to compile for this machine."""
     try:
-        binding = import_module("llvmlite.binding")
-    except ImportError:
-        raise MissingPackageError("Machine code is made by llvmlite", "llvmlite") from None
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
+        binding = imported("llvmlite.binding")
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+    except (OSError, RuntimeError) as e:  # of a library that does not belong to this machine
+        raise UnsupportedError(f"llvmlite cannot be used here: {e}") from e
+    if binding.llvm_version_info[0] < OLDEST:
+        raise UnsupportedError(f"llvmlite {binding_version()} is too old; type: pip install "
+                               "--upgrade llvmlite")
     register_fork(binding)
     return binding
+
+
+def imported(name: str) -> Any:
+    """A module of llvmlite."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MissingPackageError("Machine code is made by llvmlite", "llvmlite") from None
 
 
 @memo
 def binding_version() -> str:
     """The version of llvmlite."""
-    return import_module("llvmlite").__version__
+    return imported("llvmlite").__version__
 
 
 def host() -> Target:
@@ -92,12 +104,36 @@ def versions() -> str:
 
 def asked() -> tuple[Target, str]:
     """This machine and the version of LLVM, as LLVM tells."""
-    features = llvm().get_host_cpu_features()
-    size = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-    # Every processor that is not an x86-64 and has 64-bit vectors at all has it.
-    fused = features.get("fma", not llvm().get_process_triple().startswith("x86_64"))
-    target = Target(llvm().get_host_cpu_name(), features.flatten(), size, bool(fused))
+    triple = llvm().get_process_triple()
+    target = target_of(triple.partition("-")[0], llvm().get_host_cpu_name(),
+                       llvm().get_host_cpu_features())
+    machine_of(target, SPEED)  # whose failure is noticed before anything is written for it
     return target, ".".join(map(str, llvm().llvm_version_info))
+
+
+def target_of(kind: str, cpu: str, features: Any) -> Target:
+    """What is written for a processor: its kind, name and features as LLVM tells them.
+
+    Without AVX2 an x86-64 gets vectors of 128 bits and no fused operations, whatever else it has.
+    UnsupportedError for a kind that nobody has tried.
+    """
+    if kind in {"aarch64", "arm64"}:
+        return Target(cpu, features.flatten(), 16, fused=True)
+    if kind != "x86_64":
+        raise UnsupportedError(f"no machine code is written for processors of the kind {kind!r}, "
+                               "only for x86_64 and aarch64")
+    size = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+    return Target(cpu, features.flatten(), size, fused=size > 16 and bool(features.get("fma")))
+
+
+def machine_of(target: Target, speed: int) -> Any:
+    """LLVM's code generator for a processor; UnsupportedError if it has none."""
+    try:
+        return llvm().Target.from_default_triple().create_target_machine(
+            cpu=target.cpu, features=target.features, opt=speed, jit=True)
+    except RuntimeError as e:
+        raise UnsupportedError("LLVM writes no machine code for this machine: it says "
+                               f"{str(e).strip()!r}") from e
 
 
 places: dict[str, int] = {}  # of functions of our own that compiled code calls
@@ -155,8 +191,7 @@ class Library:
 
     def machine(self) -> Any:
         """What writes code for the processor; an engine takes it as its own."""
-        return llvm().Target.from_default_triple().create_target_machine(
-            cpu=self.target.cpu, features=self.target.features, opt=self.speed, jit=True)
+        return machine_of(self.target, self.speed)
 
     def module(self) -> Any:
         """The text, read by LLVM."""

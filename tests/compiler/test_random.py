@@ -1,0 +1,72 @@
+"""Random programs and random loops, compiled, against NumPy on the statements as lowered.
+
+What runs: 300 programs of the fuzz over all rows, each with its gradient, and 300 loops with their
+gradients, by the builds of `compilations.EVERY` in turn: vectors of three widths, fused or apart,
+re-rolled or not, shared among threads or not, or checked. Each build sees eleven of each.
+`python3 go.py fuzz --compiled` runs more, through `ad.jit` itself.
+"""
+
+import numpy as np
+import pytest
+from compilations import EVERY, agree_all, compiled, drawn, looped, quiet
+
+from adjoint.errors import MatrixError
+
+BUNCH = 10
+NAMES = [*EVERY]
+
+
+def build_of(n):
+    """The name of a build, all of them in turn."""
+    return NAMES[n % len(NAMES)]
+
+
+def outcomes(f, args):
+    """What a program gives; nothing where it refuses a degenerate matrix."""
+    try:
+        return f(*args)
+    except MatrixError:
+        return []
+
+
+def is_rounded(program):
+    """Whether something on the way has fewer digits than a double."""
+    known = [program.statements[n].known for n in program.live()]
+    return any(not isinstance(k, tuple) and k.dtype.kind in "fc"
+               and k.dtype.itemsize < (8 if k.dtype.kind == "f" else 16) for k in known)
+
+
+@pytest.mark.parametrize("first", range(0, 300, BUNCH))
+@quiet
+def test_random_programs_and_their_gradients(first):
+    ran = 0
+    for n in range(first, first + BUNCH):
+        found = drawn([n, 9])
+        if found is None:
+            continue
+        program, args = found
+        with np.errstate(all="ignore"):
+            outcome = outcomes(compiled(program, **EVERY[build_of(n)]), args)
+            double = 1e-2 if is_rounded(program) else 1e-7
+            agree_all(outcome, outcomes(program, args), double, 1e-2, 1e-8,
+                      f"program {n}, {build_of(n)}")
+        ran += 1
+    assert ran > BUNCH // 2
+
+
+@pytest.mark.parametrize("first", range(0, 300, BUNCH))
+@quiet
+def test_random_loops_and_their_gradients(first):
+    for n in range(first, first + BUNCH):
+        loop_agrees(n, build_of(n))
+
+
+def loop_agrees(n, build):
+    """A random loop by a build."""
+    program, args = looped(n)
+    outputs = compiled(program, **EVERY[build])(*args)
+    agree_all(outputs, program(*args), 1e-9, 2e-4, 2e-4 if n % 2 else 1e-9, f"loop {n}, {build}")
+
+
+def test_what_a_product_stores_besides_comes_after_it():
+    loop_agrees(24, "128-checked")
