@@ -11,7 +11,8 @@ the number or the array (`traced.py`). Start at `trace`.
 from __future__ import annotations
 
 import dis
-from threading import RLock
+import os
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,41 @@ if TYPE_CHECKING:
     from .reachable import Place, Reached
 
 COMPARED = 1 << 20  # elements of arrays that are compared before each call
-LOCK = RLock()  # one tracing at a time
+
+
+class Lock:
+    """A lock that its thread may take again. In a process that was forked, no other thread has it.
+
+    >>> from adjoint.compiler.tracing import Lock
+    >>> lock = Lock()
+    >>> with lock, lock:
+    ...     print(lock.depth)
+    2
+    """
+
+    def __init__(self) -> None:
+        self.inner, self.owner, self.depth = RLock(), 0, 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def __enter__(self) -> None:
+        self.inner.acquire()
+        self.owner, self.depth = get_ident(), self.depth + 1
+
+    def __exit__(self, *error: object) -> None:
+        self.depth -= 1
+        self.owner = self.owner if self.depth else 0
+        self.inner.release()
+
+    def renew(self) -> None:
+        """Forget who held it, unless it is the thread that forked."""
+        self.depth = self.depth if self.owner == get_ident() else 0
+        self.inner = RLock()
+        for _ in range(self.depth):
+            self.inner.acquire()
+
+
+LOCK = Lock()  # one tracing at a time
 
 
 class Source(NamedTuple):
