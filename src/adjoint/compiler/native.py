@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 OLDEST = 20  # version of LLVM that reads what is written here
-SPEED = 2  # of LLVM's code generator; 0 gives code several times slower
+SPEED = 1  # of LLVM's code generator; 0 gives code several times slower, 2 the same in another order
 
 
 class Target(NamedTuple):
@@ -30,6 +30,11 @@ class Target(NamedTuple):
     features: str
     vector_bytes: int
     fused: bool  # whether a b + c is rounded once
+
+    @property
+    def tables(self) -> bool:
+        """Whether it looks coefficients up in registers and scales by powers of two: AVX-512."""
+        return self.fused and "+avx512f" in self.features.split(",")
 
     def attributes(self) -> str:
         """What every function says of its processor."""
