@@ -32,6 +32,8 @@ REUSED = 6         # what several passes of one kernel need is stored from this 
 BEHIND = 6         # how many kernels back a root may join
 SMALL = 32768      # bytes of the temporaries of one kernel
 MOST = 256         # operations in a pass that strangers may join
+VECTOR = 64        # bytes of the lanes that hold one number of each row
+SHORT = 16         # elements of rows that are computed beside one another
 NEVER = 1 << 30    # a pass that does not exist
 DYNAMIC = (0, ((-1, 1),))  # an index that is loaded
 
@@ -390,3 +392,21 @@ class Fusing(Roots):
             elif nest and group.depth:
                 sch.temporaries.add(n)
         sch.stored -= sch.registers
+        for group in sch.groups:
+            group.rows = 0 if self.apart else self.beside(group)
+
+    def beside(self, group: Group) -> int:
+        """How many rows a group computes at once, one in each lane; 0 if rows fill vectors."""
+        inner = [p.space[1:] for p in group.passes]
+        if group.kind != "nest" or group.depth != 1 or not any(map(prod, inner)):
+            return 0
+        sch, sums = self.schedule, [n for n in group.roots if self.statements[n].name == "reduce"]
+        kept = [n for n in group.roots if n in sch.temporaries or sch.carried(n)]
+        room = sum([prod(self.statements[n].known.shape[n in sch.temporaries:]) for n in kept])
+        lanes = VECTOR // max(p.itemsize[1] for p in group.passes)
+        short = all(not space or space[-1] <= SHORT for space in inner)
+        folded = any({*self.statements[n].parameters[1]} - {0} for n in sums)
+        floats = all(self.statements[n].known.dtype.kind == "f" for n in (*sums, *kept))
+        return lanes if short and folded and floats and group.outer[0] >= 2 * lanes and (
+            room * VECTOR <= SMALL) else 0
+

@@ -73,6 +73,7 @@ class Loops(Evaluator):
     """An Evaluator that writes loops; ``vector_bytes`` are those of a native vector."""
 
     vector_bytes = 16
+    rows = 0  # lanes that are rows: then nothing else is
 
     def name(self) -> str:
         """The name of the function, which is made unless an equal one exists."""
@@ -134,7 +135,8 @@ class Loops(Evaluator):
     def fill(self, n: int, place: Place, axes: Axes, number: Any) -> None:
         """Write one number at all places of ``axes``."""
         dtype = self.known(n).dtype
-        self.over_lanes(axes, dtype.itemsize, WIDENED)
+        if not self.rows:
+            self.over_lanes(axes, dtype.itemsize, WIDENED)
         value = Value(self.lanes(dtype, 0, False).constant(number), 0)
 
         def body(carried: Sequence[str]) -> Sequence[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .beside import Beside
 from .evaluator import Value
-from .loops import COMBINE, WIDENED, Loops, identity, start, straight
+from .loops import COMBINE, WIDENED, identity, start, straight
 from .text import register_type
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Reduction:
         return COMBINE[self.op]
 
 
-class Nest(Loops):
+class Nest(Beside):
     """The function that computes a group."""
 
     def __init__(self, schedule: Schedule, group: Group, module: Module, *,
@@ -61,12 +62,15 @@ class Nest(Loops):
         self.computing: set[int] = set()
         self.floor = 0  # the depth at which passes stand one after another
         self.reductions: dict[int, Reduction] = {}
+        self.begin()
         self.write()
 
     # ---- what is stored where
 
     def placed(self, n: int) -> tuple[int, ...]:
-        """Strides; temporaries have none along the outer axes."""
+        """Strides; temporaries have none along the outer axes, but for lanes that are rows."""
+        if n in self.schedule.temporaries and self.rows:
+            return (1, *[k * self.rows for k in self.strides(self.known(n).shape[1:])])
         if n in self.schedule.temporaries:
             return (0,) * self.depth + self.strides(self.known(n).shape[self.depth:])
         return super().placed(n)
@@ -96,19 +100,26 @@ class Nest(Loops):
     def write(self) -> None:
         """All loops."""
         outer: Axes = self.axes(self.group.outer)
-        for n in self.group.roots:
-            if self.schedule.carried(n):
-                self.reader = n
-                dtype = self.known(n).dtype
-                self.fill_flat(n, start(self.program.statements[n].parameters[0], dtype))
+        sums = [n for n in self.group.roots if self.schedule.carried(n)]
+        for n in sums:
+            self.reader = n
+            if self.rows:
+                self.begin_sum(n)
+            else:
+                op, dtype = self.program.statements[n].parameters[0], self.known(n).dtype
+                self.fill_flat(n, start(op, dtype))
 
         def body(carried: Sequence[str]) -> Sequence[str]:
             self.floor = self.writer.depth
-            for pass_ in self.group.passes:
-                self.write_pass(pass_)
+            with self.copying():
+                for pass_ in self.group.passes:
+                    self.write_pass(pass_)
             return ()
-        self.vector, self.width = "", 0
+        self.vector, self.width = (outer[0][0], self.rows) if self.rows else ("", 0)
         self.nest(outer, body)
+        for n in sums if self.rows else ():
+            self.reader = n
+            self.end_sum(n)
 
     def write_pass(self, pass_: Pass) -> None:
         """One nest of loops."""
@@ -122,10 +133,13 @@ class Nest(Loops):
                 self.reader = n
                 self.fill(n, r.to, kept, start(r.op, r.dtype))
         self.computing, self.reductions = {*pass_.roots}, reductions
-        spans = WIDENED if pass_.operations < WIDE else 2 if pass_.operations < NARROW else 1
-        self.over_lanes(inner, pass_.itemsize[1], spans)
+        if not self.rows:
+            spans = WIDENED if pass_.operations < WIDE else 2 if pass_.operations < NARROW else 1
+            self.over_lanes(inner, pass_.itemsize[1], spans)
         self.level(pass_.roots, straight(space), inner, {})
-        self.computing, self.vector, self.width = set(), "", 0
+        self.computing = set()
+        if not self.rows:
+            self.vector, self.width = "", 0
 
     def level(self, roots: list[int], place: Place, axes: Axes,
               carried: dict[int, str]) -> dict[int, str]:
@@ -151,7 +165,8 @@ class Nest(Loops):
             r = self.reductions[n]
             self.reader = n
             text = self.fold(r.combine, found.pop(n), r.dtype)
-            self.reduced(n, r, Value(text, self.writer.depth))
+            wide = self.vector in self.writer.variables
+            self.reduced(n, r, Value(text, self.writer.depth, wide))
         return found
 
     def neutral(self, r: Reduction) -> str:
@@ -199,6 +214,9 @@ class Nest(Loops):
     def reduced(self, n: int, r: Reduction, value: Value) -> None:
         """What the innermost loops have left of a reduction: combined in memory, or the result."""
         depth = self.writer.depth
+        if r.partial and self.rows and self.schedule.carried(n):
+            self.add_rows(n, r.to, value, r.op, r.dtype)
+            return
         if r.partial:
             old = self.load(n, r.to, depth)
             (a, b), _, wide = self.joined([(old, r.dtype), (value, r.dtype)])

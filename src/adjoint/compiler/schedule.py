@@ -36,7 +36,8 @@ class Group:
     """One kernel: ``depth`` outer loops over leading axes, and passes inside them.
 
     ``kind`` is nest, or the name of the statement that has the kernel for itself; of a dot the
-    other roots are computed from its value where it is made.
+    other roots are computed from its value where it is made. ``rows`` are how many turns of the
+    outer loop are computed at once, one in each lane; 0 where lanes are elements of a row.
     """
 
     def __init__(self, kind: str, depth: int = 0) -> None:
@@ -45,6 +46,7 @@ class Group:
         self.reads: set[int] = set()     # stored statements of elsewhere
         self.found: dict[Reading, int] = {}
         self.room, self.work = 0, 0      # bytes of temporaries at most; costs
+        self.rows = 0
 
     @property
     def outer(self) -> Shape:
@@ -84,7 +86,10 @@ class Schedule:
     def extent(self, n: int) -> int:
         """The number of elements of the buffer of a stored statement."""
         shape = self.program.statements[n].known.shape
-        return prod(shape[self.groups[self.at[n][0]].depth:] if n in self.temporaries else shape)
+        if n not in self.temporaries:
+            return prod(shape)
+        group = self.groups[self.at[n][0]]
+        return prod(shape[group.depth:]) * max(group.rows, 1)
 
     def carried(self, n: int) -> bool:
         """Whether a root is complete only after the outer loops: a sum over their axis."""
@@ -98,7 +103,7 @@ class Schedule:
         lines: list[str] = []
         for k, group in enumerate(self.groups):
             read = ", ".join(f"%{n}" for n in sorted(group.reads))
-            flat = " flat" if group.flat else ""
+            flat = " flat" if group.flat else f" of {group.rows} rows" if group.rows else ""
             lines.append(f"kernel {k}: {group.kind}{flat} over {group.outer} reads {read}")
             for pass_ in group.passes:
                 made = ", ".join(f"%{r} {self.kept(r)}" for r in sorted(pass_.roots))
