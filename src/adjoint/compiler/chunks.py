@@ -35,15 +35,16 @@ PARTIAL = 2e-9   # seconds of a chunk for each byte of its partial results, so t
 
 
 class Cut(NamedTuple):
-    """How a kernel is cut: ``count`` chunks of ``size`` along an axis, the last one of the rest.
+    """How an axis of so many turns, ``size``, is cut: chunks of ``chunk``, ``many`` of them.
 
+    A rest that is shorter than a vector belongs to the last one.
     A product has no ``variable``, but units of its own, and scratch memory for each thread.
     """
 
     variable: str
     size: int
     chunk: int
-    count: int
+    many: int
     partial: tuple[int, ...]  # the roots that a chunk has partial results of
     scratch: int = 0
 
@@ -54,7 +55,7 @@ class Cut(NamedTuple):
         >>> Cut("i0", 100, 30, 4, (7,)).show()
         'in 4 chunks of 30 of 100; partial: %7'
         """
-        told = f"in {self.count} chunks of {self.chunk} of {self.size}"
+        told = f"in {self.many} chunks of {self.chunk} of {self.size}"
         return told + (f"; partial: {', '.join(f'%{n}' for n in self.partial)}"
                        if self.partial else "")
 

@@ -143,12 +143,8 @@ class Driver:
                      vector_bytes=self.settings.vector_bytes, checked=self.settings.checked)
             answer = self.shared(group, k, cut)
         self.outcome(k, answer)
-        for n in cut.partial if cut else ():
-            name = combination(self.layout.schedule, n, self.module, cut.count,
-                               self.settings.vector_bytes)
-            whole, parts = (self.pointer(home[n]) for home in (
-                self.layout.homes, self.layout.partial))
-            self.put(f"call i64 @{name}(ptr {whole}, ptr {parts})")
+        if cut is not None:
+            self.combined(cut)
 
     def shared(self, group: Group, k: Part | Panels, cut: Cut) -> str:
         """Call a kernel for all of its chunks; the failure code."""
@@ -170,7 +166,16 @@ class Driver:
         self.module.declare(SHARE, "i64", *["ptr"] * 3, *["i64"] * 3)
         self.module.externals.add(SHARE)
         return self.put(f"call i64 @{SHARE}(ptr @{name}, ptr {arguments}, ptr {scratch}, "
-                        f"i64 {cut.count}, i64 {cut.scratch}, i64 {int(not cut.partial)})")
+                        f"i64 {cut.many}, i64 {cut.scratch}, i64 {int(not cut.partial)})")
+
+    def combined(self, cut: Cut) -> None:
+        """Make results of the partial ones of chunks."""
+        for n in cut.partial:
+            name = combination(self.layout.schedule, n, self.module, cut.many,
+                               self.settings.vector_bytes)
+            whole, parts = (self.pointer(home[n]) for home in (
+                self.layout.homes, self.layout.partial))
+            self.put(f"call i64 @{name}(ptr {whole}, ptr {parts})")
 
     def outcome(self, k: Kernel | Nest, answer: str) -> None:
         """Leave the function if a kernel has failed."""

@@ -227,7 +227,7 @@ class Layout:
             return
         self.cuts[group.roots[0]] = cut
         for n in cut.partial:
-            self.buffers[n, "partial"] = Buffer(k, k, cut.count * distance(self.schedule, n))
+            self.buffers[n, "partial"] = Buffer(k, k, cut.many * distance(self.schedule, n))
 
     def place(self, key: Any, home: Home) -> None:
         """Say where a buffer of the workspace is."""

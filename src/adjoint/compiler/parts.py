@@ -64,7 +64,7 @@ class Bounded(Loops):
             return turn.carried
         return self.rest(variable, (main, size), inner, turn.carried, carries)
 
-    def rest(self, variable: str, span: tuple[int, int], inner: Body, carried: Sequence[str],
+    def rest(self, variable: str, span: tuple[int, int], inner: Body, carried: list[str],
              carries: Sequence[tuple[str, str]]) -> list[str]:
         """What is behind the whole vectors, if the part reaches it."""
         w, (main, size) = self.writer, span
@@ -110,7 +110,7 @@ def part(schedule: Schedule, group: Group, module: Module, cut: Cut, *, vector_b
 
 
 def chunk(schedule: Schedule, kernel: Part | Panels, module: Module, cut: Cut) -> str:
-    """The name of a function of a range of chunks: it finds the buffers of the kernel, and calls it.
+    """The name of a function of a range of chunks, which finds the buffers and calls the kernel.
 
     ``%args`` are the pointers to its buffers. Temporaries are on the stack of the thread.
     """
@@ -132,7 +132,7 @@ def chunk(schedule: Schedule, kernel: Part | Panels, module: Module, cut: Cut) -
                 given[-1] = f"ptr %q{j}"
     lines += [f"  %first = mul nuw nsw i64 %from, {cut.chunk}",
               f"  %end = mul nuw nsw i64 %to, {cut.chunk}",
-              f"  %all = icmp eq i64 %to, {cut.count}",
+              f"  %all = icmp eq i64 %to, {cut.many}",
               f"  %last = select i1 %all, i64 {cut.size}, i64 %end"]
     arguments = ", ".join([*given, *[f"i64 {end}" for end in SPAN]])
     lines += [f"  %code = call i64 @{name}({arguments})", "  ret i64 %code"]

@@ -16,6 +16,7 @@ from adjoint.core.node import WEAK, aval
 from adjoint.errors import IndexingError
 
 from . import blas, cache, calibration
+from .chunks import sizes
 from .compiled import Compiled
 from .layout import Home
 from .machine import sources
@@ -39,7 +40,7 @@ def executable(make: Callable[[], Program], text: str) -> Compiled:
         make: gives the Program.
         text: of the Graph, and of all else that the Program depends on; empty if it has none.
     """
-    origin = sources() if text else ""
+    origin = sources() if text and not sizes.whole and not sizes.small else ""
     if not origin:
         return Compiled(make())
     target, known = host(), versions()
