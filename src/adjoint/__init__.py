@@ -78,9 +78,9 @@ __all__ = [  # what stands here by import; the functions of the rows are added b
     "ones", "ones_like", "scan", "set_grad_enabled", "sites", "strict", "tape", "tensor",
     "value_and_grad", "vjp", "vmap", "while_loop", "zeros", "zeros_like"]
 _LAZY = {"assert_derivatives": "checking", "check": "checking", "default_dtype": "nn",
-         "diagnose": "health", "doctor": "health", "explain": "show", "jit": "compiler.jitted",
-         "kinks": "health",
-         "manual_seed": "nn"}
+         "diagnose": "health", "doctor": "health", "explain": "show",
+         "get_threads": "compiler.threads", "jit": "compiler.jitted", "kinks": "health",
+         "manual_seed": "nn", "set_threads": "compiler.threads"}
 _MODULES = ("checking", "cli", "compiler", "data", "health", "linalg", "nn", "optim",
             "random", "show", "teach")
 _HIDDEN = {"write_out", "annihilate", "sum_to", "cast", "cast_to_discrete", "item",

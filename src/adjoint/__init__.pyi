@@ -345,6 +345,8 @@ default_dtype: Any
 diagnose: Any
 doctor: Any
 explain: Any
+get_threads: Any
 jit: Any
 kinks: Any
 manual_seed: Any
+set_threads: Any
