@@ -284,7 +284,7 @@ class Fusing(Roots):
                     continue
                 below = uses.setdefault(i, {})
                 same = straight_too and not (s.name == "pick" and j == 0)
-                for where, identity in [*here.items()][:2 * BEHIND]:
+                for where, identity in sorted(here.items())[:2 * BEHIND]:  # the first counts
                     below[where] = below.get(where, False) or (identity and same)
 
     def worth(self, n: int, here: dict[tuple[int, int], bool]) -> bool:
