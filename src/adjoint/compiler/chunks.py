@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
+from .functions_ir import FORMULAS
 from .gemm import fewest, suits, units, workspace
 from .roots import COSTS, POINTWISE
 
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 START = 10e-6    # seconds of a kernel from which on it is cut
 PIECE = 4e-6     # seconds of a chunk at least
 MOST = 128       # chunks of a kernel
+FEW = 16         # chunks that have partial results of many bytes
+MANY = 1024      # which that is
 ALIGNED = 64     # elements: chunks of an axis over lanes are whole vectors
 LINE = 64        # bytes
 # Seconds, for four bytes: an operation of cost 1; what is read or written; a product and its sum.
-OPERATION, MOVED, PRODUCT = 0.03e-9, 0.06e-9, 0.01e-9
+OPERATION, MOVED, PRODUCT = 0.012e-9, 0.03e-9, 0.017e-9
 PARTIAL = 2e-9   # seconds of a chunk for each byte of its partial results, so that these are cheap
 
 
@@ -143,8 +146,10 @@ def nest(schedule: Schedule, group: Group) -> Cut | None:
     known = [schedule.program.statements[n].known for n in partial]
     size = sum([schedule.extent(n) * a.dtype.itemsize
                 for n, a in zip(partial, known, strict=True)])
-    return cut(f"i{axis}", space[axis], ALIGNED if lanes else max(group.rows, 1), seconds,
-               max(PIECE, PARTIAL * size * max(group.rows, 1)), tuple(partial))
+    at_once = max(group.rows, 1)
+    piece = max(PIECE, PARTIAL * size * at_once, seconds / FEW if size > MANY else 0.0)
+    return cut(f"i{axis}", space[axis], ALIGNED if lanes else at_once, seconds, piece,
+               tuple(partial))
 
 
 def cut(variable: str, size: int, unit: int, seconds: float, piece: float,
@@ -192,7 +197,7 @@ def seconds_of(schedule: Schedule, pass_: Pass) -> float:
 def price(name: str, parameters: tuple[object, ...]) -> int:
     """What one element of a statement costs."""
     if name == "elementwise":
-        return COSTS.get(str(parameters[0]), 1)
+        return COSTS.get(str(parameters[0]), 1) * (2 if parameters[0] in FORMULAS else 1)
     return 4 if name == "pick" else int(name in POINTWISE | {"reduce", "pad"})
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .chunks import LINE, distance
+from .chunks import distance
 from .gemm import PACK
 from .kernels import Kernel
 from .loops import COMBINE, Loops
 from .nests import Nest
+from .plan import LINE, rounded
 from .registers import BOOL, Lanes
 from .text import Block, Writer, memory_type, register_type
 
@@ -120,7 +121,7 @@ def chunk(schedule: Schedule, kernel: Part | Panels, module: Module, cut: Cut) -
             given.append("ptr %scratch")
         elif n in schedule.temporaries:
             size = schedule.extent(n) * schedule.program.statements[n].known.dtype.itemsize
-            lines.append(f"  %p{j} = alloca [{max(size, 1)} x i8], align {LINE}")
+            lines.append(f"  %p{j} = alloca [{rounded(size)} x i8], align {LINE}")
             given.append(f"ptr %p{j}")
         else:
             lines += [f"  %s{j} = getelementptr ptr, ptr %args, i64 {j}",
