@@ -174,18 +174,25 @@ class Nest(Beside):
         return self.lanes(r.dtype, 0, bool(self.vector)).constant(start(r.op, r.dtype))
 
     def point(self, roots: list[int], place: Place, carried: dict[int, str]) -> dict[int, str]:
-        """All roots at one point of the space."""
+        """All roots at one point of the space, stored when all are known: one may lie over another.
+
+        What the second is made of may be where the first is stored (`in_place`).
+        """
+        made: list[tuple[int, Value]] = []
         for n in roots:
             self.reader = n
             r = self.reductions.get(n)
             if r is None:
                 value = self.value(n, place)
                 if n not in self.schedule.registers:
-                    self.store(n, place, value)
+                    made.append((n, value))
             elif r.first:
                 carried[n] = self.combined(r, carried[n], place)
             else:
                 self.reduced(n, r, self.value(r.x, place))
+        for n, value in made:
+            self.reader = n
+            self.store(n, place, value)
         return carried
 
     def combined(self, r: Reduction, before: str, place: Place) -> str:
