@@ -133,6 +133,10 @@ PLAIN = {
     "ERF_SMALL": ("erf(x) / x - 1 in z - 7/8, z = x^2, |x| <= 9/8; error relative to x",
                   of_square(lambda x: mp.erf(x) / x - 1), lambda z: mp.mpf(1), TINY, 1.265625,
                   {"f32": 9, "f64": 15}, lambda z: z - 0.75, lambda w: w + 0.75),
+    "EXP_NEAR": ("(e^r - 1 - r) / r^2 for AVX-512, |r| <= ln(2)/2 (/32); error relative to e^r",
+                  lambda r: (mp.expm1(r) - r) / r ** 2, lambda r: r ** 2 / mp.exp(r),
+                  {"f32": -0.34675, "f64": -0.02168}, {"f32": 0.34675, "f64": 0.02168},
+                  {"f32": 5, "f64": 5}),
 }
 CONSTANTS = {"LN2": mp.log(2), "INVERSE_LN2": 1 / mp.log(2), "INVERSE_LN10": 1 / mp.log(10),
              "LOG10_2": mp.log10(2), "TWO_THIRDS": mp.mpf(2) / 3}
@@ -162,9 +166,10 @@ def bounded(name, formula, f, weight, low, high, counts, argument=identity, inve
     rows, bounds = [], []
     for kind, n in counts.items():
         top = high[kind] if isinstance(high, dict) else high
+        bottom = low[kind] if isinstance(low, dict) else low
         format = "f64" if name in {"SIN", "COS"} else kind
-        c = fit_rounded(f, weight, low, top, n, format, argument, inverse)
-        error = largest_error(f, weight, low, top, [mp.mpf(x) for x in c], argument)
+        c = fit_rounded(f, weight, bottom, top, n, format, argument, inverse)
+        error = largest_error(f, weight, bottom, top, [mp.mpf(x) for x in c], argument)
         bounds.append(f"{kind} 2^{float(mp.log(error, 2)):.1f}")
         rows.append(statement(kind, c))
     return table(name, f"{formula}:\n# {', '.join(bounds)}.", rows)
@@ -185,6 +190,137 @@ def constants():
                 [statement("f64", [*parts, float(rest)])])
 
 
+# ---- tables by intervals, for a processor that looks coefficients up in its registers
+
+def many(name, remark, kinds):
+    """Several rows of numbers for each format."""
+    lines = []
+    for kind, rows in kinds.items():
+        lines.append(f'    "{kind}": (')
+        for row in rows:
+            line = '        numbers("'
+            for x in row:
+                word = hexadecimal(x) + " "
+                if len(line) + len(word) > 96:
+                    lines, line = [*lines, line + '"'], " " * 12 + '"'
+                line += word
+            lines.append(line.rstrip() + '"),')
+        lines.append("    ),")
+    return table(name, remark, lines)
+
+
+def singles(x, count):
+    """The float32 numbers nearest to x, alternately below and above it."""
+    bits = struct.unpack("i", struct.pack("f", float(x)))[0]
+    for i in range(count):
+        yield struct.unpack("f", struct.pack("i", bits + (i // 2) * (-1) ** i))[0]
+
+
+def tanh_rows(terms=5, last=mp.mpf("9.1"), first=mp.mpf(5) / 64):
+    """Four intervals for each power of two from 1/16 on: a centre, and coefficients about it.
+
+    At the centre tanh is very nearly a float32. What stands for it is less by ``first``, which is
+    added again: below ``first`` the argument itself is added instead.
+    """
+    columns = [[0.0] * (terms + 2) for _ in range(32)]
+    for i in range(32):
+        bits = ((123 << 2) + i) << 21
+        low, high = [mp.mpf(struct.unpack("f", struct.pack("I", b))[0])
+                     for b in (bits, bits + (1 << 21))]
+        if low >= last:
+            continue
+        if i == 0:
+            c = fit(of_square(lambda x: mp.tanh(x) / x - 1), lambda z: mp.mpf(1), TINY,
+                    high ** 2, (1, 2), identity, identity)
+            columns[bits >> 21 & 31][4:7:2] = [rounded(x, "f32") for x in c]
+            continue
+        high = min(high, last)
+        centre = min(singles((low + high) / 2, 4000), key=lambda a: abs(
+            mp.tanh(a) - rounded(mp.tanh(a), "f32")) / mp.tanh(a))
+        done = [mp.mpf(rounded(mp.tanh(centre), "f32"))]
+        for k in range(1, terms + 1):
+            c = fit(lambda d: mp.tanh(centre + d) - value(done, d), lambda d: mp.mpf(1),
+                    low - centre, high - centre, range(k, terms + 1), identity, identity)
+            done.append(mp.mpf(rounded(c[0], "f32")))
+        columns[bits >> 21 & 31] = [centre, float(done[0] - first), *map(float, done[1:])]
+    return list(map(list, zip(*columns, strict=True)))
+
+
+def log_intervals(count):
+    """By the leading digits of m, 3/4 <= m < 3/2: the interval of m, from 1 to 3/2 first."""
+    half = count // 2
+    for i in range(count):
+        start, step = (1, mp.mpf(1) / count) if i < half else (mp.mpf(1) / 2, mp.mpf(1) / 2 / count)
+        yield start + i * step, start + (i + 1) * step
+
+
+def log_rows_single(inverse, grid):
+    """Reciprocals c with -log c very nearly a multiple of ``grid``, and those multiples.
+
+    Added to a multiple of log 2 up to 2^7, or of log2 2 up to 2^8, they leave no rounding error.
+    """
+    columns = []
+    for i, (low, high) in enumerate(log_intervals(32)):
+        if i in {0, 1, 30, 31}:
+            columns.append([1.0, 0.0])
+            continue
+        first = int(mp.nint(-mp.log(2 / (low + high)) * inverse / grid))
+        near = []
+        for j in range(first - 1200, first + 1200):
+            c = rounded(mp.exp(-mp.mpf(j) * grid / inverse), "f32")
+            if max(abs(low * c - 1), abs(high * c - 1)) < mp.mpf(1.2) / 64:
+                near.append((abs(-mp.log(c) * inverse - j * mp.mpf(grid)), c, j * grid))
+        columns.append(list(min(near)[1:]))
+    return list(map(list, zip(*columns, strict=True)))
+
+
+def log_rows_double(inverse, grid=2.0 ** -42):
+    """Reciprocals of 6 digits, and their logarithms in two parts."""
+    columns = []
+    for i, (low, high) in enumerate(log_intervals(16)):
+        c = 1.0 if i in {0, 15} else float(mp.nint(128 / (low + high)) / 64)
+        exact = -mp.log(c) * inverse
+        start = float(mp.nint(exact / grid) * grid)
+        columns.append([c, start, rounded(exact - start, "f64")])
+    return list(map(list, zip(*columns, strict=True)))
+
+
+def rows_of_logarithms():
+    for name, base in (("LOG", mp.e), ("LOG2", mp.mpf(2)), ("LOG10", mp.mpf(10))):
+        yield from rows_of_logarithm(name, 1 / mp.log(base))
+
+
+def rows_of_logarithm(name, inverse):
+    def near(r):
+        return (mp.log1p(r) - r) / r ** 2 * inverse
+
+    def weight(r):
+        return abs(r) / inverse
+    yield many(f"{name}_ROWS", f"c, nearly 1 / m, and -{name.lower()} c (f64: in two parts), "
+               "by the leading digits of m:\n# from 1 to 3/2, then from 3/4 to 1.",
+               {"f32": log_rows_single(inverse, 2.0 ** (-16 if name == "LOG2" else -17)),
+                "f64": log_rows_double(inverse)})
+    hexes = []
+    for kind, grid in (("f32", 2.0 ** -17), ("f64", 2.0 ** -42)):
+        high = float(mp.floor(mp.log(2) * inverse / grid) * grid)
+        hexes.append(statement(kind, [high, rounded(mp.log(2) * inverse - high, kind)]))
+    yield table(f"{name}_OF_2", f"{name.lower()} 2, in two parts, the second never negative.", hexes)
+    bounds, rows = [], []
+    for kind, low, high, n in (("f32", -1 / 32, 1 / 16, 4), ("f64", -0.033, 0.0626, 10)):
+        c = fit_rounded(near, weight, low, high, n, kind, identity, identity)
+        error = largest_error(near, weight, low, high, c, identity)
+        bounds.append(f"{kind} 2^{float(mp.log(error, 2)):.1f}")
+        rows.append(statement(kind, c))
+    yield table(f"{name}_NEAR", f"({name.lower()}(1 + r) - r / ln b) / r^2; error of r^2 p / r:"
+                f"\n# {', '.join(bounds)}.", rows)
+
+
+def exp_rows():
+    """2^(i/16) in two parts."""
+    exact = [mp.mpf(2) ** (mp.mpf(i) / 16) for i in range(16)]
+    return [[float(x) for x in exact], [rounded(x - float(x), "f64") for x in exact]]
+
+
 def main():
     texts = list(constants())
     texts += [bounded(name, *fitted) for name, fitted in PLAIN.items()]
@@ -198,6 +334,11 @@ def main():
         lambda a: (1 + 2 * a) * mp.erfc(a) * mp.exp(a * a) - 1.25,
         lambda a: mp.exp(-a * a) / mp.erfc(a) / (1 + 2 * a), 0.5, {"f32": 10.1, "f64": 27.3},
         {"f32": 13, "f64": 25}, lambda a: (a - 3) / (a + 3), lambda t: 3 * (1 + t) / (1 - t)))
+    texts.append(many("TANH_ROWS", "A centre a, tanh a less 5/64, and coefficients about a, by the "
+                      "leading digits\n# of the argument. Below 5/64: of tanh(x) / x - 1.",
+                      {"f32": tanh_rows()}))
+    texts += list(rows_of_logarithms())
+    texts.append(many("EXP_ROWS", "2^(i/16), in two parts.", {"f64": exp_rows()}))
     OUT.write_text(HEAD + "\n".join(texts))
 
 

@@ -12,11 +12,13 @@ llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
 KINDS = {"f32": np.float32, "f64": np.float64}
 HOST = llvm.get_host_cpu_features()
-# What each setting tells LLVM of the processor: its name, its features, fused multiply-add.
+# What each setting tells LLVM of the processor: its name, its features, fused multiply-add,
+# AVX-512.
 SETTINGS = {
-    "host": (llvm.get_host_cpu_name(), HOST.flatten(), bool(HOST.get("fma"))),
-    "avx2": ("x86-64-v3", "", True),
-    "sse2": ("x86-64", "", False)}
+    "host": (llvm.get_host_cpu_name(), HOST.flatten(), bool(HOST.get("fma")),
+             bool(HOST.get("avx512f"))),
+    "avx2": ("x86-64-v3", "", True, False),
+    "sse2": ("x86-64", "", False, False)}
 LOOP = """
 define void @loop({args}, ptr noalias %out, i64 %n) nounwind {{
 entry:
@@ -49,8 +51,14 @@ def loop(definition, kind, lanes, arity):
                       text])
 
 
+def described(function, kind, lanes, setting):
+    """The function for a processor."""
+    *_, fused, tables = SETTINGS[setting]
+    return define(function, kind, lanes, fused, tables=tables)
+
+
 def machine(setting):
-    name, features, _ = SETTINGS[setting]
+    name, features, *_ = SETTINGS[setting]
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=name, features=features, opt=2)
 
@@ -59,7 +67,7 @@ def machine(setting):
 def compiled(function, kind, lanes, setting="host"):
     """``f(*arrays)``: the function on contiguous arrays of one length."""
     arity = 2 if function in BINARY else 1
-    definition = define(function, kind, lanes, SETTINGS[setting][2])
+    definition = described(function, kind, lanes, setting)
     module = llvm.parse_assembly(loop(definition, kind, lanes, arity))
     module.verify()
     engine = llvm.create_mcjit_compiler(module, machine(setting))
@@ -83,7 +91,7 @@ def compiled(function, kind, lanes, setting="host"):
 
 def assembly(function, kind, lanes, setting="host"):
     """The machine code as text."""
-    definition = define(function, kind, lanes, SETTINGS[setting][2])
+    definition = described(function, kind, lanes, setting)
     arity = 2 if function in BINARY else 1
     module = llvm.parse_assembly(loop(definition, kind, lanes, arity))
     return machine(setting).emit_assembly(module)

@@ -9,6 +9,7 @@ import numpy as np
 from .algebra import evaluated, is_zero
 from .editor import rule, same_bits
 from .facts import finite
+from .finiteness import finite_where
 
 if TYPE_CHECKING:
     from .editor import Editor
@@ -177,7 +178,7 @@ def annihilated_quotient(e: Editor, s: Statement) -> int | None:
     return None
 
 
-@rule("logical_and", says="x == 0 and isnan(x * z) is False where z is certainly finite")
+@rule("logical_and", says="x == 0 and isnan(x * z) is False if z is finite, or wherever x is")
 def never_lost(e: Editor, s: Statement) -> int | None:
     """Whether a zero meets what is not finite, of a factor that cannot be such."""
     for at_zero, lost in (s.inputs, s.inputs[::-1]):
@@ -189,7 +190,8 @@ def never_lost(e: Editor, s: Statement) -> int | None:
         if f != "equal" or not is_zero(e, *zeros) or unsigned(e, one) not in {
                 unsigned(e, i) for i in factors}:
             continue
-        if all(finite(e, i) for i in factors if unsigned(e, i) != unsigned(e, one)):
+        others = [i for i in factors if unsigned(e, i) != unsigned(e, one)]
+        if all(finite(e, i) for i in others) or all(finite_where(e, i, one) for i in others):
             return e.splat(np.False_, s.known.shape)
     return None
 

@@ -57,7 +57,8 @@ class Compiled:
         # Outputs that may be written where inputs are, by position: the program reads them before.
         self.overwrites = self.layout.overwrites
         settings = Settings(self.target.vector_bytes, checked)
-        module = Module(self.target.fused, inlined=self.layout.curves() <= FEW)
+        module = Module(self.target.fused, inlined=self.layout.curves() <= FEW,
+                        tables=self.target.tables)
         self.segments: list[tuple[str, int]] = []  # the name of a native function, or a statement
         for native, part in groupby(self.layout.schedule.groups, key=lambda g: g.kind != "call"):
             groups = list(part)

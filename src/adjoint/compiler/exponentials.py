@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from . import intervals
 from . import polynomials as table
 from .lanes import (
     Pair,
@@ -88,10 +89,12 @@ def power_of_two(shifted: Value, offset: int = 0) -> Value:
 
 
 def scaled(x: Value, shifted: Value) -> Value:
-    """``x 2^n`` for any n, in two steps: the result may be subnormal or infinite.
+    """``x 2^n`` for any n, else in two steps: the result may be subnormal or infinite.
 
     The bits of the number that rounds to integers are 0 where the shift leaves them.
     """
+    if x.block.tables:
+        return x.block.masked("scalef", x, shifted - x.format.shift)
     f, n = x.format, shifted.bits
     half = n >> 1
     first, second = [((part + f.bias) << f.mantissa).number for part in (half, n - half)]
@@ -100,6 +103,8 @@ def scaled(x: Value, shifted: Value) -> Value:
 
 def exp(x: Value) -> Value:
     """``e^x``."""
+    if x.block.tables:
+        return intervals.exp(x)
     x = at_least(at_most(x, GREATEST[x.kind]), LEAST[x.kind])
     shifted, y = exp_reduced(x)
     return scaled(y, shifted)
@@ -160,6 +165,8 @@ def expm1(x: Value) -> Value:
 
 def tanh(x: Value) -> Value:
     """``-(e^-2a - 1) / (e^-2a + 1)`` for a = abs x, with the sign of x."""
+    if x.kind == "f32" and x.block.tables:
+        return intervals.tanh(x)
     if x.kind == "f32" and x.block.fused:
         return short_tanh(x)
     a = at_most(abs(x), SATURATED[x.kind])

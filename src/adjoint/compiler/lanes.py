@@ -12,7 +12,10 @@ says that the processor has one.
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Format(NamedTuple):
@@ -41,6 +44,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {"f32": Format("float", 32, 23, 127, "i32"), "f64": Format("double", 64, 52, 1023, "i64")}
+PACKED = {"f32": "ps", "f64": "pd"}  # in the names of instructions
 LETTERS = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "i1": "i1"}
 
 
@@ -62,11 +66,15 @@ def literal(kind: str, number: float) -> str:
 class Block:
     """Instructions in the order in which they were written; ``label`` is where they now stand.
 
-    ``declarations`` and ``helpers`` (name: text) are what the module must have besides.
+    ``declarations`` and ``helpers`` (name: text) are what the module must have besides. ``tables``
+    says that the processor has AVX-512: `masked` and `looked_up`.
     """
 
-    def __init__(self, lanes: int, fused: bool, prefix: str = "v", label: str = "entry") -> None:
+    def __init__(self, lanes: int, fused: bool, prefix: str = "v", label: str = "entry", *,
+                 tables: bool = False) -> None:
         self.lanes, self.fused, self.prefix, self.label = lanes, fused, prefix, label
+        self.tables = tables
+        self.whole: dict[str, list[str]] = {}  # Values as registers of 64 bytes
         self.lines: list[str] = []
         self.declarations: dict[str, None] = {}
         self.helpers: dict[str, str] = {}
@@ -113,6 +121,82 @@ class Block:
     def intrinsic(self, name: str, *xs: Value) -> Value:
         """``llvm.name`` on Values of one kind."""
         return self.call(f"llvm.{name}.{self.suffix(xs[0].kind)}", xs[0].kind, *xs)
+
+    # ---- what only AVX-512 has, on its registers
+
+    def put(self, instruction: str) -> str:
+        """Append an instruction; the register of its result."""
+        name = self.fresh()
+        self.lines.append(f"  {name} = {instruction}")
+        return name
+
+    def registers(self, x: Value) -> list[str]:
+        """A Value in registers of 64 bytes; what is beyond its lanes is anything."""
+        if x.name not in self.whole:
+            self.whole[x.name] = self.divided(x)
+        return self.whole[x.name]
+
+    def divided(self, x: Value) -> list[str]:
+        """``registers``, written."""
+        whole, size = register(x.kind)
+        if self.lanes == 1:
+            return [self.put(f"insertelement {whole} poison, {x.type} {x.name}, i32 0")]
+        if self.lanes == size:
+            return [x.name]
+        starts = range(0, self.lanes, size)
+        return [self.shuffled(x.type, x.name, "poison", [
+            i if i < self.lanes else -1 for i in range(k, k + size)]) for k in starts]
+
+    def shuffled(self, type_: str, x: str, z: str, order: Sequence[int]) -> str:
+        """Lanes of two vectors, one after the other; -1 is anything."""
+        lanes = ", ".join("i32 poison" if i < 0 else f"i32 {i}" for i in order)
+        return self.put(f"shufflevector {type_} {x}, {type_} {z}, <{len(order)} x i32> <{lanes}>")
+
+    def joined(self, kind: str, parts: list[str]) -> Value:
+        """The Value that those registers are."""
+        whole, size = register(kind)
+        if self.lanes == 1:
+            return self.emit(kind, f"extractelement {whole} {parts[0]}, i32 0")
+        while len(parts) > 1:
+            parts = [self.shuffled(f"<{size} x {LETTERS[kind]}>", a, z, range(2 * size))
+                     for a, z in zip(parts[::2], [*parts[1::2], "poison"], strict=False)]
+            size *= 2
+        if size == self.lanes:
+            return Value(self, kind, parts[0])
+        return Value(self, kind, self.shuffled(
+            f"<{size} x {LETTERS[kind]}>", parts[0], "poison", range(self.lanes)))
+
+    def masked(self, name: str, *xs: Value, options: str = "") -> Value:
+        """``llvm.x86.avx512.mask.name`` in all lanes; ``options`` is what its byte says."""
+        kind = xs[0].kind
+        whole, size = register(kind)
+        byte = [f"i32 {options}"] if options else []
+        full = f"llvm.x86.avx512.mask.{name}.{PACKED[kind]}.512"
+        types = [*[whole] * len(xs), *["i32"] * len(byte), whole, f"i{size}", "i32"]
+        self.declarations[f"declare {whole} @{full}({', '.join(types)})"] = None
+        parts: list[str] = []
+        for operands in zip(*map(self.registers, xs), strict=True):
+            given = [*[f"{whole} {x}" for x in operands], *byte, f"{whole} zeroinitializer",
+                     f"i{size} -1", "i32 4"]  # 4: rounded as the processor is told to
+            parts.append(self.put(f"call {whole} @{full}({', '.join(given)})"))
+        return self.joined(kind, parts)
+
+    def looked_up(self, index: Value, table: Sequence[float]) -> Value:
+        """The entries of a table that fills two registers, by the low bits of an index."""
+        kind = f"f{index.kind[1:]}"
+        (whole, size), (wide, _) = register(kind), register(index.kind)
+        full = f"llvm.x86.avx512.vpermi2var.{PACKED[kind]}.512"
+        self.declarations[f"declare {whole} @{full}({whole}, {wide}, {whole})"] = None
+        low, high = [f"{whole} <{', '.join(f'{LETTERS[kind]} {literal(kind, x)}' for x in part)}>"
+                     for part in (table[:size], table[size:])]
+        return self.joined(kind, [self.put(f"call {whole} @{full}({low}, {wide} {i}, {high})")
+                                  for i in self.registers(index)])
+
+
+def register(kind: str) -> tuple[str, int]:
+    """The type of a register of 64 bytes, and its lanes."""
+    size = 512 // int(kind[1:])
+    return f"<{size} x {LETTERS[kind]}>", size
 
 
 class Value:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import inf, nan, sqrt
 from typing import NamedTuple
 
+from . import intervals
 from . import polynomials as table
 from .exponentials import exp_below, small_as_is
 from .lanes import (
@@ -70,6 +71,8 @@ def of_positive(x: Value, y: Value) -> Value:
 
 def log(x: Value) -> Value:
     """``ln x``."""
+    if x.block.tables:
+        return intervals.log(x)
     k, m, _ = exponent(x)
     t = terms(m - 1.0)
     high, low = table.LN2[x.kind]
@@ -92,6 +95,8 @@ def to_base(high: Value, low: Value, inverse: tuple[float, ...]) -> Pair:
 
 def log2(x: Value) -> Value:
     """``log2 x``: exact at powers of two."""
+    if x.block.tables:
+        return intervals.log2(x)
     k, m, _ = exponent(x)
     high, low = to_base(*log_of_mantissa(m), table.INVERSE_LN2[x.kind])
     y, error = ordered_sum(k, high)
@@ -100,6 +105,8 @@ def log2(x: Value) -> Value:
 
 def log10(x: Value) -> Value:
     """``log10 x``."""
+    if x.block.tables:
+        return intervals.log10(x)
     k, m, _ = exponent(x)
     high, low = to_base(*log_of_mantissa(m), table.INVERSE_LN10[x.kind])
     a, b = table.LOG10_2[x.kind]
@@ -123,6 +130,8 @@ def log1p_terms(x: Value, low: Value | None = None) -> tuple[Value, Value, Terms
 
 def log1p(x: Value) -> Value:
     """``ln(1 + x)``."""
+    if x.block.tables and x.kind == "f32":
+        return of_positive(*intervals.log1p(x))
     u, k, t = log1p_terms(x)
     high, low = table.LN2[x.kind]
     inner = t.half - multiply_add(k, low, t.tail)

@@ -158,12 +158,13 @@ class Lanes:
         if module.inlined:
             block = self.writer.blocks[self.depth]
             here = inline(name, kind, max(self.width, 1), arguments, fused=module.fused,
-                          prefix=self.writer.name("f") + "_", label=block.label)
+                          prefix=self.writer.name("f") + "_", label=block.label,
+                          tables=module.tables)
             self.needs(here)
             block.lines += here.lines
             block.label = here.label
             return here.result
-        found = define(name, kind, max(self.width, 1), module.fused, "#0")
+        found = define(name, kind, max(self.width, 1), module.fused, "#0", module.tables)
         self.needs(found)
         module.define(found.name, found.text)
         return self.called(found.name, arguments)

@@ -87,8 +87,10 @@ def positions(lanes: int, step: int = 1, dtype: Any = INDEX) -> str:
 class Module:
     """Declarations and functions, each once; kernels of equal text are one."""
 
-    def __init__(self, fused: bool = False, *, inlined: bool = False) -> None:
+    def __init__(self, fused: bool = False, *, inlined: bool = False,
+                 tables: bool = False) -> None:
         self.fused = fused  # whether the processor rounds a b + c once
+        self.tables = tables  # whether it looks coefficients up in registers
         self.inlined = inlined  # whether long formulas stand where they are used
         self.parts: dict[str, str] = {}
         self.externals: set[str] = set()  # functions of the C library

@@ -77,7 +77,7 @@ class Inlined(NamedTuple):
 
 
 def inline(function: str, kind: str, lanes: int, operands: Sequence[str], *, fused: bool = True,
-           prefix: str = "v", label: str = "entry") -> Inlined:
+           prefix: str = "v", label: str = "entry", tables: bool = False) -> Inlined:
     """The instructions of a function of the table on registers of the caller.
 
     Args:
@@ -88,15 +88,16 @@ def inline(function: str, kind: str, lanes: int, operands: Sequence[str], *, fus
         fused: whether the processor has fused multiply-add; it need not then be imitated.
         prefix: what the names of new registers and labels begin with, unique in the caller.
         label: the block in which the caller stands.
+        tables: whether the processor has AVX-512.
     """
-    block = Block(lanes, fused, prefix, label)
+    block = Block(lanes, fused, prefix, label, tables=tables)
     y = FUNCTIONS[function](*[Value(block, kind, x) for x in operands])
     return Inlined(block.lines, y.name, block.label, tuple(block.declarations), block.helpers)
 
 
 @lru_cache(maxsize=1024)
 def define(function: str, kind: str, lanes: int, fused: bool = True,
-           attributes: str = "nounwind") -> Definition:
+           attributes: str = "nounwind", tables: bool = False) -> Definition:
     """A function of the table as an internal function ``@<function>_<kind>_<lanes>``.
 
     Args:
@@ -105,9 +106,10 @@ def define(function: str, kind: str, lanes: int, fused: bool = True,
         lanes: the length of the vectors; 1 stands for scalars.
         fused: whether the processor has fused multiply-add.
         attributes: LLVM function attributes, or a group like ``#0``.
+        tables: whether the processor has AVX-512.
     """
     xs = [f"%x{i}" for i in range(2 if function in BINARY else 1)]
-    body = inline(function, kind, lanes, xs, fused=fused)
+    body = inline(function, kind, lanes, xs, fused=fused, tables=tables)
     type_ = Block(lanes, fused).type(kind)
     name = f"{function}_{kind}_{lanes}"
     head = f"define internal {type_} @{name}({', '.join(f'{type_} {x}' for x in xs)}) {attributes}"
