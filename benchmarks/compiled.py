@@ -3,6 +3,7 @@
     python benchmarks/compiled.py                     # all workloads, one thread
     python benchmarks/compiled.py --only 3,7 --quick
     python benchmarks/compiled.py --write             # also the table and plot of the documentation
+    python benchmarks/compiled.py --threads 2 --only 4,5,6,7,G      # one thread and two
 
 How it measures. One process, one thread, pinned to one core where the system allows it. Every
 library runs the same function of `workloads.py` on the same numbers; the results are compared
@@ -10,14 +11,19 @@ before anything is timed. In each round every library runs the workload for a wh
 rotates. A ratio is the median of the rounds' ratios. *First* is the first call: tracing, compiling
 and running, with an empty cache; *cached* is that in a process that finds the cache filled.
 Results are fresh arrays, except that adjoint uses the memory of results again that nobody holds.
+
+With ``--threads`` every library runs in processes of its own, one after the other, on as many
+processors as threads: a library's threads that wait for work would disturb the others.
 """
 
 import os
 
+_THREADS = os.environ.get("COMPILED_THREADS", "1")  # of this process
 for _name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):  # read when the libraries are imported
-    os.environ[f"{_name}_NUM_THREADS"] = "1"
+    os.environ[f"{_name}_NUM_THREADS"] = _THREADS
 os.environ["JAX_PLATFORMS"], os.environ["JAX_ENABLE_X64"] = "cpu", "1"
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+if _THREADS == "1":
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 import argparse
 import importlib
@@ -44,6 +50,7 @@ now = time.perf_counter
 def adjoint_peer():
     """This library."""
     import adjoint as ad
+    ad.set_threads(int(_THREADS))
     return Peer("adjoint", np, lambda x: x, ad.jit, ad.grad, lambda y: y, ad.relu,
                 lambda z, y: ad.log_softmax(z)[np.arange(len(y)), y],
                 ad.logsumexp, ad.hessian, ad.jacobian)
@@ -62,7 +69,7 @@ def torch_peer(compiled=False):
     """PyTorch, eager or through torch.compile (which needs a C++ compiler)."""
     torch = importlib.import_module("torch")
     func = importlib.import_module("torch.func")
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(_THREADS))
 
     def gradient(f, argnums):
         def of(*args):
@@ -181,6 +188,73 @@ def one_first_call(name, key):
     print((now() - start) * 1e3)
 
 
+def alone(name, key):
+    """Print the microseconds of one workload in this process, which has `_THREADS` processors."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(_THREADS):])
+    call = WORKLOADS[name][0](PEERS[key]())
+    for _ in range(3):
+        call()
+    start = now()
+    call()
+    turns, times = max(1, int(BUDGET / max(now() - start, 1e-7))), []
+    for _ in range(QUICK_ROUNDS):
+        start = now()
+        for _ in range(turns):
+            call()
+        times.append((now() - start) / turns)
+    print(median(times) * 1e6)
+
+
+def threaded(name, keys, threads, rounds):
+    """Medians in microseconds of one workload by library and threads, each in processes."""
+    times = {}
+    for _ in range(rounds):
+        for key in keys:
+            for n in (1, threads):
+                out = subprocess.run([sys.executable, __file__, "--alone", name, key],
+                                     env=os.environ | {"COMPILED_THREADS": str(n)},
+                                     capture_output=True, text=True, check=False)
+                if out.returncode:
+                    print(f"{name}: {key} left out: {out.stderr[-200:]}", file=sys.stderr)
+                else:
+                    times.setdefault((key, n), []).append(float(out.stdout.split()[-1]))
+    return {which: median(found) for which, found in times.items()}
+
+
+def threads_table(rows, keys, threads):
+    """The Markdown table of times on one and on several threads."""
+    heads = ["workload", *[f"{key}, us: 1, {threads}" for key in keys],
+             *[f"{key}: gain" for key in keys],
+             *[f"{key} / adjoint, {threads} threads" for key in keys if key != "adjoint"]]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
+    for name, found in rows.items():
+        both = {k: (found[k, 1], found[k, threads]) for k in keys if (k, threads) in found}
+        cells = [WORKLOADS[name][0].__doc__.strip().rstrip(".")]
+        cells += [f"{both[k][0]:.4g}, {both[k][1]:.4g}" if k in both else "-" for k in keys]
+        cells += [f"{both[k][0] / both[k][1]:.2f}" if k in both else "-" for k in keys]
+        cells += [f"{both[k][1] / both['adjoint'][1]:.3g}" if k in both else "-"
+                  for k in keys if k != "adjoint"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def on_threads(options):
+    """Measure one thread and several, and print."""
+    keys = ["adjoint", *filter(None, options.peers.split(","))]
+    rows = {}
+    for name in options.only.split(",") if options.only else WORKLOADS:
+        rows[name] = threaded(name, keys, options.threads, 1 if options.quick else 3)
+        print(name, {f"{k} {n}": round(v, 1) for (k, n), v in rows[name].items()},
+              file=sys.stderr)
+    text = (f"{eager.processor()}; one and {options.threads} threads; "
+            f"Python {platform.python_version()}, NumPy {np.__version__}\n\n"
+            f"{threads_table(rows, keys, options.threads)}\n")
+    print(text)
+    if options.write:
+        (DOCS / "threads_table.md").write_text(text)
+
+
 def cell(found, key, target):
     """A ratio beside its target."""
     if key not in found["ratio"]:
@@ -246,7 +320,10 @@ def parse():
     parser.add_argument("--no-first", action="store_true", help="leave out the first calls")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--write", action="store_true", help="write docs/compiled_table.md, plot")
+    parser.add_argument("--threads", type=int, default=1,
+                        help="measure one thread and so many, in processes of their own")
     parser.add_argument("--first", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -255,6 +332,12 @@ def main():
     options = parse()
     if options.first:
         one_first_call(*options.first)
+        return
+    if options.alone:
+        alone(*options.alone)
+        return
+    if options.threads > 1:
+        on_threads(options)
         return
     pinned = eager.pin()
     peers = {"adjoint": adjoint_peer()}
