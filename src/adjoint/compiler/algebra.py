@@ -11,6 +11,7 @@ from adjoint.core.node import aval
 from .editor import SMALL, rule
 from .facts import between, finite, never_minus_zero, wider
 from .maths import MATHS
+from .program import uniform
 
 if TYPE_CHECKING:
     from .editor import Editor
@@ -64,10 +65,8 @@ def fold_arrays(e: Editor, s: Statement) -> int | None:
 def const_array(e: Editor, value: Any) -> int:
     """A constant array: a number throughout and a ramp are known as what they are."""
     if value.size and value.dtype.kind in "biuf":
-        flat = np.ascontiguousarray(value).reshape(-1)
-        rows = flat.view(np.uint8).reshape(flat.size, -1)
-        if (rows == rows[0]).all():
-            return e.splat(flat[0], value.shape)
+        if uniform(value):
+            return e.splat(value.flat[0], value.shape)
         if value.ndim == 1 and value.dtype.kind in "iu" and (
                 np.array_equal(value, np.arange(value.size))):
             return e.iota(value.shape, 0, value.dtype)

@@ -19,6 +19,8 @@ from adjoint.core.node import Aval
 from adjoint.core.primitive import Primitive
 from adjoint.core.symbol import Graph
 
+from .program import uniform
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -112,8 +114,11 @@ def of_array(value: Any) -> str:
     array = np.asarray(value)
     if array.dtype.kind not in "fciub":
         raise Unsayable
-    return (f"{value.__class__.__name__} {array.dtype.str}{array.shape} "
-            f"{hashlib.sha256(array.tobytes()).hexdigest()}")
+    if array.size > 1 and uniform(array):
+        bits = f"all {array.flat[0].tobytes().hex()}"
+    else:
+        bits = hashlib.sha256(array.tobytes()).hexdigest()
+    return f"{value.__class__.__name__} {array.dtype.str}{array.shape} {bits}"
 
 
 def of_dtype(value: Any) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 OLDEST = 20  # version of LLVM that reads what is written here
-SPEED = 1  # of LLVM's code generator; 0 gives code several times slower, 2 the same in another order
+SPEED = 1  # of LLVM's code generator; 0 gives code several times slower, 2 the same
 
 
 class Target(NamedTuple):

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SHOWN = 60  # statements that are printed
 SEARCHES = {"argmax", "argmin"}
+WORDS = {1, 2, 4, 8}  # bytes that are compared at a time
+FIRST = 64  # elements that tell most arrays that are not one number throughout
 # Statements of several results that run Programs, and which of their parameters these are.
 CONTROL = {"loop": (0,), "branch": (0, 1), "repeat": (0, 1)}
 
@@ -345,8 +347,12 @@ def results_of(body: Graph | Program) -> tuple[Any, ...]:
 
 def uniform(array: Any) -> bool:
     """Whether all elements have the same bits: such an array is a number, broadcast."""
-    bits = np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(array.size, -1)
-    return bool((bits == bits[0]).all())
+    if not any(step for n, step in zip(array.shape, array.strides, strict=True) if n > 1):
+        return True
+    size = array.dtype.itemsize
+    flat = np.ascontiguousarray(array).reshape(-1)
+    bits = flat.view(f"u{size}") if size in WORDS else flat.view(np.uint8).reshape(-1, size)
+    return bool((bits[:FIRST] == bits[0]).all() and (bits == bits[0]).all())
 
 
 def agree(statement: str, xs: Sequence[Ref], *, dtypes: bool = True, shapes: bool = True) -> None:

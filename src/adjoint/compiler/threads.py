@@ -21,6 +21,7 @@ from . import native
 from .workers_ir import FUNCTIONS, MOST, PAUSE, SHARE, text
 
 VARIABLE = "ADJOINT_THREADS"
+SPEED = 0  # of LLVM's code generator: a quarter of its time, for code that mostly waits
 
 
 class State:
@@ -90,7 +91,7 @@ class Runtime:
         target = native.host()
         module = text(processor, target.attributes(), several=several)
         self.several = several
-        self.library = native.Library(module, FUNCTIONS if several else (), target)
+        self.library = native.Library(module, FUNCTIONS if several else (), target, SPEED)
 
     def call(self, name: str, n: int = 0) -> int:
         """Call a function of the runtime; where there are no threads there is nothing to do."""
