@@ -213,10 +213,14 @@ class Kernel(Loops):
     def made(self, place: Place, value: Value) -> None:
         """Store what becomes of the dot, whose value at a place is known."""
         self.kept(self.n, place, value)
+        values: list[tuple[int, Value]] = []
         for r in self.roots:
             self.reader = r
             if r not in self.registers:
-                self.store(r, place, self.value(r, place))
+                values.append((r, self.value(r, place)))
+        for r, known in values:  # one may be written over what another is made of
+            self.reader = r
+            self.store(r, place, known)
 
     def product(self, x: int, z: int, place: Place, total: str) -> str:
         """``total`` and the sum over k of x[..., i, k] z[..., k, j]."""

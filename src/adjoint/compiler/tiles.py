@@ -8,6 +8,7 @@ is affine in the variables of open loops; ``summed`` is the innermost loop of a 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -265,7 +266,11 @@ class Tiles:
         """Store the roots at a place, where the product is known."""
         with self.masked(active, "column") as k:
             depth = self.writer.depth
-            self.writer.blocks[-1].memo[self.n, place] = Value(text, depth, True)
+            # Along an axis of one element what follows may read it at 0.
+            forms = [(e,) if size > 1 else (e, (0, ())) for e, size in
+                     zip(place, k.known(self.n).shape, strict=True)]
+            for form in product(*forms):
+                self.writer.blocks[-1].memo[self.n, form] = Value(text, depth, True)
             # A root may be written over what another one reads at this place.
             values: list[Value] = []
             for k.reader in self.roots:
