@@ -295,6 +295,14 @@ class Layout:
         own = sum(p.curves for group in self.schedule.groups for p in group.passes)
         return own + sum(body.curves() for body in self.bodies.values())
 
+    def show(self) -> str:
+        """The kernels, and the chunks that threads share."""
+        groups, lines = iter(self.schedule.groups), list[str]()
+        for line in self.schedule.show().splitlines():
+            cut = self.cuts.get(next(groups).roots[0]) if line.startswith("kernel") else None
+            lines.append(line + (f", {cut.show()}" if cut else ""))
+        return "\n".join(lines)
+
     def made(self) -> set[int]:
         """The statements that native segments compute."""
         return {n for group in self.schedule.groups if group.kind != "call" for n in group.roots}

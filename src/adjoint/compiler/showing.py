@@ -59,7 +59,7 @@ def of_compiled(what: Callable[[Compiled], str]) -> Callable[[JitGraph], str]:
 
 STAGES: dict[str, Callable[[JitGraph], str]] = {
     "graph": graph, "program": program,
-    "kernels": of_compiled(lambda c: c.layout.schedule.show()),
+    "kernels": of_compiled(lambda c: c.layout.show()),
     "memory": of_compiled(lambda c: c.show()),
     "llvm": of_compiled(lambda c: c.text),
     "asm": of_compiled(lambda c: c.library.assembly())}
