@@ -190,7 +190,7 @@ def _along_base(d: Any, x: Any, z: Any) -> Any:
     """``d z x^(z - 1)``, by halves of the power where that left the range and the rest may not."""
     before = RANGE.left
     usual = d * _power_slope(None, x, z)
-    if RANGE.left is before or usual.dtype.kind == "c":
+    if RANGE.left is before or aval_of(usual).dtype.kind == "c":
         return usual
     positive = PUBLIC["logical_and"](x > 0, z != 0)
     half = PUBLIC["where"](positive, x, 1.0) ** (0.5 * (z - 1))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from adjoint.core.careful import QUIET
+from adjoint.core.node import aval_of
 from adjoint.core.primitive import PUBLIC
 
 
@@ -40,8 +41,9 @@ QUIET.update(divide="ignore", invalid="ignore", over="call", under="call", call=
 
 def chosen(through: Any, other: Any, usual: Any) -> Any:
     """The product ``other`` where its factor ``through`` has all its digits, else ``usual``."""
-    if usual.dtype.kind == "c":
+    dtype = aval_of(usual).dtype
+    if dtype.kind == "c":
         return usual
-    tiny = np.finfo(usual.dtype).tiny
+    tiny = np.finfo(dtype).tiny
     large = PUBLIC["logical_or"](through >= tiny, through <= -tiny)
     return PUBLIC["where"](PUBLIC["logical_and"](large, PUBLIC["isfinite"](through)), other, usual)
