@@ -23,7 +23,7 @@ REAL_ONLY = {"arctan2", "cbrt", "logaddexp", "remainder", "relu", "maximum", "mi
              "logit", "xlogy", "xlog1py", "sinc", "sinc_derivative", "erf", "erfc", "gammaln",
              "digamma", "polygamma", "modified_bessel", "elu", "gelu", "hardshrink", "hardsigmoid",
              "hardswish", "hardtanh", "leaky_relu", "mish", "silu", "softshrink", "tanhshrink",
-             "threshold", "special._leg"}
+             "threshold", "special._leg", "special._turn", "special._share"}
 # Vectors of a complex matrix have a free phase, which differences do not follow:
 # test_spectral.py tests what does not depend on it.
 FREE_PHASE = {"linalg._guard", "linalg.eig", "linalg.eigh", "linalg.svd"}

@@ -311,6 +311,8 @@ WITHOUT = {
                     "holds functions; tests/transforms/test_control.py compares it with Python"),
     "random_uniform": "another generator; tests/test_random.py has Philox's published words",
     "special._leg": "a part of hypot's derivative, which hypot compares at second order",
+    "special._turn": "a part of arctan2's derivative, which arctan2 compares at second order",
+    "special._share": "the slope of softplus, which softplus compares at second order",
     "item": "picks one of several outputs: structure, not arithmetic",
     "conjugate": "complex: PyTorch's convention is compared in tests/ops/test_complex.py",
     "imag": "complex, as conjugate",
