@@ -26,6 +26,7 @@ from .loops import Loops
 from .native import Library, host
 from .program import CONTROL, ProgramBuilder
 from .text import Module
+from .threads import possible, processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,13 +44,14 @@ THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_N
 lock = Lock()
 
 
-def prepare(program: Program, target: Target, threads: int = 1) -> None:
+def prepare(program: Program, target: Target, threads: int = 0) -> None:
     """Know from which size on BLAS is used, if the program has a product for which that matters.
 
     Args:
         program: what will be compiled.
         target: the processor; code for another one than this machine's never uses BLAS.
-        threads: how many our own code would use.
+        threads: how many our own code would use; 0 for as many as there are processors, whatever
+            `set_threads` says, so that what is chosen does not depend on that.
 
     >>> from adjoint.compiler.calibration import prepare
     >>> from adjoint.compiler.native import host
@@ -59,10 +61,11 @@ def prepare(program: Program, target: Target, threads: int = 1) -> None:
     know(wanted(program), target, threads)
 
 
-def know(dtypes: list[str], target: Target, threads: int = 1) -> None:
+def know(dtypes: list[str], target: Target, threads: int = 0) -> None:
     """Know from which size on BLAS is used for products of these dtypes."""
     if target != host() or blas.only_generated.get():
         return
+    threads = threads or (processors() if possible() else 1)
     for dtype in dtypes:
         with lock:
             key = (dtype, target.vector_bytes)

@@ -79,9 +79,19 @@ def given() -> int:
             raise ArgumentError(f"{VARIABLE}={told!r} in the environment is no number of threads; "
                                 f"set an integer of at least 1, such as {VARIABLE}=1")
         return int(told)
+    return processors()
+
+
+def processors() -> int:
+    """The processors that we may use."""
     if hasattr(os, "sched_getaffinity"):
         return max(len(os.sched_getaffinity(0)), 1)
     return os.cpu_count() or 1
+
+
+def possible() -> bool:
+    """Whether the runtime knows the threads and the processor of this system."""
+    return sys.platform == "linux" and platform.machine() in PAUSE
 
 
 class Runtime:
@@ -132,7 +142,7 @@ def runtime() -> Runtime:
 def made() -> Runtime:
     """A runtime with workers where that can be, else one without."""
     processor = platform.machine()
-    if sys.platform == "linux" and processor in PAUSE:
+    if possible():
         with suppress(UnsupportedError):  # a C library without a function that it needs
             return Runtime(processor, several=True)
     return Runtime(processor, several=False)
