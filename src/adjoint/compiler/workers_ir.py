@@ -6,7 +6,8 @@ The caller takes tickets like everybody, and when none is left it waits only for
 have begun; so a worker that does not come, or does not exist any more, is never waited for. A
 caller that finds the workers busy with another one's chunks computes all of its own.
 
-A worker looks for tickets for `SPIN` nanoseconds, then it sleeps until the next caller wakes it.
+A worker looks for tickets for `SPIN` nanoseconds, then it sleeps until the next caller wakes it. A
+caller wakes two of them, and each that was woken two more while there are tickets.
 Both ways of waiting are Dekker's: who sleeps says so before it looks once more, who has news says
 so before it looks who sleeps; all of these are sequentially consistent.
 
@@ -21,8 +22,8 @@ SPIN = 100_000       # nanoseconds that somebody who waits looks again and again
 PAUSES = 16          # between two looks at the clock
 FUNCTIONS = ("pthread_create", "pthread_join", "pthread_mutex_init", "pthread_mutex_lock",
              "pthread_mutex_unlock", "pthread_cond_init", "pthread_cond_wait",
-             "pthread_cond_broadcast", "pthread_sigmask", "sigfillset", "posix_memalign", "free",
-             "madvise", "clock_gettime", "sched_yield")
+             "pthread_cond_signal", "pthread_cond_broadcast", "pthread_sigmask", "sigfillset",
+             "posix_memalign", "free", "madvise", "clock_gettime", "sched_yield")
 FAILED = (1 << 40) - 1  # the bits of a failure code; above them is the chunk, the first one counts
 
 # All chunks by the caller: at once where that is allowed, else one after another.
@@ -84,6 +85,7 @@ declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_signal(ptr)
 declare i32 @pthread_cond_broadcast(ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sigfillset(ptr)
@@ -229,6 +231,12 @@ sleep:
 up:
   %less = atomicrmw sub ptr @asleep, i64 1 seq_cst
   call i32 @pthread_mutex_unlock(ptr @mutex)
+  %left = load atomic i64, ptr @tickets seq_cst, align 8
+  %many = icmp ugt i64 %left, 1
+  br i1 %many, label %more, label %go
+more:
+  call i32 @pthread_cond_signal(ptr @wake)
+  call i32 @pthread_cond_signal(ptr @wake)
   br label %go
 go:
   %stopping = load atomic i64, ptr @stopping seq_cst, align 8
@@ -274,7 +282,17 @@ publish:
   %sleepers = icmp ne i64 %asleep, 0
   br i1 %sleepers, label %call, label %help
 call:
+  %workers = load i64, ptr @started
+  %idle = icmp uge i64 %workers, %limit
+  br i1 %idle, label %all_of_them, label %two
+all_of_them:  ; because not everybody may help
   call void @ring(ptr @wake)
+  br label %help
+two:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  call i32 @pthread_cond_signal(ptr @wake)
+  call i32 @pthread_cond_signal(ptr @wake)
   br label %help
 help:
   call void @work(ptr @own)
