@@ -16,7 +16,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from .functions_ir import FORMULAS
-from .roots import POINTWISE, REPEATED, Roots
+from .roots import LONG, POINTWISE, REPEATED, Roots
 from .schedule import Group, Pass, Schedule, straight
 from .views import substituted
 
@@ -32,6 +32,8 @@ REUSED = 6         # what several passes of one kernel need is stored from this 
 BEHIND = 6         # how many kernels back a root may join
 SMALL = 32768      # bytes of the temporaries of one kernel
 MOST = 256         # operations in a pass that strangers may join
+AGAIN = 256        # elements of a row that is read again rather than wait for a long formula
+NEAR = 65536       # elements that are near enough to be read again
 VECTOR = 64        # bytes of the lanes that hold one number of each row
 SHORT = 16         # elements of rows that are computed beside one another
 NEVER = 1 << 30    # a pass that does not exist
@@ -182,10 +184,19 @@ class Fusing(Roots):
         """The outer loops that a group would have with a root in it."""
         rank, mine_too = len(self.schedule.space(n)), self.depth(n)
         if rank == 1 and group.depth == 1:  # a number for each turn of the outer loop
-            return 1 if mine else None
+            return 1 if mine and not self.in_lanes(group, n) else None
         if (group.depth == 0) != (mine_too == 0):
             return None
         return min(group.depth, mine_too)
+
+    def in_lanes(self, group: Group, n: int) -> bool:
+        """Whether a long formula for each row takes longer than reading the row again.
+
+        In a kernel of its own its rows fill vectors. Those of short rows do so anyway.
+        """
+        longest, turns = max(prod(p.space[1:]) for p in group.passes), prod(group.outer)
+        return self.statements[n].name in POINTWISE and self.cost[n] >= LONG and (
+            turns >= LONG and SHORT < longest <= AGAIN and longest * turns <= NEAR)
 
     # ---- whether all that a root reads is complete
 

@@ -26,6 +26,7 @@ ALONE = {"scan", "pad", "scatter_add", *CONTROL, "call", "copy"}
 COSTS = {**dict.fromkeys(CURVED, 8), **dict.fromkeys(("divide", "reciprocal", "sqrt"), 3)}
 COSTLY = 1000      # no cost is counted beyond it
 REPEATED = 3       # what is computed several times is stored from this cost on
+LONG = 8           # what costs so much is computed in lanes, if there are so many of it
 FREE = 8           # it costs nothing where it is used so many times
 
 
@@ -98,6 +99,7 @@ class Roots:
         self.root: set[int] = set()
         self.sources: set[int] = set()   # in memory before anything is computed
         self.cost: dict[int, int] = {}
+        self.lone: set[int] = set()      # one number for many elements, where these fill vectors
         self.items: dict[int, list[int]] = {}  # the results of statements that have several
         # What is another stored statement in another shape, from one of its elements on.
         self.aliases: dict[int, tuple[int, int]] = {}
@@ -114,6 +116,7 @@ class Roots:
         volume, turned = self.readings(needed)
         alone = {self.base(i) for n in self.live if self.alone(n)
                  for i in self.statements[n].inputs}
+        summed = set[int]()  # what is computed from a sum, which is at hand where the sum is
         for n in self.live:
             s = self.statements[n]
             if s.name == "item" and n not in self.called:
@@ -127,9 +130,14 @@ class Roots:
                 self.root.add(n)
             self.cost[n] = cost = self.priced(n)
             size = prod(s.known.shape) if s.name in POINTWISE | {"pick"} else 0
+            if s.name in {"reduce", "dot"} or any(i in summed for i in s.inputs):
+                summed.add(n)
             if size and cost > 1 and (n in turned or (
-                    cost >= REPEATED and (n in alone or 2 * volume.get(n, 0) >= 3 * size))):
+                    cost >= REPEATED and (n in alone or 2 * volume.get(n, 0) >= 3 * size)) or (
+                    cost >= LONG and size >= LONG and n in self.lone - summed)):
                 self.root.add(n)
+            if n in self.root and s.name in POINTWISE:
+                summed.discard(n)
 
     def is_source(self, n: int) -> bool:
         """Whether a statement is in memory before anything is computed, or is a part of one."""
@@ -177,6 +185,8 @@ class Roots:
                     volume[x] = volume.get(x, 0) + computed
                 if axes != sorted(axes):
                     turned.add(x)
+                if s.known.shape[-1:] > (LONG,) and len(s.known.shape) - 1 not in axes:
+                    self.lone.add(x)
             elif s.name == "pick" or is_simple(self.program, n):
                 x = s.inputs[0]
                 volume[x] = volume.get(x, 0) + prod(s.known.shape)
