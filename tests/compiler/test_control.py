@@ -241,3 +241,15 @@ def test_random_loops(seed):
         expected = before(*args)
         near(after(*args), expected, tolerance)
         near(Compiled(after, checked=True)(*args), expected, tolerance)
+
+
+def test_the_gradient_of_a_compiled_loop_runs_it_once():
+    """The forward loop is there with what the backward one reads, and not once more without."""
+    def f(x, rows):
+        y, ys = ad.scan(lambda c, r: (np.tanh(c @ W + r), c * 2.0), x, rows)
+        return np.sum(y * y) + np.sum(np.sin(ys))
+    compiled = ad.jit(f)
+    near(ad.grad(compiled, (0, 1))(X, ROWS), ad.grad(f, (0, 1))(X, ROWS))
+    (plan,) = [p for plans in compiled.plans.values() for p in plans]
+    (backward,) = plan.graph.derived.values()
+    assert len(loops(backward.program)) == 2

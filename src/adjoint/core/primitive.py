@@ -74,6 +74,8 @@ class Primitive:
     zero_wins  ``zero_wins(downstream, *xs, **p) -> y``   the product that a zero among the
                                                           arguments downstream (booleans) cancels
     kink    ``kink(*xs, **p) -> mask``                    where the one-sided derivatives differ
+    foresee  ``foresee(xs, **p) -> p``                    the parameters, for arguments whose
+                                                          gradient may be asked for
     cases   ``cases(rng) -> iterator of Case``            valid arguments, for tests and docs
     ======  ============================================  =====================================
 
@@ -94,6 +96,7 @@ class Primitive:
     scalar: Rule = None
     zero_wins: Rule = None
     kink: Rule = None
+    foresee: Rule = None
     cases: Rule = None
     alias: bool = False  # the result may share its input's memory
     effects: str = "none"  # "none", "random", "write" or "callback"

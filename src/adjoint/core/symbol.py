@@ -44,7 +44,9 @@ class Graph:
         def read(n: Node) -> Any:
             return env.get(n, n.value)
         for n in self.nodes:
-            env[n] = bind(n.prim, [read(i) for i in n.inputs], n.params)
+            xs = [read(i) for i in n.inputs]
+            env[n] = bind(n.prim, xs, n.params if n.prim.foresee is None else
+                          n.prim.foresee(xs, **n.params))
             for i in {*n.inputs}:
                 if last[i] is n:
                     env.pop(i, None)

@@ -229,15 +229,19 @@ def with_outputs(graph: Body, carries: int, keys: Iterable[Key]) -> Body:
 
 def with_residuals(row: Primitive, xs: Sequence[Any], params: dict[str, Any]) -> Any:
     """Bind the row; where a gradient may be asked for, with what its transpose will read."""
-    graph, carries, stacks = params["graph"], params["carries"], params["stacks"]
+    return bind(row, xs, _foresee(xs, **params))
+
+
+def _foresee(xs: Sequence[Any], *, graph: Body, carries: int, stacks: int, **rest: Any
+             ) -> dict[str, Any]:
     paused = MODES.get().paused
     wanted = frozenset(k for k, x in enumerate(xs)
                        if graph.inputs[k].aval.inexact and is_recorded(x, paused))
     if wanted:
         seeds = frozenset(k for k, o in enumerate(graph.outputs) if o.aval.inexact)
         back = transposed(graph, carries, stacks, wanted, seeds)
-        params = params | {"graph": with_outputs(graph, carries, back.reads)}
-    return bind(row, xs, params)
+        graph = with_outputs(graph, carries, back.reads)
+    return {"graph": graph, "carries": carries, "stacks": stacks, **rest}
 
 
 def is_recorded(x: Any, paused: int) -> bool:
@@ -294,5 +298,5 @@ def _lower(b: Builder, *refs: Any, graph: Body, carries: int, stacks: int, count
 
 SCAN = register(Primitive(
     "scan", _impl, aval=_known, jvp=_push, vjp=_pull, batch=_batch, lower=_lower,
-    keeps=frozenset({"x", "y"}), several=True,
+    foresee=_foresee, keeps=frozenset({"x", "y"}), several=True,
     label=Label("scan({0}, ...)", r"\mathrm{{scan}}({0}, \dots)", ("",), "transposed scan")))
