@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import adjoint as ad
-from adjoint.compiler import chunks, native, threads, workers_ir
+from adjoint.compiler import chunks, native, sharing_ir, threads, workers_ir
 from adjoint.compiler.compiled import Compiled
 from adjoint.compiler.layout import Layout
 from adjoint.compiler.native import AVX2, BASELINE, llvm
@@ -396,7 +396,7 @@ def test_a_system_without_these_threads(monkeypatch):
     assert runtime.workers() == 0
     _, x, want = work()
     program, args = traced(lambda x: (ad.exp(ad.sin(x)) * x).sum(), x)
-    monkeypatch.setitem(native.places, workers_ir.SHARE, runtime.library.address(workers_ir.SHARE))
+    monkeypatch.setitem(native.places, sharing_ir.SHARE, runtime.library.address(sharing_ir.SHARE))
     native.address_of.cache_clear()
     monkeypatch.setattr("adjoint.compiler.compiled.provide", lambda: None)
     alone = Compiled(program)
@@ -408,10 +408,7 @@ def test_a_system_without_these_threads(monkeypatch):
 
 def test_a_library_without_a_function_that_workers_need(monkeypatch):
     monkeypatch.setattr(threads, "FUNCTIONS", ("pthread_that_nobody_has",))
-    monkeypatch.setattr(workers_ir, "STATE", workers_ir.STATE.replace(
-        "pthread_cond_wait", "pthread_that_nobody_has"))
-    monkeypatch.setattr(workers_ir, "WORK", workers_ir.WORK.replace(
-        "pthread_cond_wait", "pthread_that_nobody_has"))
-    monkeypatch.setattr(workers_ir, "CALLING", workers_ir.CALLING.replace(
-        "pthread_cond_wait", "pthread_that_nobody_has"))
+    for name in ("STATE", "WORK", "CALLING"):
+        monkeypatch.setattr(sharing_ir, name, getattr(sharing_ir, name).replace(
+            "pthread_cond_wait", "pthread_that_nobody_has"))
     assert not threads.made().several

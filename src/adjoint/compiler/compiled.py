@@ -27,10 +27,10 @@ from .layout import Layout
 from .native import Library, host
 from .numpy_builder import NumpyBuilder
 from .numpy_builder import Ref as Value
-from .program import described
+from .program import CONTROL, described
+from .sharing_ir import SHARE
 from .text import Module
 from .threads import provide
-from .workers_ir import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,7 +194,7 @@ class Run:
         """A result; what shares memory with the workspace is copied, which the next call uses."""
         name = self.program.statements[n].name
         value = self.held.get(n)
-        if value is None and name == "loop" and n not in self.layout.called:
+        if value is None and name in CONTROL and n not in self.layout.called:
             known = self.program.statements[n].known
             return tuple([self.in_work(self.layout.results[n, k].number, a).copy()
                           for k, a in enumerate(known)])

@@ -17,7 +17,7 @@ from .nests import Nest
 from .parts import chunk, combination, part
 from .program import CONTROL
 from .roots import rows_of
-from .workers_ir import SHARE
+from .sharing_ir import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

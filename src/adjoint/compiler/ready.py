@@ -22,8 +22,8 @@ from .layout import Home
 from .machine import sources
 from .native import Library, host, versions
 from .program import Program, Statement
+from .sharing_ir import SHARE
 from .threads import provide
-from .workers_ir import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

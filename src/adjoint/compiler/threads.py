@@ -1,6 +1,6 @@
 """The threads that share the kernels of compiled functions: how many, and where their code is.
 
-`set_threads` and `get_threads` are for users. `provide` says where the runtime (`workers_ir`) is,
+`set_threads` and `get_threads` are for users. `provide` says where the runtime (`sharing_ir`) is,
 before code is loaded that calls it; workers start at the first call that has something for them.
 Where there are no threads of POSIX as Linux has them, the caller computes everything.
 """
@@ -18,7 +18,8 @@ from threading import RLock
 from adjoint.errors import ArgumentError, UnsupportedError
 
 from . import native
-from .workers_ir import FUNCTIONS, MOST, PAUSE, SHARE, text
+from .sharing_ir import PAUSE, SHARE, text
+from .workers_ir import FUNCTIONS, MOST
 
 VARIABLE = "ADJOINT_THREADS"
 SPEED = 0  # of LLVM's code generator: a quarter of its time, for code that mostly waits
