@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NEAR = 40       # statements that a search for spoilers looks at
 DEPTH = 12      # statements in a row that bounds are found through
 STEPS = 20_000  # of all proofs about one program together: then nothing more is proved
+POWERS = 8      # factors that a product is taken apart into
+MODERATE = 32   # binary exponents of the numbers in it, together
 SHORT = 16      # a statement of fewer elements is not worth a proof
 # What is not finite where any of these operands is not: by position.
 SPOILED = {"add": (0, 1), "subtract": (0, 1), "multiply": (0, 1), "divide": (0,),
@@ -84,27 +86,84 @@ def kept_factor(e: Editor, n: int) -> list[int]:
 
 def bounds(e: Editor, n: int, spared: set[int], depth: int) -> Bounds | None:
     """What encloses a statement where all ``spared`` ones are finite; None: nothing is known."""
-    s, dtype = e.statements[n], e.known(n).dtype
+    dtype = e.known(n).dtype
     if dtype.kind != "f" or not spend(e, 1):
         return None
     if n in e.numbers:
         v = dtype.type(e.numbers[n])
         return None if np.isnan(v) else Bounds(v, v)
-    if n in spared:
-        most = np.finfo(dtype).max
-        return Bounds(-most, most)
-    if not depth or s.name != "elementwise" or s.parameters[0] not in ENCLOSED:
+    found = computed(e, n, spared, depth - 1) if depth else None
+    if n not in spared:
+        return found
+    most = np.finfo(dtype).max
+    low, high, _ = found or (-most, most, False)
+    return Bounds(max(low, -most), min(high, most))
+
+
+def computed(e: Editor, n: int, spared: set[int], depth: int) -> Bounds | None:
+    """``bounds`` of a scalar function, from those of its operands."""
+    s, function = e.statements[n], e.function(n)
+    if function not in ENCLOSED:
         return None
     inner: list[Bounds] = []
     for i in s.inputs:
-        found = bounds(e, i, spared, depth - 1)
-        if found is None or e.known(i).dtype != dtype:
+        found = bounds(e, i, spared, depth)
+        if found is None or e.known(i).dtype != s.known.dtype:
             return None
         inner.append(found)
-    if s.parameters[0] == "multiply" and s.inputs[0] == s.inputs[1]:
+    if function == "multiply" and s.inputs[0] == s.inputs[1]:
         return squared(*inner[:1])
     with np.errstate(all="ignore"):
-        return ENCLOSED[s.parameters[0]](*inner)
+        found = ENCLOSED[function](*inner)
+    if found is not None and found.nan and not any(x.nan for x in inner) and (
+            alike(e, function, s.inputs, spared)):
+        return found._replace(nan=False)
+    return found
+
+
+class Monomial(NamedTuple):
+    """A product of one statement, finite, and of numbers: of their signs and binary exponents."""
+
+    base: int
+    odd: bool
+    negative: bool
+    exponents: float
+
+
+def monomial(e: Editor, n: int, spared: set[int]) -> Monomial | None:
+    """A statement as a power of a spared one, times numbers; None if it is no such."""
+    bases: list[int] = []
+    negative, exponents, waiting = False, 0.0, [n]
+    while waiting:
+        i = waiting.pop()
+        if i in e.numbers:
+            v = float(e.numbers[i])
+            if not v or not np.isfinite(v):
+                return None
+            negative, exponents = negative ^ (v < 0), exponents + abs(float(np.log2(abs(v))))
+        elif i in spared:
+            bases.append(i)
+        elif e.function(i) == "multiply" and len(bases) + len(waiting) < POWERS:
+            waiting += e.statements[i].inputs
+        else:
+            return None
+    if not bases or {*bases} != {bases[0]}:
+        return None
+    return Monomial(bases[0], len(bases) % 2 == 1, negative, exponents)
+
+
+def alike(e: Editor, function: str, inputs: tuple[int, ...], spared: set[int]) -> bool:
+    """Whether two operands are never infinite and 0, nor infinite with opposite signs.
+
+    As powers of one number they overflow above 1 and vanish below it, or where it is 0; their signs
+    are the same if both are odd powers, or both even ones.
+    """
+    if function not in {"multiply", "add"}:
+        return False
+    x, z = [monomial(e, i, spared) for i in inputs]
+    if x is None or z is None or x.base != z.base or x.exponents + z.exponents > MODERATE:
+        return False
+    return function == "multiply" or (x.odd, x.negative) == (z.odd, z.negative)
 
 
 def hull(*values: Any, nan: bool = False) -> Bounds:
@@ -171,7 +230,8 @@ def rising(f: Callable[[Any], Any], low: float = -np.inf) -> Callable[[Bounds], 
 
 ENCLOSED: dict[str, Callable[..., Bounds | None]] = {
     "add": added, "subtract": lambda x, z: added(x, negated(z)), "negative": negated,
-    "multiply": multiplied, "divide": divided, "square": squared,
+    "multiply": multiplied, "divide": divided,
+    "reciprocal": lambda x: divided(Bounds(type(x.low)(1), type(x.low)(1)), x), "square": squared,
     "abs": lambda x: Bounds(type(x.low)(0), max(-x.low, x.high), x.nan),
     "tanh": within(-1, 1), "erf": within(-1, 1), "sigmoid": within(0, 1), "erfc": within(0, 2),
     "sin": within(-1.01, 1.01, from_infinite=False),

@@ -1,0 +1,86 @@
+"""What encloses values, and where a zero that wins need not be looked for."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import adjoint as ad
+from adjoint.compiler.finiteness import ENCLOSED, Bounds
+from adjoint.compiler.maths import MATHS
+
+HARD = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -3.0, 12.0, -12.0, 90.0, -90.0, 1e-30,
+        -1e-30, 1e-42, 1e19, -1e19, 1e30, -1e30, 3e38, -3e38]
+ENDS = [-np.inf, -3e38, -90.0, -1.0, -0.5, 0.0, 1e-40, 0.3, 2.0, 1e19, 3e38, np.inf]
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+
+def points(low, high, rng):
+    """Numbers between two, the ends among them."""
+    near = [x for x in map(np.float32, ENDS) if low <= x <= high]
+    inner = rng.uniform(*np.clip([float(low), float(high)], -1e38, 1e38), 6).astype(np.float32)
+    inner = np.clip(inner, low, high)
+    return [low, high, *near, *inner]
+
+
+@pytest.mark.parametrize("name", sorted(ENCLOSED))
+def test_bounds_enclose(name):
+    """Values of the function in single precision, NaN where it is said only."""
+    f, enclosed, rng = MATHS[name].numpy, ENCLOSED[name], np.random.default_rng(0)
+    intervals = [Bounds(*map(np.float32, pair))
+                 for pair in itertools.combinations_with_replacement(ENDS, 2)]
+    known = 0
+    operands = [rng.permutation(len(intervals)) for _ in range(MATHS[name].arity)]
+    for chosen in zip(*operands, strict=True):
+        inner = [intervals[i] for i in chosen]
+        with np.errstate(all="ignore"):
+            found = enclosed(*inner)
+            if found is None:
+                continue
+            known += 1
+            grid = np.meshgrid(*[np.array(points(*x[:2], rng), np.float32) for x in inner])
+            y = np.asarray(f(*grid), np.float32)
+        assert found.nan or not np.isnan(y).any(), inner
+        y = y[~np.isnan(y)]
+        assert ((found.low <= y) & (y <= found.high)).all(), (inner, found)
+    assert known > 20
+
+
+def zeros_asked_for(f, x):
+    """How often the compiled gradient looks whether a product with a zero is NaN, at one point."""
+    text = ad.jit(ad.grad(f)).show(np.resize(x, 64), stage="llvm")
+    return text.count("fcmp uno")
+
+
+def gelu(x):
+    return (0.5 * x * (1.0 + np.tanh(0.797 * (x + 0.0447 * x * x * x)))).sum()
+
+
+PROGRAMS = {
+    "gelu": (gelu, 1),  # x^2 may overflow where the slope of tanh is 0
+    "logistic": (lambda x: (x / (1.0 + np.exp(-np.tanh(x)))).sum(), None),
+    "softened": (lambda x: np.log(1.0 + np.exp(np.sin(x) * 0.5)).sum(), None),
+    "unbounded": (lambda x: (np.tanh(x) * np.exp(x)).sum(), None)}
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_gradients_at_hard_points(name):
+    """Those that ask less give what they gave."""
+    f, asked = PROGRAMS[name]
+    x = np.array(HARD, np.float32)
+    if asked is not None:
+        assert zeros_asked_for(f, x) == asked
+    expected, found = ad.grad(f)(x), ad.jit(ad.grad(f))(x)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    np.testing.assert_allclose(found, expected, rtol=3e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1.0, 1e38])
+def test_numbers_of_extreme_size_are_not_proved_about(scale):
+    """A product of powers may vanish and overflow at once if its numbers are large enough."""
+    def f(x):
+        return np.tanh((x * scale) * ((1 / scale) * x) + x).sum()
+    x = np.array(HARD, np.float32)
+    expected, found = ad.grad(f)(x), ad.jit(ad.grad(f))(x)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
