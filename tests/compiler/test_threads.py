@@ -121,7 +121,9 @@ def one_of_each(x, z, w, i):
     rows = e / e.sum(1, keepdims=True)
     h = ad.tanh(x @ w)
     return ((x * z).sum(), ad.maximum(x, z), rows, rows.sum(0), x.max(0), x.min(), (x > z).any(),
-            (x > z).all(0), h, h @ h.T, (h * h).sum(), e[i], (x * z).mean(1), ad.where(x > 0, x, z))
+            (x > z).all(0), h, h @ h.T, (h * h).sum(), e[i], (x * z).mean(1), ad.where(x > 0, x, z),
+            *[y for axis in (0, 1) for y in (ad.cumsum(x, axis), x.argmax(axis), z.argmin(axis))],
+            ad.concatenate([x.T, z.T]).reshape(-1), x.T.reshape(-1))
 
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)

@@ -34,6 +34,7 @@ ALIGNED = 64     # elements: chunks of an axis over lanes are whole vectors
 LINE = 64        # bytes
 # Seconds, for four bytes: an operation of cost 1; what is read or written; a product and its sum.
 OPERATION, MOVED, PRODUCT = 0.012e-9, 0.03e-9, 0.017e-9
+ELEMENT = {"copy": 0.1e-9, "reduce": 0.2e-9, "scan": 0.5e-9}  # of statements by themselves
 PARTIAL = 2e-9   # seconds of a chunk for each byte of its partial results, so that these are cheap
 
 
@@ -113,6 +114,8 @@ def cut_of(schedule: Schedule, group: Group, target: Target) -> Cut | None:
         return None
     if group.kind == "dot" and suits(schedule.program, group.roots[0]):
         return product(schedule, group, target)
+    if group.kind in ELEMENT:
+        return alone(schedule, group.roots[0])
     return nest(schedule, group) if group.kind == "nest" else None
 
 
@@ -199,6 +202,19 @@ def price(name: str, parameters: tuple[object, ...]) -> int:
     if name == "elementwise":
         return COSTS.get(str(parameters[0]), 1) * (2 if parameters[0] in FORMULAS else 1)
     return 4 if name == "pick" else int(name in POINTWISE | {"reduce", "pad"})
+
+
+def alone(schedule: Schedule, n: int) -> Cut | None:
+    """How the loops of one statement are cut: along its first axis, not the one that it follows."""
+    s = schedule.program.statements[n]
+    shape = schedule.program.statements[s.inputs[0]].known.shape
+    along = () if s.name == "copy" else (
+        s.parameters[1] if s.name == "reduce" else (s.parameters[1],))
+    kept = [d for d, size in enumerate(shape) if size > 1 and d not in along]
+    if not kept or not prod(shape):
+        return None
+    seconds = prod(shape) * ELEMENT[s.name]
+    return cut(f"i{kept[0]}", shape[kept[0]], ALIGNED if len(kept) == 1 else 1, seconds, PIECE)
 
 
 # ---- products

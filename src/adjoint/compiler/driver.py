@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .chunks import Cut
     from .layout import Home, Layout
-    from .parts import Panels, Part
+    from .parts import Alone, Part
     from .program import Program
     from .schedule import Group
     from .text import Module
@@ -146,7 +146,7 @@ class Driver:
         if cut is not None:
             self.combined(cut)
 
-    def shared(self, group: Group, k: Part | Panels, cut: Cut) -> str:
+    def shared(self, group: Group, k: Part | Alone, cut: Cut) -> str:
         """Call a kernel for all of its chunks; the failure code."""
         name = chunk(self.layout.schedule, k, self.module, cut)
         self.count += 1

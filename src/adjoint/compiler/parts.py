@@ -87,7 +87,7 @@ class Bounded(Loops):
 
 
 class Part(Bounded, Nest):
-    """A part of the loops of a group."""
+    """A part of the loops of a group: some turns of the variable ``cut``."""
 
     def __init__(self, schedule: Schedule, group: Group, module: Module, *, vector_bytes: int,
                  checked: bool, cut: str) -> None:
@@ -95,22 +95,26 @@ class Part(Bounded, Nest):
         super().__init__(schedule, group, module, vector_bytes=vector_bytes, checked=checked)
 
 
-class Panels(Bounded, Kernel):
-    """A part of the panels of a product."""
+class Alone(Bounded, Kernel):
+    """A part of the loops of one statement, or of the panels of a product."""
 
     span = SPAN
 
+    def __init__(self, schedule: Schedule, group: Group, module: Module, *, vector_bytes: int,
+                 checked: bool, cut: str) -> None:
+        self.cut = cut
+        super().__init__(schedule, group, module, vector_bytes=vector_bytes, checked=checked)
+
 
 def part(schedule: Schedule, group: Group, module: Module, cut: Cut, *, vector_bytes: int,
-         checked: bool) -> Part | Panels:
+         checked: bool) -> Part | Alone:
     """The kernel of a group that is cut."""
-    if not cut.variable:
-        return Panels(schedule, group, module, vector_bytes=vector_bytes, checked=checked)
-    return Part(schedule, group, module, vector_bytes=vector_bytes, checked=checked,
-                cut=cut.variable)
+    write = Part if group.kind == "nest" else Alone
+    return write(schedule, group, module, vector_bytes=vector_bytes, checked=checked,
+                 cut=cut.variable)
 
 
-def chunk(schedule: Schedule, kernel: Part | Panels, module: Module, cut: Cut) -> str:
+def chunk(schedule: Schedule, kernel: Part | Alone, module: Module, cut: Cut) -> str:
     """The name of a function of a range of chunks, which finds the buffers and calls the kernel.
 
     ``%args`` are the pointers to its buffers. Temporaries are on the stack of the thread.
