@@ -25,17 +25,16 @@ class Dual(Box):
 
     def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply ``row`` one level down, and its jvp to the tangents; None is a structural zero."""
-        level = self.level
-        mine = [isinstance(a, Dual) and a.level == level for a in args]
+        mine = [isinstance(a, Dual) and a.level == self.level for a in args]
         xs = [a.value if m else a for a, m in zip(args, mine, strict=True)]
         y = bind(row, xs, params)
-        if row.nondiff or level < MODES.get().paused:
+        if row.nondiff or self.level < MODES.get().paused:
             return y
         if row.jvp is None:
             raise RuleError(f"{row} has no jvp rule, so forward mode cannot pass it; use ad.grad")
         dxs = [a.tangent if m else None for a, m in zip(args, mine, strict=True)]
         dy = push(row, dxs, y, xs, params)
-        return y if dy is None else dual(y, spread(dy, aval_of(y), row), level)
+        return y if dy is None else dual(y, spread(dy, aval_of(y), row), self.level)
 
 
 def push(row: Primitive, dxs: Sequence[Any], y: Any, xs: Sequence[Any], params: Any) -> Any:

@@ -44,9 +44,8 @@ class Graph:
         def read(n: Node) -> Any:
             return env.get(n, n.value)
         for n in self.nodes:
-            xs = [read(i) for i in n.inputs]
-            env[n] = bind(n.prim, xs, n.params if n.prim.foresee is None else
-                          n.prim.foresee(xs, **n.params))
+            xs, params = [read(i) for i in n.inputs], n.params
+            env[n] = bind(n.prim, xs, n.prim.foresee(xs, **params) if n.prim.foresee else params)
             for i in {*n.inputs}:
                 if last[i] is n:
                     env.pop(i, None)
@@ -100,19 +99,13 @@ class Symbol(Box):
 
     def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Symbol:
         """Write ``row`` down; its Aval rule says what the result will be."""
-        nodes: list[Node] = []
         for a in args:
-            if not isinstance(a, Symbol):
-                nodes.append(constant(a))
-            elif a.graph is self.graph:
-                nodes.append(a.node)
-            else:
+            if isinstance(a, Symbol) and a.graph is not self.graph:
                 raise LevelError(f"{row} mixes values of two traces: one of them has escaped from "
                                  "the function it was made in. Pass it in as an argument.")
-        inputs = tuple(nodes)
+        inputs = tuple([a.node if isinstance(a, Symbol) else constant(a) for a in args])
         n = node(row, inputs, params, None, row.aval(*[i.aval for i in inputs], **params))
-        site = MODES.get().site
-        n.site = site() if site is not None else None
+        n.site = None if (site := MODES.get().site) is None else site()
         self.graph.nodes.append(n)
         return symbol(self.graph, n, self.__class__)
 
