@@ -104,10 +104,15 @@ def into_the_branches(e: Editor, s: Statement) -> int | None:
     """A function of a choice between two numbers is a choice between its two values."""
     if s.name == "select":
         return None
-    choices = [i for i in s.inputs if i not in e.numbers]
-    if len({*choices}) != 1:
+    choice = -1
+    for i in s.inputs:
+        if i not in e.numbers and i != choice:
+            if choice >= 0:
+                return None
+            choice = i
+    if choice < 0:
         return None
-    c = e.statements[choices[0]]
+    c = e.statements[choice]
     if c.name != "select" or c.inputs[1] not in e.numbers or c.inputs[2] not in e.numbers:
         return None
     both = [np.asarray(evaluated(s, [e.numbers[i] if i in e.numbers else e.numbers[branch]

@@ -99,8 +99,15 @@ class Writer:
     def made(self, name: str, inputs: tuple[int, ...], parameters: tuple[Any, ...],
              known: Any) -> int:
         """The number of a statement."""
-        s = Statement(name, inputs, parameters, known)
-        return self.program.add(s, key_of(s))
+        if name in SPELLED:
+            s = Statement(name, inputs, parameters, known)
+            return self.program.add(s, key_of(s))
+        key, numbers = (name, inputs, parameters), self.program.numbers
+        n = numbers.get(key)
+        if n is None:
+            n = numbers[key] = len(self.statements)
+            self.statements.append(Statement(name, inputs, parameters, known))
+        return n
 
     def input(self, known: Any) -> int:
         """The next argument."""
@@ -203,7 +210,7 @@ class Editor(Writer):
             other = self.program.numbers.get((name, inputs[::-1], parameters))
             if other is not None:
                 return other
-        return self.program.add(s, key_of(s))
+        return super().made(name, inputs, parameters, known)
 
     def rules_of(self, name: str, called: str) -> list[Callable[..., int | None]]:
         """The functions that a statement is offered to."""
@@ -310,6 +317,9 @@ def rewritten(w: Writer, program: Program, n: int, new: dict[int, int]) -> int:
         index, *rest = parameters
         parameters = (normal(index, program.statements[inputs[0]].known.shape), *rest)
     return w.made(name, tuple([new[i] for i in inputs]), parameters, known)
+
+
+SPELLED = {"pad", "call"}  # statements whose key is not what they are made of
 
 
 def key_of(s: Statement) -> Any:
