@@ -381,6 +381,9 @@ def remove(environment, why=""):
 
 # ---------------------------------------------------------------- the commands
 
+TESTS_OF_HOSTS = ["tests/compiler/test_" + name + ".py" for name in ("hosts", "fallback", "emit")]
+
+
 def need(path):
     """Stop unless the clone has `path`."""
     if not os.path.exists(os.path.join(ROOT, path)):
@@ -438,6 +441,16 @@ def fuzz(arguments):
     return hand_over([ready(MAIN), "-m", "tools.fuzz", "--programs", "20000", *arguments], ROOT)
 
 
+def hosts(arguments):
+    """Other processors: older x86-64 by fewer features, aarch64 in an emulator (installs it)."""
+    need("tools/emulated.py")
+    python = ready(MAIN)
+    command = [python, "-m", "tools.emulated"]
+    if subprocess.call(command, cwd=ROOT, env=surroundings(command)):
+        return 1
+    return hand_over([python, "-m", "pytest", *TESTS_OF_HOSTS, *arguments], ROOT)
+
+
 def train(arguments):
     """Train a network: `adjoint train`."""
     return hand_over([ready(MAIN), "-m", "adjoint", "train", *arguments])
@@ -463,8 +476,8 @@ def clean(_arguments):
     return 0
 
 
-COMMANDS = {f.__name__: f for f in (demo, test, check, parity, bench, exhaustive, fuzz, train,
-                                    python, docs, clean)}
+COMMANDS = {f.__name__: f for f in (demo, test, check, parity, bench, exhaustive, fuzz, hosts,
+                                    train, python, docs, clean)}
 
 
 def usage():

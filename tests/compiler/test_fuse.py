@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tools/ is no ins
 
 from tools.fuzz import drawing, examine, programs
 
-SEEDS = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 18, 19, 20, 21, 22]
 TURNED = ((0, ((1, 1),)), (0, ((0, 1),)))
 FORCED = llvm().get_process_triple().startswith("x86_64")  # whose older levels can be asked for
 quiet = pytest.mark.filterwarnings("ignore")  # values go to singular points

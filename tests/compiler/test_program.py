@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compilations import MATRIX, ROWS, SEEDS, TRANSPOSED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,20 +13,12 @@ import adjoint as ad
 from adjoint.compiler.program import ProgramBuilder, lowered
 from adjoint.compiler.views import composed, is_identity, normal, outside
 from adjoint.core.node import aval, aval_of
-from adjoint.core.primitive import REGISTRY
 from adjoint.core.symbol import trace
 from adjoint.errors import RuleError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tools/ is no installed package
 
 from tools.fuzz import drawing, examine, programs
-
-ROWS = [r for r in REGISTRY.values() if r.cases is not None and r.lower is not None]
-MATRIX = np.arange(6.0).reshape(2, 3)
-# Programs of the fuzz without tuples among their arguments (which exist in the fuzz only), and
-# without eigenvectors of complex matrices, whose phases have no gradient.
-SEEDS = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 17, 18, 19, 20, 21, 22]
-TRANSPOSED = ((0, ((1, 1),)), (0, ((0, 1),)))
 
 
 def traced(f, *args):

@@ -3,8 +3,11 @@
 What runs: 300 programs of the fuzz over all rows, each with its gradient, and 300 loops with their
 gradients, by the builds of `compilations.EVERY` in turn: vectors of three widths, fused or apart,
 re-rolled or not, shared among threads or not, or checked. Each build sees eleven of each.
-`python3 go.py fuzz --compiled` runs more, through `ad.jit` itself.
+ADJOINT_RANDOM=20000 in the environment runs so many of each; `python3 go.py fuzz --compiled` runs
+programs through `ad.jit` itself.
 """
+
+import os
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from compilations import EVERY, agree_all, compiled, drawn, looped, quiet
 
 from adjoint.errors import MatrixError
 
-BUNCH = 10
+COUNT, BUNCH = int(os.environ.get("ADJOINT_RANDOM", "300")), 10
 NAMES = [*EVERY]
 
 
@@ -36,7 +39,7 @@ def is_rounded(program):
                and k.dtype.itemsize < (8 if k.dtype.kind == "f" else 16) for k in known)
 
 
-@pytest.mark.parametrize("first", range(0, 300, BUNCH))
+@pytest.mark.parametrize("first", range(0, COUNT, BUNCH))
 @quiet
 def test_random_programs_and_their_gradients(first):
     ran = 0
@@ -54,7 +57,7 @@ def test_random_programs_and_their_gradients(first):
     assert ran > BUNCH // 2
 
 
-@pytest.mark.parametrize("first", range(0, 300, BUNCH))
+@pytest.mark.parametrize("first", range(0, COUNT, BUNCH))
 @quiet
 def test_random_loops_and_their_gradients(first):
     for n in range(first, first + BUNCH):
