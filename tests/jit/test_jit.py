@@ -581,3 +581,81 @@ def test_numbers_are_compared_and_looked_at():
     assert f_jit(3) == 8
     assert type(ad.jit(lambda n: (n > 2) | (n < 0))(3)) in (bool, np.bool_)
     assert ad.jit(lambda n: n > 2)(3)
+
+
+# ---- donated arguments
+
+def step(state, x):
+    return {"w": state["w"] * 0.9 + x, "n": state["n"] + 1.0}, x.sum()
+
+
+def test_results_are_written_over_donated_arrays():
+    f = ad.jit(step, donate_argnums=0)
+    x, state = X.copy(), {"w": np.zeros((2, 3)), "n": 0.0}
+    expected, seen = state, set()
+    for k in range(6):
+        expected, total = step(expected, x)
+        before = state["w"]
+        state, got = f(state, x)
+        np.testing.assert_allclose(state["w"], expected["w"], rtol=1e-14)
+        assert (state["n"], got) == (k + 1.0, total)
+        seen.add(state["w"] is before)
+        assert not np.may_share_memory(state["w"], x)
+    assert seen == {True, False}  # on the quick way
+    np.testing.assert_array_equal(x, X)
+
+
+def test_what_is_donated_is_not_written_to_while_somebody_else_reads_it():
+    f = ad.jit(lambda w, x: w[::-1] + x, donate_argnums=0)
+    for _ in range(5):
+        w = np.arange(4.0)
+        np.testing.assert_array_equal(f(w, w), [3.0, 3.0, 3.0, 3.0])
+        w = np.arange(4.0)
+        np.testing.assert_array_equal(f(w, w.reshape(2, 2)[0].repeat(2)), [3.0, 2.0, 2.0, 1.0])
+        whole = np.arange(8.0)
+        np.testing.assert_array_equal(f(whole[:4], whole[2:6]), [5.0, 5.0, 5.0, 5.0])
+        np.testing.assert_array_equal(whole, np.arange(8.0))
+        fixed = np.arange(4.0)
+        fixed.flags.writeable = False
+        np.testing.assert_array_equal(f(fixed, np.zeros(4)), [3.0, 2.0, 1.0, 0.0])
+        np.testing.assert_array_equal(fixed, np.arange(4.0))
+    kept = np.arange(4.0)
+    g = ad.jit(lambda w: w * kept, donate_argnums=0)
+    for _ in range(4):
+        np.testing.assert_array_equal(g(np.ones(4)), np.arange(4.0))
+    np.testing.assert_array_equal(g(kept), [0.0, 1.0, 4.0, 9.0])
+    np.testing.assert_array_equal(kept, np.arange(4.0))
+
+
+@pytest.mark.parametrize("use", [
+    lambda w, f: w + 1.0, lambda w, f: w.numpy(), lambda w, f: w.detach(), lambda w, f: f(w, X),
+    lambda w, f: repr(w), lambda w, f: np.asarray(w)])
+def test_a_donated_tensor_says_so_when_it_is_used(use):
+    f = ad.jit(lambda w, x: (w * 2.0 + x, w.sum()), donate_argnums=(0,))
+    w = ad.tensor(X)
+    for k in range(4):
+        memory, before = w.value, w
+        w, _ = f(w, X)
+        assert (w.value is memory) == (k >= 2)  # on the quick way
+        assert before.shape == (2, 3)
+    with pytest.raises(errors.MutationError, match="given away"):
+        use(before, f)
+    np.testing.assert_allclose(w.numpy(), 31.0 * X)
+
+
+def test_donation_inside_a_transformation_has_no_effect():
+    f = ad.jit(lambda w: (w * w).sum(), donate_argnums=0)
+    np.testing.assert_allclose(ad.grad(f)(X), 2.0 * X)
+    np.testing.assert_allclose(ad.jit(ad.grad(f))(X), 2.0 * X)
+    np.testing.assert_allclose(ad.vmap(f)(X), (X * X).sum(1))
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"donate_argnums": 2}, r"donate_argnums=2, and step has 2 positional parameters \(state, x\)"),
+    ({"donate_argnums": -3}, "donate_argnums=-3"), ({"static_argnums": 5}, "static_argnums=5"),
+    ({"donate_argnums": (0, 1), "static_argnums": 1}, "both static and donated"),
+    ({"donate_argnums": -1, "static_argnames": "x"}, "both static and donated"),
+    ({"donate_argnums": "x"}, "donate_argnums is a int"), ({"donate_argnums": True}, "a int")])
+def test_positions_that_cannot_be(settings, message):
+    with pytest.raises(errors.ArgumentError, match=message):
+        ad.jit(step, **settings)

@@ -20,6 +20,7 @@ from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import unflatten
 
 from . import call
+from .donation import apart, donate
 from .reachable import Attribute, Passing
 from .sources import (
     FLOAT,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 ARMED = (Slot(Held(switch), Switch, "armed"), 0)
 MISS = object()
+ANYBODY = 2**32 - 1  # references to an array that was given away, whoever holds it
 OWN = 1  # references to an array that only its Tensor, or its dict, holds
 
 
@@ -87,6 +89,7 @@ class Writing:
         self.lines: list[str] = []
         # Of the leaves of the arguments: expressions, where machine code finds them, and values.
         self.leaves: list[tuple[str, Any, Any]] = []
+        self.tensors: dict[int, str] = {}  # which leaves are tensors, and their names
         self.plain = True  # whether machine code finds every leaf itself
         self.native: list[Any] = []  # its guards of the arguments
         self.builtin: list[Input] = []
@@ -116,6 +119,7 @@ class Writing:
             self.demand(f"{name}.__class__ is Tensor and {name}.node is None and not {name}.level")
             self.native += [Guard(Slot(source, Tensor, "node"), None),
                             Guard(Slot(source, Tensor, "level"), 0)]
+            self.tensors[len(self.leaves)] = name
             self.leaves.append((f"{name}.value", Slot(source, Tensor, "value"), value.value))
         elif kind in (np.ndarray, float, np.float64):
             if kind is not np.ndarray:
@@ -195,6 +199,7 @@ class Writing:
             else:
                 self.kinds[leaves[0].index] = into(place)
                 self.builtin[place] = self.builtin[place]._replace(holders=self.holders(c))
+        self.donate()
         for k, n in enumerate(plan.outputs):
             if k not in self.kinds:
                 leaves = [x for x in plan.results if x.index == k]
@@ -203,6 +208,35 @@ class Writing:
                         self.numbers or x.number for x in leaves) else SCALAR
                 self.kinds[k] = Output() if n.aval.shape else number
         self.order = [k for k in range(len(plan.outputs)) if self.kinds[k].kind != "into"]
+
+    def donate(self) -> None:
+        """Write results over the arguments that were given away, and return those."""
+        self.returned: dict[int, str] = {}
+        self.checked: list[str] = []
+        for k, p in self.plan.donated.items():
+            (leaf,) = [x for x in self.plan.results if x.index == k]
+            number = self.plan.arguments[p]
+            expression, _, value = self.leaves[number]
+            if isinstance(value, np.ndarray) and self.builtin[p].kind == "array" and (
+                    leaf.tensor == (number in self.tensors)):
+                self.kinds[k], self.returned[k] = into(p), expression
+                self.builtin[p] = self.builtin[p]._replace(holders=ANYBODY)
+        if not self.plan.donors:
+            return
+        self.plain = False
+        given = [self.passed_as(p) for p in self.plan.donated.values()]
+        others = [self.passed_as(p) for p in range(len(self.builtin))
+                  if self.builtin[p].kind == "array" and p not in self.plan.donated.values()]
+        self.names |= {"apart": apart, "donate": donate}
+        if given:
+            test = f"apart([{', '.join(given)}], [{', '.join(others)}])"
+            self.checked = [f"    if not {test}: return slow(*args, **kwargs)"]
+
+    def passed_as(self, p: int) -> str:
+        """The expression of an input."""
+        count = len(self.plan.arguments)
+        return self.leaves[self.plan.arguments[p]][0] if p < count else self.plan.expression(
+            self.plan.sources[p - count][1], self.names)
 
     def holders(self, c: Any) -> int:
         """How many refer to an array that is written over: its place, and the node of a leaf.
@@ -240,7 +274,7 @@ class Writing:
         assert compiled is not None  # noqa: S101 - asked before
         outputs = [self.kinds[k] for k in range(len(plan.outputs))]
         noted = [(Context(DEFAULT_DTYPE), DEFAULT_DTYPE.get())] if plan.noted else []
-        tree = self.tree()
+        tree = self.tree() if self.plain else None
         if self.plain and plan.native_guards is not None and not self.finishers and (
                 tree is not None):
             inputs = [i._replace(source=self.found[i.source.position])
@@ -288,10 +322,11 @@ class Writing:
                  f"    if kwargs or len(args) != {self.count} or switch.armed{noted}:",
                  "        return slow(*args, **kwargs)",
                  *self.lines, "    if not fits(): return slow(*args, **kwargs)",
+                 *self.checked,
                  f"    r = run({', '.join(self.passed)})",
                  "    if r is MISS: return slow(*args, **kwargs)"]
         single = len(self.order) == 1
-        where = {k: "r" if single else f"r[{p}]" for p, k in enumerate(self.order)}
+        where = {k: "r" if single else f"r[{p}]" for p, k in enumerate(self.order)} | self.returned
         self.used = set[str]()  # arrays that have a place
         if self.finishers:
             self.used |= {*where.values()}
@@ -299,7 +334,9 @@ class Writing:
             lines.append(f"    outs = [{outs}]")
             lines += [f"    {self.name(f)}(outs)" for f in self.finishers]
         leaves = [self.result(x, where) for x in self.plan.results]
-        lines.append(f"    return {self.rendered(leaves)}")
+        lines.append(f"    result = {self.rendered(leaves)}")
+        lines += [f"    donate({self.tensors[k]})" for k in self.plan.donors if k in self.tensors]
+        lines.append("    return result")
         exec(compile("\n".join(lines), "<adjoint call>", "exec"), self.names)  # noqa: S102
         return self.names["call"]
 

@@ -16,8 +16,9 @@ from adjoint.core.node import MODES, aval_of, leaf, switch
 from adjoint.errors import ArgumentError, CompileWarning, GraphError
 from adjoint.modes import DEFAULT_DTYPE
 from adjoint.tensors import Tensor, untracked
-from adjoint.transforms.trees import check_function, flatten, kind_of_all, unflatten
+from adjoint.transforms.trees import check_function, flatten, kind_like, plain, unflatten
 
+from .donation import donate
 from .editor import uncollected
 from .fast_calls import fast_call
 from .plans import Plan
@@ -61,7 +62,9 @@ class Jitted:
         if plan.calls == 1 and not kwargs and not self.static and not switch.armed:
             self.quicken(plan, args)
         plan.calls += 1
-        return plan.finish(plan.run(values), kind_of_all(given))
+        outs = plan.run(values)
+        self.give_up(plan, given)
+        return plan.finish(outs, kind_of_results(given))
 
     def watched(self, modes: Modes, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """The call where something looks at what is computed: eagerly, if it looks at each step.
@@ -78,7 +81,7 @@ class Jitted:
                 plan, given = self.version(args, kwargs)
                 values = plan.values(given)
             outs = plan.run(values)
-        kind = kind_of_all(given)
+        kind = kind_of_results(given)
         if not watch.wrong(outs):
             return plan.finish(outs, kind)
         if plan.gives_state or any(isinstance(x, Box) for x in given):
@@ -161,7 +164,7 @@ class Jitted:
         if name not in kept:
             bound = types.MethodType(self.__jitted__, instance)
             shift = {k - 1 if isinstance(k, int) else k for k in self.static}
-            kept[name] = Jitted(bound, frozenset(shift), frozenset())
+            kept[name] = Jitted(bound, frozenset(shift), frozenset(k - 1 for k in self.donated))
         return kept[name]
 
     def __repr__(self) -> str:
@@ -207,7 +210,22 @@ class Jitted:
             if getattr(x.value if isinstance(x, Tensor) else x, "node", n) is not n:
                 raise GraphError("ad.jit: the function changes its argument of shape "
                                  f"{x.shape} in place, which would be lost; return the new value")
-        return Plan(tracing, nodes)
+        return Plan(tracing, nodes, self.donors(args))
+
+    def donors(self, args: Sequence[Any]) -> list[int]:
+        """The leaves of the arguments whose memory the call may write to."""
+        found, count = list[int](), 0
+        for k, a in enumerate(args):
+            size = 0 if k in self.static else len(flatten(a)[0])
+            found += range(count, count + size) if k in self.donated else ()
+            count += size
+        return found
+
+    def give_up(self, plan: Plan, given: Sequence[Any]) -> None:
+        """Let nobody use the tensors any more that were donated."""
+        for k in plan.donors:
+            if isinstance(given[k], Tensor) and not isinstance(given[k].value, Box):
+                donate(given[k])
 
 
 def argument(capture: Capture, x: Any, nodes: list[Any]) -> Any:
@@ -238,6 +256,16 @@ def kind_of(x: Any) -> Any:
         "each of its values")
 
 
+def kind_of_results(given: Sequence[Any]) -> Callable[[Any], Any]:
+    """What becomes of a raw result: a number if all arguments are numbers. Tensors are told apart.
+
+    >>> from adjoint.compiler.jitted import kind_of_results
+    >>> kind_of_results([1.0, 2.0])(np.float64(3.0)), kind_of_results([np.ones(2)])(np.float64(3.0))
+    (3.0, np.float64(3.0))
+    """
+    return kind_like(0.0) if given and all(type(x) in NUMBERS for x in given) else plain
+
+
 def positions(name: str, given: Any, kind: type) -> list[Any]:
     """One position or name, or several, as a list."""
     several = list(given) if isinstance(given, (tuple, list, set, frozenset)) else [given]
@@ -259,6 +287,14 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: int | Iterable[i
     (``backward()``, ``opt.step()``) is assigned at each call. It composes with grad, vmap, jvp and
     jit in any order. Use it as a decorator or a function.
 
+    Args:
+        f: A function of numbers, arrays, tensors and containers of them.
+        static_argnums: Positions of arguments that are settings: hashable, a version for each.
+        static_argnames: Names of such arguments.
+        donate_argnums: Positions of arguments that are not used after the call: a result of the
+            same shape and dtype may be written over one of their arrays. Such a tensor raises
+            MutationError when it is used again; a NumPy array cannot tell, and holds the result.
+
     Raises EscapeError where Python branches on a value, ArgumentError for an argument that is no
     array and not static.
 
@@ -274,28 +310,39 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: int | Iterable[i
         return functools.partial(jit, static_argnums=numbers, static_argnames=names,
                                  donate_argnums=donated)
     check_function(f, "ad.jit(f)")
-    return Jitted(f, frozenset([*numbered(f, numbers), *names, *named(f, numbers)]),
-                  frozenset(numbered(f, donated)))
+    static = frozenset([*numbered(f, "static_argnums", numbers), *names, *named(f, numbers)])
+    given = frozenset(numbered(f, "donate_argnums", donated))
+    both = sorted({*given, *named(f, [*given])} & static, key=str)
+    if both:
+        raise ArgumentError(f"ad.jit: argument {both[0]!r} is both static and donated. A static "
+                            "argument has no memory to give; leave it out of donate_argnums")
+    return Jitted(f, static, given)
 
 
-def parameters(f: Any) -> list[str]:
-    """The names of the positional parameters."""
+def parameters(f: Any) -> tuple[list[str], bool]:
+    """The names of the positional parameters, and whether there may be more."""
     try:
         found = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):  # of a builtin, which does not tell
-        return []
-    return [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        return [], True
+    return ([p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)],
+            any(p.kind is p.VAR_POSITIONAL for p in found))
 
 
-def numbered(f: Any, numbers: Sequence[int]) -> list[int]:
-    """Positions, negative ones counted from the end."""
-    count = len(parameters(f))
-    return [n + count if n < 0 else n for n in numbers]
+def numbered(f: Any, what: str, numbers: Sequence[int]) -> list[int]:
+    """Positions, negative ones counted from the end; an error for one that there is not."""
+    names, some = parameters(f)
+    for n in numbers:
+        if not -len(names) <= n < len(names) and (n < 0 or not some):
+            name, known = getattr(f, "__name__", "the function"), ", ".join(names) or "none"
+            raise ArgumentError(f"ad.jit: {what}={n}, and {name} has {len(names)} positional "
+                                f"parameters ({known}), counted from 0")
+    return [n + len(names) if n < 0 else n for n in numbers]
 
 
 def named(f: Any, numbers: Sequence[int]) -> list[str]:
     """The names of the parameters at these positions: a static one may be given by name."""
-    names = parameters(f)
-    return [names[n] for n in numbered(f, numbers) if n < len(names)]
+    names, _ = parameters(f)
+    return [names[n] for n in numbers if -len(names) <= n < len(names)]
 
 

@@ -38,7 +38,9 @@ class Plan:
     ``kind`` gives a raw result the kind of the arguments (`trees.kind_of_all`).
     """
 
-    def __init__(self, tracing: Tracing, arguments: Sequence[Node]) -> None:
+    def __init__(self, tracing: Tracing, arguments: Sequence[Node],
+                 donors: Sequence[int] = ()) -> None:
+        self.donors = donors  # leaves of the arguments that may be written over
         self.tracing, self.capture = tracing, tracing.capture
         for c in tracing.changes:
             check_after(c, tracing.found)
@@ -117,6 +119,22 @@ class Plan:
                 continue
             if self.graph.inputs[place].aval is self.outputs[k].aval:
                 found[k] = place
+        self.donated = self.given_away({x.index for _, leaves, _ in self.stores for x in leaves})
+        return found | self.donated
+
+    def given_away(self, stored: set[int]) -> dict[int, int]:
+        """The results that may be written over donated arguments, and which inputs these are."""
+        free = [p for p, k in enumerate(self.arguments) if k in self.donors]
+        indices = [x.index for x in self.results]
+        found: dict[int, int] = {}
+        for x in self.results:
+            if x.index < 0 or x.index in stored or x.copied or indices.count(x.index) > 1:
+                continue
+            known = self.outputs[x.index].aval
+            fitting = [p for p in free if self.graph.inputs[p].aval is known and known.shape]
+            if fitting:
+                found[x.index] = fitting[0]
+                free.remove(fitting[0])
         return found
 
     # ---- a call
