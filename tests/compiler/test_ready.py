@@ -1,4 +1,4 @@
-"""What the cache keeps of a program: found by its Graph, called without a stage and without LLVM."""
+"""What the cache keeps of a program: found by its Graph, called without a stage, without LLVM."""
 
 import os
 import struct
@@ -15,7 +15,7 @@ from adjoint.compiler import cache, jit_row, keys, linking, machine, native, rea
 from adjoint.compiler.native import Library, host
 from adjoint.core.primitive import Primitive
 from adjoint.core.symbol import trace
-from adjoint.errors import IndexingError
+from adjoint.errors import IndexingError, UnsupportedError
 
 SOURCE = str(Path(cache.__file__).parents[2])
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="there is no cache without owners")
@@ -48,9 +48,9 @@ def text(f, *args):
 
 def test_equal_programs_have_equal_texts_and_others_have_not():
     x, small, whole = np.ones((3, 4)), np.ones((3, 4), np.float32), np.ones((4, 3))
-    programs = [(lambda a: ad.sin(a), x), (lambda a: ad.cos(a), x), (lambda a: ad.sin(a), small),
-                (lambda a: ad.sin(a), whole), (lambda a: ad.sin(a), 1.0),
-                (lambda a: ad.sin(a), np.float64(1.0)), (lambda a: a + 0.0, x),
+    programs = [(ad.sin, x), (ad.cos, x), (ad.sin, small),
+                (ad.sin, whole), (ad.sin, 1.0),
+                (ad.sin, np.float64(1.0)), (lambda a: a + 0.0, x),
                 (lambda a: a + -0.0, x), (lambda a: a + np.nan, x), (lambda a: 0.0 + a, x),
                 (lambda a: a + np.float64(0.0), x), (lambda a: a + np.zeros(4), x),
                 (lambda a: a + np.arange(4.0), x), (lambda a: ad.sum(a, axis=0), x),
@@ -212,6 +212,21 @@ def test_an_entry_without_its_code_is_made_again(stages, folder):
     assert ad.jit(lambda x: x + 1.0)(1.0) == 2.0
     assert len(stages) == 2
     assert ad.jit(lambda x: x + 1.0)(1.0) == 2.0
+    assert len(stages) == 2
+
+
+def test_code_that_calls_what_is_gone_is_made_again(stages, monkeypatch):
+    def gone(*_):
+        raise UnsupportedError("no such function")
+    ad.jit(lambda x: x + 1.0)(1.0)
+    monkeypatch.setattr(Library, "kept", gone)
+    assert ad.jit(lambda x: x + 1.0)(1.0) == 2.0
+    assert len(stages) == 2
+
+
+def test_without_a_folder_nothing_is_kept(stages, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, "off")
+    assert [ad.jit(lambda x: x + 1.0)(1.0) for _ in range(2)] == [2.0, 2.0]
     assert len(stages) == 2
 
 

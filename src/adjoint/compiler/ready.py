@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from adjoint.core.node import WEAK, aval
-from adjoint.errors import IndexingError
+from adjoint.errors import IndexingError, UnsupportedError
 
 from . import blas, cache, calibration
 from .chunks import sizes
@@ -40,7 +40,8 @@ def executable(make: Callable[[], Program], text: str) -> Compiled:
         make: gives the Program.
         text: of the Graph, and of all else that the Program depends on; empty if it has none.
     """
-    origin = sources() if text and not sizes.whole and not sizes.small else ""
+    usual = text and not sizes.whole and not sizes.small and cache.wanted()
+    origin = sources() if usual else ""
     if not origin:
         return Compiled(make())
     target, known = host(), versions()
@@ -176,7 +177,10 @@ def restored(entry: bytes, target: Target, make: Callable[[], Program]) -> Ready
         return None
     if SHARE in told["externals"]:
         provide()
-    library = Library.kept(told["code"], told["externals"], target)
+    try:
+        library = Library.kept(told["code"], told["externals"], target)
+    except UnsupportedError:  # a function that it calls is gone
+        return None
     if library is None:
         return None
     constants: list[Any] = []
