@@ -191,7 +191,7 @@ def of_function(f: types.FunctionType, found: Reached) -> Iterator[Place]:
 
     Functions of a library have no globals that a user changes, but cells: `ad.grad(f)` has f there.
     """
-    ours = root(f) in {*LIBRARIES, "adjoint"}
+    ours = is_library(f)
     yield from (Place(Passing([cell.cell_contents]), 0) if ours else Place(cell, CONTENT)
                 for cell in f.__closure__ or () if filled(cell))
     if not ours:
@@ -257,6 +257,11 @@ def is_generator(value: Any) -> bool:
 def root(value: Any) -> str:
     """The package that a function or class comes from."""
     return (getattr(value, "__module__", None) or "").partition(".")[0]
+
+
+def is_library(f: types.FunctionType) -> bool:
+    """Whether a function is written in a library; `functools.wraps` gives it the user's module."""
+    return str(f.__globals__.get("__name__", "")).partition(".")[0] in {*LIBRARIES, "adjoint"}
 
 
 def filled(cell: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .reachable import LIBRARIES, root
+from .reachable import is_library, root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +39,8 @@ def draws(found: Reached) -> bool:
     """Whether the function's own code can draw from NumPy's or Python's common stream."""
     numpy = sys.modules.get("numpy.random")  # which takes long to import, and draws nothing before
     owners = (random.Random, *((numpy.RandomState,) if numpy else ()))
-    functions = [f for f in found.seen.values() if isinstance(f, types.FunctionType)
-                 and root(f) not in {*LIBRARIES, "adjoint"}]
+    functions = [f for f in found.seen.values()
+                 if isinstance(f, types.FunctionType) and not is_library(f)]
     return any(isinstance(getattr(v, "__self__", None), owners) for place, v in found.same
                if place.holder is not vars(random)) or any(
         named(code, variables(f)) for f in functions for code in codes(f.__code__))
