@@ -209,12 +209,13 @@ def of_graph(graph, out):
     return lowered(graph)
 
 
-def drawn(seed):
+def drawn(seed, names=None):
     """A Program of a random program of the fuzz and its gradient, and the arguments.
 
-    None for one with rows that exist in the fuzz only, or whose gradient is refused.
+    ``names`` are the operations, instead of all. None for one with rows that exist in the fuzz
+    only, or whose gradient is refused.
     """
-    program = drawing.draw(seed).program
+    program = drawing.draw(seed, names).program
     xs = [np.asarray(v) for v in program.leaves.values()]
     with np.errstate(all="ignore"):
         weights = examine.weights_of(program, programs.run(program, xs), None)
@@ -303,6 +304,13 @@ def agree_all(found, expected, double, single, least, said=""):
             assert (o.shape, o.dtype) == (w.shape, w.dtype), said
             loose = single if w.dtype.itemsize < 8 else double
             np.testing.assert_allclose(o, w, rtol=loose, atol=least, err_msg=said)
+
+
+def is_rounded(program):
+    """Whether something on the way has fewer digits than a double."""
+    known = [program.statements[n].known for n in program.live()]
+    return any(not isinstance(k, tuple) and k.dtype.kind in "fc"
+               and k.dtype.itemsize < (8 if k.dtype.kind == "f" else 16) for k in known)
 
 
 def exposed(program):

@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 import pytest
-from compilations import EVERY, agree_all, compiled, drawn, looped, quiet
+from compilations import EVERY, agree_all, compiled, drawn, is_rounded, looped, quiet
 
 from adjoint.errors import MatrixError
 
@@ -30,13 +30,6 @@ def outcomes(f, args):
         return f(*args)
     except MatrixError:
         return []
-
-
-def is_rounded(program):
-    """Whether something on the way has fewer digits than a double."""
-    known = [program.statements[n].known for n in program.live()]
-    return any(not isinstance(k, tuple) and k.dtype.kind in "fc"
-               and k.dtype.itemsize < (8 if k.dtype.kind == "f" else 16) for k in known)
 
 
 @pytest.mark.parametrize("first", range(0, COUNT, BUNCH))
