@@ -40,7 +40,9 @@ class Target(NamedTuple):
         """What every function says of its processor."""
         told = f'"target-cpu"="{self.cpu}" "prefer-vector-width"="{8 * self.vector_bytes}"'
         features = f' "target-features"="{self.features}"' if self.features else ""
-        return f"attributes #0 = {{ nounwind {told}{features} }}"
+        # With a frame pointer the stack is aligned: a spilled vector lies in one line of the cache.
+        frame = ' "frame-pointer"="all"' if self.vector_bytes == 64 else ""
+        return f"attributes #0 = {{ nounwind {told}{frame}{features} }}"
 
 
 # The levels of x86-64 that any such processor of its time has.
