@@ -13,9 +13,12 @@ import adjoint as ad
 from adjoint.compiler.compiled import Compiled
 from adjoint.compiler.distribute import distributed
 from adjoint.compiler.native import BASELINE
+from adjoint.compiler.periods import readers_of
 from adjoint.compiler.program import CONTROL, ProgramBuilder, lowered
 from adjoint.compiler.reroll import rerolled
+from adjoint.compiler.seeds import seeded
 from adjoint.compiler.simplify import simplified
+from adjoint.compiler.verify import proved
 from adjoint.core.node import aval, aval_of
 from adjoint.core.symbol import trace
 
@@ -253,3 +256,23 @@ def test_the_gradient_of_a_compiled_loop_runs_it_once():
     (plan,) = [p for plans in compiled.plans.values() for p in plans]
     (backward,) = plan.graph.derived.values()
     assert len(loops(backward.program)) == 2
+
+
+def test_sums_begin_with_zero():
+    """So that the first turn is like the others, and no turn stays outside."""
+    args = Q.standard_normal((3, 15)), Q.standard_normal((4, 5)), Q.standard_normal(5)
+    before = program_of(ad.value_and_grad(windows, (1, 2)), *args)
+    after = rerolled(before)
+    assert [s.parameters[1] for s in loops(after)] == [12, 12]
+    assert proved(after, before)
+
+
+def test_terms_that_may_be_minus_zero_get_no_zero():
+    b = ProgramBuilder()
+    total, *rest = [b.elementwise("negative", b.input(aval((3,), np.dtype(float))))
+                    for _ in range(8)]
+    for x in rest:
+        total = b.elementwise("add", total, x)
+    b.program.outputs = [total.number]
+    live = b.program.live()
+    assert seeded(b.program, live, readers_of(b.program, live)) is b.program

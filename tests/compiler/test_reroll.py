@@ -117,7 +117,7 @@ def test_rnn_and_its_gradient():
     assert body == ["dot", "view", "elementwise", "elementwise"]
     # The partials 1 - h h are computed where they are read, from the states that are kept.
     assert [k.shape for k in forward.known] == [(4, 8), (30, 4, 8)]
-    assert [k.shape for k in backward.known] == [(4, 8), (8,), (8, 8), (3, 8)]
+    assert [k.shape for k in backward.known] == [(4, 8), (8, 8), (3, 8), (8,)]
 
 
 def test_windows_that_slide():
@@ -130,9 +130,9 @@ def test_windows_that_slide():
             y = y + np.tanh(x[:, p:p + 6] @ W) @ v
         return np.sum(y * y)
     after = check(ad.value_and_grad(f, (1, 2)), x, W, v, native=True)
-    assert [turns for turns, _ in loops(after)] == [19, 18]
-    rows = [s for s in after.statements if s.name == "view" and s.known.shape == (19, 3, 6)]
-    assert [s.parameters[0] for s in rows] == [((0, ((1, 1),)), (1, ((0, 1), (2, 1))))]
+    assert [turns for turns, _ in loops(after)] == [20, 20]
+    rows = [s for s in after.statements if s.name == "view" and s.known.shape == (20, 3, 6)]
+    assert ((0, ((1, 1),)), (0, ((0, 1), (2, 1)))) in [s.parameters[0] for s in rows]
 
 
 def recurrence(x, h, W):

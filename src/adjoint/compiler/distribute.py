@@ -23,6 +23,7 @@ from .facts import never_minus_zero
 from .functions_ir import CURVED
 from .layout import body_of, nbytes, why_control
 from .periods import readers_of
+from .seeds import judge
 from .turns import Turns, enlarged
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Distribution:
         self.live = self.body.live()
         self.readers = readers_of(self.body, self.live)
         self.place = {m: k for k, m in enumerate(self.body.inputs)}
+        self.judged = judge(self.body)
         self.chains = self.sums()
         self.last = [k for k in range(self.carries) if k not in self.chains
                      and not self.readers.get(self.body.inputs[k])]
@@ -137,7 +139,7 @@ class Distribution:
         term = self.term(m, chain, j)
         if term in self.place:
             return self.is_given_without(self.given[self.place[term]])
-        return never_minus_zero(self.judge(), term)
+        return never_minus_zero(self.judged, term)
 
     def is_given_without(self, n: int) -> bool:
         """Whether what the loop is given is never -0."""
@@ -149,14 +151,6 @@ class Distribution:
         before = chain[j - 1] if j else m
         a, b = self.statements[chain[j]].inputs
         return b if a == before else a
-
-    def judge(self) -> Any:
-        """The body as those see it who ask for facts."""
-        w: Any = Writer()
-        w.statements, w.program, w.memo = self.statements, self.body, {}
-        w.numbers = {m: self.body.constants[s.parameters[0]] for m, s in enumerate(self.statements)
-                     if s.name == "const" and not s.known.shape}
-        return w
 
     def dependent(self) -> set[int]:
         """The statements that depend on a carry which goes from turn to turn."""

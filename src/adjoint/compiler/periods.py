@@ -94,6 +94,7 @@ def ordered(program: Program, live: list[int], readers: dict[int, list[int]],
     """The statements but for leaves, and their signatures; what all turns read stands early.
 
     So the view of a bias that the first repetition makes, and all of them use, breaks no period.
+    Nor does what is only made of results, which stands last.
     """
     nodes = [n for n in live if not is_leaf(program, n)]
     signature = signatures(program, nodes)
@@ -101,8 +102,15 @@ def ordered(program: Program, live: list[int], readers: dict[int, list[int]],
     for n in nodes:
         count[signature[n]] = count.get(signature[n], 0) + 1
     key: dict[int, float] = {}
+    late: set[int] = {-1}
+    for n in reversed(nodes):
+        if late.issuperset(readers.get(n, ())) and (
+                count[signature[n]] == 1 or program.statements[n].name == "view"):
+            late.add(n)
     for n in nodes:
-        if count[signature[n]] > 1 and not repeatedly_read(readers.get(n, []), signature):
+        if n in late:
+            key[n] = len(program.statements) + n
+        elif count[signature[n]] > 1 and not repeatedly_read(readers.get(n, []), signature):
             key[n] = n
         else:
             inputs = program.statements[n].inputs

@@ -36,6 +36,7 @@ from .periods import (
     rotated,
     runs,
 )
+from .seeds import seeded
 from .spreads import chained
 from .verify import proved
 
@@ -66,19 +67,23 @@ def rerolled(program: Program) -> Program:
     ['input', 'loop', 'item']
     """
     with uncollected():
-        live = program.live()
+        given, live = program, program.live()
         readers = readers_of(program, live)
+        program = seeded(program, live, readers)
+        if program is not given:
+            live = program.live()
+            readers = readers_of(program, live)
         order, signature = ordered(program, live, readers)
         found = runs([signature[n] for n in order])
         if not found:
-            return program
+            return given
         order, found = sunk(program, order, signature, begun_well(program, order, found), readers)
         stretches = [r.turns(order) for r in begun_well(program, order, found)]
         plans, where = classified(program, stretches, readers)
         if not plans:
-            return program
+            return given
         after = with_loops(program, order, plans, where)
-        return after if after is not None and proved(after, program) else program
+        return after if proved(after, given) else given
 
 
 def begun_well(program: Program, order: list[int], found: list[Run]) -> list[Run]:

@@ -15,7 +15,7 @@ import numpy as np
 from adjoint.core.node import aval
 
 from .editor import Writer, compacted, rewritten
-from .facts import affine
+from .facts import affine, never_minus_zero
 from .moves import apart
 from .program import Program
 from .views import normal
@@ -74,6 +74,7 @@ class Unroller:
 
     def __init__(self, writer: Writer, kept: set[int], *, ordered: bool = True) -> None:
         self.writer, self.kept, self.ordered = writer, kept, ordered
+        self.judge: Any = writer  # for who asks for facts
         self.live: dict[int, list[int]] = {}
         self.sums: dict[int, tuple[list[int], int]] = {}  # of pads: base, and number of their set
 
@@ -135,11 +136,16 @@ class Unroller:
         raise UnknownRow
 
     def added(self, x: int, z: int, known: Any) -> int:
-        """A sum. For a proof, one of pads does not depend on their order.
+        """A sum; of 0 and what is never -0 it is that. Of pads it does not depend on their order.
 
         It is known by what the pads are added to, and by a number that stands for their set: the
         sum of a number of 128 bits for each.
         """
+        for zero, term in ((x, z), (z, x)):
+            number = self.writer.numbers.get(zero)
+            if number is not None and number == 0 and not np.signbit(number) and (
+                    never_minus_zero(self.judge, term)):
+                return term
         if self.ordered or (self.pads(x) is None and self.pads(z) is None):
             return self.writer.made("elementwise", (x, z), ("add",), known)
         bases, total = list[int](), 0
