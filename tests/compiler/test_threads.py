@@ -89,6 +89,17 @@ def test_short_kernels_are_not_cut():
         assert not Layout(program).cuts
 
 
+def test_passes_that_need_all_of_another_are_kernels_of_their_own():
+    def f(x, z):
+        e = ad.exp(x - x.max())
+        return e / e.sum(), (x * z).sum(), x.var()
+    rng = np.random.default_rng(0)
+    x, z = (rng.normal(size=40_001) for _ in range(2))
+    program, args = traced(f, x, z)
+    assert compare(program, args, {}) >= 3
+    assert all(len(g.passes) == 1 for g in Layout(program).schedule.groups)
+
+
 def test_chunks_do_not_depend_on_the_number_of_threads():
     program, _ = traced(lambda x: ad.exp(x).sum(0), np.ones((999, 777)))
     threads.set_threads(1)

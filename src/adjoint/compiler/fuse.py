@@ -35,6 +35,7 @@ MOST = 256         # operations in a pass that strangers may join
 AGAIN = 256        # elements of a row that is read again rather than wait for a long formula
 NEAR = 65536       # elements that are near enough to be read again
 VECTOR = 64        # bytes of the lanes that hold one number of each row
+VAST = 1 << 15     # elements of a pass that stands by itself, so that threads can share it
 SHORT = 16         # elements of rows that are computed beside one another
 NEVER = 1 << 30    # a pass that does not exist
 DYNAMIC = (0, ((-1, 1),))  # an index that is loaded
@@ -67,6 +68,7 @@ def fused(program: Program, called: Collection[int] = (), *, apart: bool = False
             found.leaves(n)
     if not apart:
         found.share()
+        found.part()
     for k, group in enumerate(found.schedule.groups):
         found.finish(k, group)
     found.settle()
@@ -316,6 +318,28 @@ class Fusing(Roots):
         self.root.add(n)
         self.schedule.at[n] = where
         self.schedule.groups[where[0]].passes[where[1]].roots.append(n)
+
+    def part(self) -> None:
+        """Give long passes without outer loops kernels of their own: no cache holds what they read.
+
+        One that needs all of another could not be cut into chunks in the same kernel.
+        """
+        sch, groups = self.schedule, list[Group]()
+        for group in sch.groups:
+            long = group.kind == "nest" and not group.depth and any(
+                prod(p.space) >= VAST for p in group.passes)
+            for pass_ in group.passes[:-1] if long else ():
+                groups.append(Group("nest"))
+                groups[-1].passes.append(pass_)
+            group.passes = group.passes[-1:] if long else group.passes
+            groups.append(group)
+        if len(groups) > len(sch.groups):
+            sch.groups = groups
+            moved = {r: (k, p) for k, group in enumerate(groups)
+                     for p, pass_ in enumerate(group.passes) for r in pass_.roots}
+            for n in [*moved]:
+                moved.update(dict.fromkeys(self.items.get(n, ()), moved[n]))
+            sch.at = moved
 
     # ---- what is read, and where it is kept
 
