@@ -311,6 +311,17 @@ RULES = {
                                    [np.arange(40.0).reshape(5, 4, 2) - 7,
                                     np.arange(30.0).reshape(5, 2, 3)],
                                    ["view", "copy", "view", "copy", "dot"]),
+    "sum of outer products": (lambda b, x, z: b.reduce("add", b.elementwise(
+        "multiply", b.view(x, ((0, ((0, 1),)), (0, ((1, 1),))), (6, 4, 5)),
+        b.view(z, ((0, ((0, 1),)), (0, ((2, 1),))), (6, 4, 5))), (0,)),
+        [np.arange(24.0).reshape(6, 4) - 7, np.arange(30.0).reshape(6, 5)], ["view", "dot"]),
+    "sum of outer products, turned": (lambda b, x, z: b.reduce("add", b.elementwise(
+        "multiply", b.view(x, ((0, ((0, 1),)), (0, ((2, 1),))), (6, 4, 5)),
+        b.view(z, ((0, ((0, 1),)), (0, ((1, 1),))), (6, 4, 5))), (0,)),
+        [np.arange(30.0).reshape(6, 5) - 7, np.arange(24.0).reshape(6, 4)],
+        ["view", "dot", "view"]),
+    "sum of what 0 is added to": (lambda b, x: b.reduce("add", b.elementwise(
+        "add", x, splat(b, 0, x)), (1,)), [np.array([[-0.0, -0.0], [1.0, 2.0]])], ["reduce"]),
     "annihilated either way": (lambda b, x, z: b.select(
         b.elementwise("equal", x, splat(b, 0, x)), annihilate(b, x, z), annihilate(b, z, x)), PAIR,
         ["multiply", "equal", "equal", "isnan", "logical_or", "logical_and", "select"]),

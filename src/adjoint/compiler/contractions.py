@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .editor import Editor
     from .program import Statement
 
+MATRIX = 4  # the least size along each axis of what becomes a product
 IDEMPOTENT = {"maximum", "minimum", "logical_and", "logical_or"}
 ONCE = IDEMPOTENT | {"add", "multiply"}
 
@@ -100,6 +101,55 @@ def sum_of_batch(e: Editor, s: Statement) -> int | None:
         return None
     return e.made("dot", tuple([i for x, z in pairs for i in (
         turned(e, merged(e, turned(e, x))), merged(e, z))]), (), s.known)
+
+
+@rule("reduce", says="the sum over k of x[i, k] * z[k, j] is a product")
+def sum_of_outer_products(e: Editor, s: Statement) -> int | None:
+    """Products of two operands, each broadcast along an axis of the other, and summed over a third.
+
+    The gradient of a matrix that multiplies one vector each turn is such a sum over the turns.
+    """
+    op, axes = s.parameters
+    inner = e.statements[s.inputs[0]]
+    if op != "add" or len(axes) != 1 or inner.name != "elementwise" or (
+            inner.parameters != ("multiply",)) or len(inner.known.shape) != 3 or (
+            inner.known.dtype.kind != "f" or min(inner.known.shape) < MATRIX) or (
+            not e.alone(s.inputs[0])):
+        return None
+    rest = [d for d in range(3) if d not in axes]
+    for i, j in (rest, rest[::-1]):
+        x, z = (e.statements[n].parameters[0] if e.is_view(n) else None for n in inner.inputs)
+        if x is not None and z is not None and still(x, j) and still(z, i):
+            k, shape = axes[0], inner.known.shape
+            left = seen_along(e, inner.inputs[0], (i, k), shape)
+            right = seen_along(e, inner.inputs[1], (k, j), shape)
+            found = e.made("dot", (left, right), (), aval((shape[i], shape[j]), s.known.dtype))
+            return found if i < j else turned(e, found)
+    return None
+
+
+def still(index: Index, axis: int) -> bool:
+    """Whether a view is the same all along an axis."""
+    return all(d != axis for _, terms in index for d, _ in terms)
+
+
+def seen_along(e: Editor, x: int, kept: Shape, shape: Shape) -> int:
+    """An operand along two of its axes, at 0 along the others."""
+    index = tuple([(0, ((kept.index(d), 1),)) if d in kept else (0, ()) for d in range(len(shape))])
+    return e.view(x, index, (shape[kept[0]], shape[kept[1]]))
+
+
+@rule("reduce", says="a sum is 0 + ..., so of x + 0 it is that of x")
+def sum_of_plus_zero(e: Editor, s: Statement) -> int | None:
+    """The 0 that keeps -0 out of each term is in the sum anyway."""
+    op, axes = s.parameters
+    inner = e.statements[s.inputs[0]]
+    if op != "add" or not axes or inner.name != "elementwise" or inner.parameters != ("add",):
+        return None
+    for x, zero in (inner.inputs, inner.inputs[::-1]):
+        if zero in e.numbers and e.numbers[zero] == 0:
+            return e.reduce("add", x, axes)
+    return None
 
 
 def merged(e: Editor, x: int) -> int:
