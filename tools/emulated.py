@@ -20,6 +20,7 @@ import numpy as np
 
 from adjoint.compiler.compiled import Compiled, Run
 from adjoint.compiler.native import SPEED, Target
+from adjoint.compiler.threads import text as runtime
 
 PACKAGES = "qemu-user-static lld libc6-arm64-cross"
 TRIPLE = "aarch64-unknown-linux-gnu"
@@ -191,8 +192,11 @@ def raw(array):
     return np.ndarray((array.nbytes,), np.uint8, array.reshape(-1).data)
 
 
-def run(cases):
-    """For each (Emulated, arguments): the failure code of its function, and its outputs."""
+def run(cases, threads=0):
+    """For each (Emulated, arguments): the failure code of its function, and its outputs.
+
+    With a number of threads, which programs need whose kernels are shared, so many share them.
+    """
     parts, end = [], up(8 * len(cases))
     for compiled, values in cases:
         parts.append(Part(compiled, values, end))
@@ -203,11 +207,17 @@ def run(cases):
         part.write(image)
     calls = "".join(CALL.format(k=k, table=p.table, work=p.work, slots=p.slots, name=f"program_{k}")
                     for k, p in enumerate(parts))
+    declared = [f"declare i64 @program_{k}(ptr, ptr)" for k in range(len(parts))]
+    if threads:
+        declared.append("declare i64 @adjoint_limit(i64)")
+        calls = f"  call i64 @adjoint_limit(i64 {threads})\n{calls}"
     driver = DRIVER.format(
-        declarations="\n".join(f"declare i64 @program_{k}(ptr, ptr)" for k in range(len(parts))),
+        declarations="\n".join(declared),
         moves="".join(MOVE.format(which=w, total=total) for w in ("read", "write")),
         total=total, calls=calls)
     objects = [emitted(driver), *(c.object(f"program_{k}") for k, (c, _) in enumerate(cases))]
+    if threads:
+        objects.append(emitted(runtime("aarch64", AARCH64.attributes(), several=True)))
     image[:] = np.frombuffer(executed(objects, image.tobytes()), np.uint8)
     for part in parts:
         part.read(image)

@@ -2,9 +2,9 @@
 
 What runs: every scalar function on every dtype with special values, casts, every kind of statement
 over rows of 1 to 33 elements, reductions of every dtype, products of many shapes, all cases of all
-rows, re-rolled loops and random programs with their gradients, an index out of range. A program
-with parts that Python computes has no machine code of its own and is left out. `python3 go.py
-hosts` installs what is needed (`tools/emulated.py`); without it these tests are skipped.
+rows, re-rolled loops and random programs with their gradients, kernels that threads share, an index
+out of range. A program with parts that Python computes has no code of its own and is left out.
+`python3 go.py hosts` installs what is needed (`tools/emulated.py`); without it these are skipped.
 """
 
 import re
@@ -15,6 +15,7 @@ from compilations import (
     DTYPES,
     MATHS,
     ROWS,
+    TRANSPOSED,
     agree_all,
     built,
     cases_of,
@@ -34,6 +35,7 @@ from compilations import (
 )
 
 from adjoint.compiler.text import is_native
+from adjoint.compiler.threads import SHARE
 from adjoint.errors import IndexingError
 from tools import emulated
 
@@ -133,6 +135,24 @@ def test_random_programs_and_their_gradients():
             agree_all(outputs, program(*args), 1e-2 if is_rounded(program) else 1e-7, 1e-2, 1e-8,
                       program.show())
     assert sum(o is not None for o in outcomes) > 6
+
+
+def test_kernels_that_threads_share():
+    rng = np.random.default_rng(0)
+    def write(b, x):
+        yield b.elementwise("exp", x)
+        yield from (b.reduce("add", x, (axis,)) for axis in (0, 1))
+        yield b.dot([(x, b.view(x, TRANSPOSED, (200, 70)))])
+    x = rng.normal(size=(70, 200))
+    cases = [of_size(33, np.float32), (built(lambda b, x: [*write(b, x)], x), [x])]
+    with forced(small=True):
+        made = [(emulated.Emulated(program), args) for program, args in cases]
+    assert all(SHARE in c.externals for c, _ in made)
+    alone, shared = (emulated.run(made, threads) for threads in (1, 3))
+    for (program, args), (code, one), (other, three) in zip(cases, alone, shared, strict=True):
+        assert (code, other) == (0, 0)
+        agree_all(one, program(*args), 1e-11, 1e-4, 1e-5)
+        agree_all(three, one, 0, 0, 0)  # the same bits
 
 
 def test_an_index_out_of_range_is_an_error():
