@@ -6,7 +6,7 @@
 One thread on one core, one process. In each round each library computes the same array, in an
 order that rotates; a figure is the least of the rounds, in seconds of the processor, which other
 programs on the machine hardly change. Errors are the largest in ulp over the same array, against
-NumPy's long double. Prints a table in Markdown.
+NumPy's long double. Prints a table in Markdown; ``--write`` makes it docs/functions_table.md.
 """
 
 import os
@@ -21,6 +21,8 @@ import importlib.util
 import time
 
 import numpy as np
+from compiled import DOCS
+from gemm import processor
 
 import adjoint as ad
 
@@ -34,8 +36,8 @@ now = time.process_time
 
 def contenders(name, x):
     """The name of each library, and a call that gives an array."""
-    function = getattr(np, name)
-    ours, out = ad.jit(lambda x: function(x)), np.empty_like(x)
+    function, out = getattr(np, name), np.empty_like(x)
+    ours = ad.jit(function)
     yield "adjoint", lambda: ours(x)
     yield "NumPy", lambda: function(x, out=out)
     if importlib.util.find_spec("jax"):
@@ -77,19 +79,23 @@ def main():
     parser.add_argument("--only", nargs="+", default=list(FUNCTIONS), choices=list(FUNCTIONS))
     parser.add_argument("--size", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--write", action="store_true", help="write docs/functions_table.md")
     given = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    lines = [f"{processor()}; one thread, NumPy {np.__version__}, {given.size:,} elements."]
     for dtype in (np.float32, np.float64):
         for name in given.only:
             found = measured(name, dtype, given.size, given.rounds)
             if name == given.only[0]:
-                libraries = list(found)
-                print(f"\n| {np.dtype(dtype).name} | "
-                      + " | ".join(f"{k}, ns | ulp" for k in libraries) + " |")
-                print("|---|" + "--:|--:|" * len(libraries))
-            print(f"| {name} | " + " | ".join(f"{t:.3f} | {e:.2f}" for t, e in found.values())
-                  + " |", flush=True)
+                heads = " | ".join(f"{k}, ns | ulp" for k in found)
+                lines += ["", f"| {np.dtype(dtype).name} | {heads} |",
+                          "|---|" + "--:|--:|" * len(found)]
+            cells = " | ".join(f"{t:.3f} | {e:.2f}" for t, e in found.values())
+            lines.append(f"| {name} | {cells} |")
+            print("\n".join(lines[-4:] if name == given.only[0] else lines[-1:]), flush=True)
+    if given.write:
+        DOCS.joinpath("functions_table.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":
