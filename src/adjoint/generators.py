@@ -6,6 +6,7 @@ the same stream as the function itself, and saving the state saves the place in 
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,9 @@ def shape_of(shape: Shape) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-COMMON = Generator()  # of the functions of ad.random, and of layers that are given no other
+# Of the functions of ad.random, and of layers that are given no other. This may be imported in the
+# middle of a tracing, whose own it is not: hence made in no context.
+COMMON: Generator = Context().run(Generator)
 
 
 def seed(number: int) -> None:

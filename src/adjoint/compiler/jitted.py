@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import reprlib
 import types
 import warnings
 import weakref
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 OFTEN = 8  # versions for one kind of arguments, of which older ones are forgotten
 MOST = 4  # quick ways that are tried one after the other
+FLOAT = np.dtype(float)
 NUMBERS = (bool, int, float, complex)
 
 
@@ -160,12 +163,32 @@ class Jitted:
         """The method of an object: each has versions of its own, which live as long as it does."""
         if instance is None:
             return self
-        kept, name = getattr(instance, "__dict__", {}), f"_jitted_{self.name}"
-        if name not in kept:
+        name = f"_jitted_{self.name}"
+        found = vars(instance).get(name) if hasattr(instance, "__dict__") else None
+        if found is None or found.__jitted__.__self__ is not instance:  # as in a copy
             bound = types.MethodType(self.__jitted__, instance)
             shift = {k - 1 if isinstance(k, int) else k for k in self.static}
-            kept[name] = Jitted(bound, frozenset(shift), frozenset(k - 1 for k in self.donated))
-        return kept[name]
+            found = Jitted(bound, frozenset(shift), frozenset(k - 1 for k in self.donated))
+            try:
+                if isinstance(instance, type):
+                    setattr(instance, name, found)
+                else:
+                    vars(instance)[name] = found
+            except TypeError:
+                warnings.warn(
+                    f"ad.jit: objects of {type(instance).__name__} have no __dict__ that keeps "
+                    f"compiled methods, so {self.name} is traced at each call. Compile a function "
+                    'outside of the class, or add "__dict__" to its __slots__', CompileWarning,
+                    stacklevel=2)
+        return found
+
+    def __deepcopy__(self, memo: Any) -> Jitted:
+        return Jitted(copy.deepcopy(self.__jitted__, memo), self.static, self.donated)
+
+    def __reduce__(self) -> Any:
+        if isinstance(self.__jitted__, types.MethodType):
+            return getattr, (self.__jitted__.__self__, self.name)
+        return getattr(self, "__qualname__", self.name)  # it is found by that, as functions are
 
     def __repr__(self) -> str:
         return f"<ad.jit of {getattr(self, '__qualname__', self.__jitted__)}>"
@@ -246,14 +269,24 @@ def kind_of(x: Any) -> Any:
     Raises ArgumentError for what is no number and no array.
     """
     if x.__class__ is np.ndarray or isinstance(x, (np.generic, *NUMBERS)):
-        if aval_of(x).dtype.kind in "fciub":
+        if getattr(x, "dtype", FLOAT).kind in "fciub":
             return x.__class__, aval_of(x)
     elif isinstance(x, Box):
         return x.__class__, x.aval, x.level > 0, getattr(x, "node", None) is None
-    raise ArgumentError(
-        f"ad.jit: an argument is {x!r} ({type(x).__name__}), which is no number and no array. Name "
-        "the argument in static_argnums or static_argnames, and the function is compiled once for "
-        "each of its values")
+    raise refused(x)
+
+
+def refused(x: Any) -> ArgumentError:
+    """The error for an argument that is no number and no array."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        known = f"{type(x).__name__} of {x.dtype}, of shape {x.shape}"
+        remedy = ("its dtype has no arithmetic; give numbers" if x.dtype.kind not in "fciub" else
+                  "it has rules of its own, which no operation knows; give np.asarray(x)")
+        return ArgumentError(f"ad.jit: an argument is a {known}: {remedy}")
+    return ArgumentError(
+        f"ad.jit: an argument is {reprlib.repr(x)} ({type(x).__name__}), which is no number and no "
+        "array. Name the argument in static_argnums or static_argnames, and the function is "
+        "compiled once for each of its values")
 
 
 def kind_of_results(given: Sequence[Any]) -> Callable[[Any], Any]:
@@ -309,7 +342,16 @@ def jit(f: Callable[..., Any] | None = None, *, static_argnums: int | Iterable[i
     if f is None:
         return functools.partial(jit, static_argnums=numbers, static_argnames=names,
                                  donate_argnums=donated)
+    if isinstance(f, (staticmethod, classmethod)):
+        inner = jit(f.__func__, static_argnums=numbers, static_argnames=names,
+                    donate_argnums=donated)
+        return type(f)(inner)
     check_function(f, "ad.jit(f)")
+    if any(test(f) for test in (inspect.isgeneratorfunction, inspect.iscoroutinefunction,
+                                inspect.isasyncgenfunction)):
+        raise ArgumentError(f"ad.jit: {getattr(f, '__name__', f)} is a generator or async "
+                            "function, whose body runs after the call. Compile a function that "
+                            "returns its results, and call that from it")
     static = frozenset([*numbered(f, "static_argnums", numbers), *names, *named(f, numbers)])
     given = frozenset(numbered(f, "donate_argnums", donated))
     both = sorted({*given, *named(f, [*given])} & static, key=str)
