@@ -224,8 +224,15 @@ def test_code_that_calls_what_is_gone_is_made_again(stages, monkeypatch):
     assert len(stages) == 2
 
 
-def test_without_a_folder_nothing_is_kept(stages, monkeypatch):
-    monkeypatch.setenv(cache.VARIABLE, "off")
+@pytest.mark.parametrize("home", [True, False])
+def test_without_a_folder_nothing_is_kept(home, stages, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+    if home:
+        monkeypatch.setenv(cache.VARIABLE, "off")
+    else:
+        monkeypatch.setattr(cache, "wanted", homeless)
+        monkeypatch.setattr(cache, "say", lambda place, e: None)  # it is said once
     assert [ad.jit(lambda x: x + 1.0)(1.0) for _ in range(2)] == [2.0, 2.0]
     assert len(stages) == 2
 
@@ -275,6 +282,8 @@ def test_llvm_links_what_is_not_known_here(monkeypatch):
     monkeypatch.setattr(native, "linked", lambda code, address_of: None)
     other = answers()
     assert other.linked is None and other.function("f")(0, 0) == 7
+    kept = Library.kept(other.key, (), host())
+    assert kept is not None and kept.function("f")(0, 0) == 7
 
 
 CALLS = """

@@ -166,6 +166,13 @@ def wanted() -> Path | None:
     return (base if base.is_absolute() else Path.home() / ".cache") / "adjoint"
 
 
+def on_disk() -> bool:
+    """Whether a folder is asked for, and there is a place for it."""
+    with suppress(RuntimeError):  # a user without a home
+        return wanted() is not None
+    return False
+
+
 @contextmanager
 def using() -> Generator[int]:
     """The open folder; -1 where there is none to use, which is said once."""

@@ -193,6 +193,7 @@ class Library:
             return None
         library = object.__new__(cls)
         library.key, library.externals, library.target = key, externals, target
+        library.speed = SPEED
         library.load(code)
         return library
 

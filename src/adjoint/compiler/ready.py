@@ -40,7 +40,7 @@ def executable(make: Callable[[], Program], text: str) -> Compiled:
         make: gives the Program.
         text: of the Graph, and of all else that the Program depends on; empty if it has none.
     """
-    usual = text and not sizes.whole and not sizes.small and cache.wanted()
+    usual = text and not sizes.whole and not sizes.small and cache.on_disk()
     origin = sources() if usual else ""
     if not origin:
         return Compiled(make())
