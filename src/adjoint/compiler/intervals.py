@@ -10,10 +10,11 @@ know subnormal numbers, infinities and NaN.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from . import polynomials as table
-from .lanes import Value, exact_sum, multiply_add
+from .lanes import Value, exact_sum, multiply_add, ordered_sum
 
 if TYPE_CHECKING:
     from typing import Any
@@ -87,8 +88,15 @@ def logarithm(x: Value, base: str, inverse: tuple[float, ...] = (),
     if inverse:
         rest = multiply_add(r, inverse[1], rest)
     rest = multiply_add(z, by_pairs(r, z, getattr(table, f"{base}_NEAR")[kind]), rest)
-    near = multiply_add(r, inverse[0], rest) if inverse else r + rest
-    return multiply_add(k, high_of_2, start) + near
+    first = multiply_add(k, high_of_2, start)
+    if kind == "f32":
+        return first + (multiply_add(r, inverse[0], rest) if inverse else r + rest)
+    # Here r has lost a digit where it is large, so that nothing else may be lost.
+    near = r * inverse[0] if inverse else r
+    if inverse:
+        rest = rest + multiply_add(r, inverse[0], -near)
+    y, left = ordered_sum(first, near)
+    return (abs(k) < inf).choose(y + (left + rest), k)
 
 
 def log(x: Value) -> Value:
