@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .program import Program
     from .schedule import Group, Pass, Schedule
 
-START = 10e-6    # seconds of a kernel from which on it is cut
+START = 20e-6    # seconds of a kernel from which on it is cut: shorter ones were not faster
 PIECE = 4e-6     # seconds of a chunk at least
 MOST = 128       # chunks of a kernel
 FEW = 16         # chunks that have partial results of many bytes
@@ -162,7 +162,7 @@ def cut(variable: str, size: int, unit: int, seconds: float, piece: float,
     >>> from adjoint.compiler.chunks import cut
     >>> cut("i0", 1000, 64, 100e-6, 20e-6)[1:4]
     (1000, 256, 4)
-    >>> cut("i0", 1000, 64, 9e-6, 4e-6) is None
+    >>> cut("i0", 1000, 64, 9e-6, 4e-6) is None  # it is too short
     True
     """
     most = min(int(seconds / piece), MOST) if seconds >= START else 0

@@ -6,8 +6,9 @@ The caller takes tickets like everybody, and when none is left it waits only for
 have begun; so a worker that does not come, or does not exist any more, is never waited for. A
 caller that finds the workers busy with another one's chunks computes all of its own.
 
-A worker looks for tickets for `SPIN` nanoseconds, then it sleeps until the next caller wakes it. A
-caller wakes two of them, and each that was woken two more while there are tickets.
+A worker looks for tickets for `SPIN` nanoseconds, letting others run in between, then it sleeps
+until the next caller wakes it. A caller wakes two, and each that was woken two more while there are
+tickets.
 Both ways of waiting are Dekker's: who sleeps says so before it looks once more, who has news says
 so before it looks who sleeps; all of these are sequentially consistent.
 
@@ -75,7 +76,8 @@ define internal i64 @now(ptr %room) #0 {
   %sum = add i64 %whole, %nanoseconds
   ret i64 %sum
 }
-; a little rest; whether less than SPIN has passed since a time
+; a little rest; whether less than SPIN has passed since a time. Whoever waits on the processor of
+; the thread that it waits for lets it run
 define internal i1 @spin(ptr %room, i64 %since) #0 {
 entry:
   br label %rest
@@ -86,6 +88,7 @@ rest:
   %more = icmp ult i64 %next, PAUSES
   br i1 %more, label %rest, label %look
 look:
+  call i32 @sched_yield()
   %time = call i64 @now(ptr %room)
   %passed = sub i64 %time, %since
   %early = icmp ult i64 %passed, SPIN
