@@ -675,3 +675,10 @@ def test_the_first_draw_of_all_may_be_in_a_function_that_is_traced():
             "f = ad.jit(lambda x: x * ad.random.normal(()))\n"
             "assert len({f(1.0) for _ in range(5)}) == 5")
     subprocess.run([sys.executable, "-c", text], check=True)
+
+
+def test_graph_shows_the_kind_of_a_large_constant():
+    f = ad.jit(lambda x: (x + np.ones((50, 50))).sum() + x[np.array([1, 2])].sum())
+    shown = f.show(np.ones((50, 50)), stage="graph")
+    assert "add(%0, constant float64[50, 50])" in shown
+    assert "getitem(%0, array([1, 2])" in shown

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from .compiled import Compiled
     from .jit_row import JitGraph
 
+FEW = 4  # numbers of a constant that are shown
+
 
 def graph(g: JitGraph) -> str:
     """The operations in order, with the lines that asked for them."""
     numbers = {n: k for k, n in enumerate((*g.inputs, *g.nodes))}
 
     def told(n: Any) -> str:
-        return f"%{numbers[n]}" if n in numbers else repr(n.value)
+        if n in numbers:
+            return f"%{numbers[n]}"
+        return repr(n.value) if n.aval.size <= FEW else f"constant {n.aval}"
     lines = [f"%{numbers[n]} = input: {n.aval}" for n in g.inputs]
     for n in g.nodes:
         told_params = "".join(f", {k}={v}" for k, v in n.params.items() if k != "graph")
