@@ -231,6 +231,14 @@ def drawn(seed, names=None):
     return of_graph(graph, out), [*xs, *graph.closed]
 
 
+def outcomes(f, args):
+    """What a program gives; nothing where it refuses a degenerate matrix."""
+    try:
+        return f(*args)
+    except MatrixError:
+        return []
+
+
 def looped(seed):
     """A Program of a random loop with its gradient, and the arguments."""
     f, args = random_loop(seed)

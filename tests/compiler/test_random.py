@@ -11,9 +11,7 @@ import os
 
 import numpy as np
 import pytest
-from compilations import EVERY, agree_all, compiled, drawn, is_rounded, looped, quiet
-
-from adjoint.errors import MatrixError
+from compilations import EVERY, agree_all, compiled, drawn, is_rounded, looped, outcomes, quiet
 
 COUNT, BUNCH = int(os.environ.get("ADJOINT_RANDOM", "300")), 10
 NAMES = [*EVERY]
@@ -22,14 +20,6 @@ NAMES = [*EVERY]
 def build_of(n):
     """The name of a build, all of them in turn."""
     return NAMES[n % len(NAMES)]
-
-
-def outcomes(f, args):
-    """What a program gives; nothing where it refuses a degenerate matrix."""
-    try:
-        return f(*args)
-    except MatrixError:
-        return []
 
 
 @pytest.mark.parametrize("first", range(0, COUNT, BUNCH))
