@@ -1005,3 +1005,64 @@ def test_a_buffer_outside_takes_a_value_in_no_grad():
     assert mean.tolist() == [1.5, 3.0]
     with pytest.raises(MutationError):
         ad.vmap(f)(np.ones((3, 2)))
+
+
+# ---- NumPy's scalars: nobody can change one, so that another takes the name
+
+def alias_of_sum(x):
+    y = x.sum()
+    z = y
+    z += 1.0
+    return y * z
+
+
+def alias_of_element(x):
+    t = x[0]
+    s = t
+    s *= t
+    return s + t
+
+
+def alias_of_number(x):
+    total = first = x[1] * 2.0
+    for k in range(3):
+        total -= x[k] / first
+    return total * first
+
+
+SCALARS = {"sum": alias_of_sum, "element": alias_of_element, "number": alias_of_number}
+
+
+@pytest.mark.parametrize("f", SCALARS.values(), ids=SCALARS)
+def test_a_scalar_is_not_changed_in_place(f):
+    x = np.array([3.0, 2.0, -1.0])
+    expected, step = f(x), 1e-6
+    slope = [(f(x + step * e) - f(x - step * e)) / (2 * step) for e in np.eye(3)]
+    value, gradient = ad.value_and_grad(f)(x)
+    assert value == expected
+    np.testing.assert_allclose(gradient, slope, rtol=1e-7)
+    for k, e in enumerate(np.eye(3)):
+        pushed = ad.jvp(f, (x,), (e,))
+        assert pushed[0] == expected
+        np.testing.assert_allclose(pushed[1], slope[k], rtol=1e-7)
+    assert np.array_equal(ad.vmap(f)(np.stack([x, x])), [expected, expected])
+    assert ad.jit(f)(x) == expected
+    np.testing.assert_allclose(ad.jit(ad.grad(f))(x), slope, rtol=1e-7)
+    np.testing.assert_allclose(ad.hessian(f)(x), ad.jacobian(ad.grad(f))(x), rtol=1e-12)
+
+
+def test_a_number_under_scan_is_not_changed_in_place():
+    def body(c, _):
+        d = c
+        d *= 2.0
+        return d + c, None
+    assert ad.scan(body, 1.0, None, length=3)[0] == 27.0
+    assert ad.grad(lambda c: ad.scan(body, c, None, length=3)[0])(1.0) == 27.0
+
+
+def test_a_tensor_of_no_axes_is_changed_in_place():
+    y = ad.tensor([1.0, 2.0]).sum()
+    z = y
+    z += 1.0
+    assert y is z
+    assert y.item() == 4.0

@@ -216,13 +216,13 @@ def singles(x, count):
         yield struct.unpack("f", struct.pack("i", bits + (i // 2) * (-1) ** i))[0]
 
 
-def tanh_rows(terms=5, last=mp.mpf("9.1"), first=mp.mpf(5) / 64):
+def tanh_rows(terms=5, last="9.1", first=5 / 64):
     """Four intervals for each power of two from 1/16 on: a centre, and coefficients about it.
 
     At the centre tanh is very nearly a float32. What stands for it is less by ``first``, which is
     added again: below ``first`` the argument itself is added instead.
     """
-    columns = [[0.0] * (terms + 2) for _ in range(32)]
+    columns, last = [[0.0] * (terms + 2) for _ in range(32)], mp.mpf(last)
     for i in range(32):
         bits = ((123 << 2) + i) << 21
         low, high = [mp.mpf(struct.unpack("f", struct.pack("I", b))[0])
@@ -239,7 +239,8 @@ def tanh_rows(terms=5, last=mp.mpf("9.1"), first=mp.mpf(5) / 64):
             mp.tanh(a) - rounded(mp.tanh(a), "f32")) / mp.tanh(a))
         done = [mp.mpf(rounded(mp.tanh(centre), "f32"))]
         for k in range(1, terms + 1):
-            c = fit(lambda d: mp.tanh(centre + d) - value(done, d), lambda d: mp.mpf(1),
+            c = fit(lambda d, centre=centre, done=done: mp.tanh(centre + d) - value(done, d),
+                    lambda d: mp.mpf(1),
                     low - centre, high - centre, range(k, terms + 1), identity, identity)
             done.append(mp.mpf(rounded(c[0], "f32")))
         columns[bits >> 21 & 31] = [centre, float(done[0] - first), *map(float, done[1:])]
@@ -304,7 +305,8 @@ def rows_of_logarithm(name, inverse):
     for kind, grid in (("f32", 2.0 ** -17), ("f64", 2.0 ** -42)):
         high = float(mp.floor(mp.log(2) * inverse / grid) * grid)
         hexes.append(statement(kind, [high, rounded(mp.log(2) * inverse - high, kind)]))
-    yield table(f"{name}_OF_2", f"{name.lower()} 2, in two parts, the second never negative.", hexes)
+    remark = f"{name.lower()} 2, in two parts, the second never negative."
+    yield table(f"{name}_OF_2", remark, hexes)
     bounds, rows = [], []
     for kind, low, high, n in (("f32", -1 / 32, 1 / 16, 4), ("f64", -0.033, 0.0626, 10)):
         c = fit_rounded(near, weight, low, high, n, kind, identity, identity)

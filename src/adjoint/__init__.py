@@ -14,7 +14,6 @@ from time import time as _time
 from typing import Any
 
 __version__ = "0.1.0"
-_imported = _time()  # sources that are written later are not what this process runs
 
 from . import creation, errors
 from .core.primitive import PUBLIC as _PUBLIC
@@ -61,6 +60,7 @@ from .transforms import (
     while_loop,
 )
 
+_imported = _time()  # sources that are written later are not what this process runs
 _ALIASES = {
     "conj": "conjugate",
     "absolute": "abs", "pow": "power", "sub": "subtract", "mul": "multiply", "div": "divide",

@@ -262,10 +262,27 @@ def aliased(what: str, base: str) -> MutationError:
         ".clone() first.")
 
 
+def changed(x: Box, z: Any, name: str) -> Box:
+    """``x``, which holds what the operation ``name`` makes of it and ``z``."""
+    rebind(x, fitted(x, PUBLIC[name](x, z), name), name)
+    return x
+
+
+def is_scalar(x: Any) -> bool:
+    """Whether NumPy would have a scalar here, which nobody can change, and no array.
+
+    Under no_grad a write moves the value of what is there, and leaves its derivative.
+    """
+    if x.shape or x.level < MODES.get().paused:
+        return False
+    while isinstance(x, Box):
+        x = x.value
+    return x.__class__ is not ndarray or bool(x.shape)  # of a batch: one of its numbers
+
+
 def _inplace(name: str) -> Callable[[Box, Any], Any]:
     def change(x: Box, z: Any) -> Any:
-        rebind(x, fitted(x, PUBLIC[name](x, z), name), name)
-        return x
+        return PUBLIC[name](x, z) if is_scalar(x) else changed(x, z, name)
     return change
 
 

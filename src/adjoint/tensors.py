@@ -495,15 +495,24 @@ class Tensor(Tracked):
         return sys.getrefcount(self.value) == held
 
 
-def _in_place(name: str) -> Any:
+def _changing(name: str) -> Any:
     ufunc = None if name == "matmul" else getattr(np, name)
     return lambda self, z: self.change(name, ufunc, z)
 
 
-for _operator, _name in methods.INPLACE.items():
-    setattr(Tensor, f"__{_operator}__", _in_place(_name))
+def _in_place(name: str) -> Any:
+    change = _changing(name)
+
+    def operator(self: Tensor, z: Any) -> Any:
+        numpys = self.level or self.value.__class__ is Symbol  # under ad.grad, ad.scan
+        if numpys and methods.is_scalar(self):
+            return PUBLIC[name](self, z)
+        return change(self, z)
+    return operator
+
+
 def _in_place_method(name: str) -> Any:
-    change = _in_place(methods.HABITS[name])
+    change = _changing(methods.HABITS[name])
 
     def method(self: Tensor, z: Any) -> Tensor:
         self.writable(f"x.{name}_(z)")
@@ -511,6 +520,8 @@ def _in_place_method(name: str) -> Any:
     return method
 
 
+for _operator, _name in methods.INPLACE.items():
+    setattr(Tensor, f"__{_operator}__", _in_place(_name))
 for _name in ("add", "sub", "mul", "div"):  # PyTorch's x.add_(z)
     setattr(Tensor, f"{_name}_", _in_place_method(_name))
 

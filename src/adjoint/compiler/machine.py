@@ -18,7 +18,7 @@ from pathlib import Path
 PASSING = ("processor", "cpu MHz", "bogomips", "BogoMIPS", "physical id", "siblings", "core id",
            "cpu cores", "apicid", "initial apicid", "cache size")
 FIRST = 1 << 14  # bytes that hold what is told of one core
-RECENT = 1.0  # seconds by which the clock of a file may be behind
+RECENT = 3.0  # seconds that importing may take, and that the clock of a file may be behind
 
 
 @memo

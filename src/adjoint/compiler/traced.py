@@ -17,7 +17,7 @@ from adjoint.core.node import MODES, aval_of
 from adjoint.core.primitive import PUBLIC
 from adjoint.core.symbol import Symbol, symbol
 from adjoint.errors import EscapeError
-from adjoint.methods import INPLACE
+from adjoint.methods import INPLACE, changed
 from adjoint.ops.protocol import BINARY, UNARY
 
 from . import shadows
@@ -123,20 +123,18 @@ def counted(x: Any) -> Any:
     return PUBLIC["astype"](x, int) if isinstance(x, Number) and x.dtype == bool else x
 
 
-def changing(operator: str, name: str) -> Callable[[Traced, Any], Any]:
+def changing(row: str) -> Callable[[Traced, Any], Any]:
     """An operator in place: what NumPy has as a scalar is not changed, but another is made."""
-    method = getattr(Box, operator)
-
     def apply(x: Traced, z: Any) -> Any:
         fixed = not x.aval.shape and not any(x is cell for c in active for cell in c.cells)
-        return getattr(x, f"__{name}__")(z) if fixed else method(x, z)
+        return PUBLIC[row](x, z) if fixed else changed(x, z, row)
     return apply
 
 
 for _name in (*UNARY, *BINARY, *[f"r{name}" for name in BINARY]):
     setattr(Number, f"__{_name}__", of_numbers(f"__{_name}__"))
-for _name in INPLACE:
-    setattr(Traced, f"__{_name}__", changing(f"__{_name}__", _name.removeprefix("i")))
+for _name, _row in INPLACE.items():
+    setattr(Traced, f"__{_name}__", changing(_row))
 
 
 def adopted_dtypes(args: Sequence[Any]) -> list[Any]:
