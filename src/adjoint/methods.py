@@ -271,9 +271,11 @@ def changed(x: Box, z: Any, name: str) -> Box:
 def is_scalar(x: Any) -> bool:
     """Whether NumPy would have a scalar here, which nobody can change, and no array.
 
-    Under no_grad a write moves the value of what is there, and leaves its derivative.
+    A tensor of no axes outside of transformations can be changed, as PyTorch's. Under no_grad a
+    write moves the value of what is there, and leaves its derivative.
     """
-    if x.shape or x.level < MODES.get().paused:
+    inside = x.level or x.value.__class__ is Symbol
+    if x.shape or not inside or (x.level < MODES.get().paused and not isinstance(x, Symbol)):
         return False
     while isinstance(x, Box):
         x = x.value

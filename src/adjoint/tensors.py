@@ -495,28 +495,18 @@ class Tensor(Tracked):
         return sys.getrefcount(self.value) == held
 
 
-def _changing(name: str) -> Any:
-    ufunc = None if name == "matmul" else getattr(np, name)
-    return lambda self, z: self.change(name, ufunc, z)
-
-
 def _in_place(name: str) -> Any:
-    change = _changing(name)
-
-    def operator(self: Tensor, z: Any) -> Any:
-        numpys = self.level or self.value.__class__ is Symbol  # under ad.grad, ad.scan
-        if numpys and methods.is_scalar(self):
-            return PUBLIC[name](self, z)
-        return change(self, z)
-    return operator
+    ufunc = None if name == "matmul" else getattr(np, name)
+    return lambda self, z: PUBLIC[name](self, z) if methods.is_scalar(self) else self.change(
+        name, ufunc, z)
 
 
 def _in_place_method(name: str) -> Any:
-    change = _changing(methods.HABITS[name])
+    row = methods.HABITS[name]
 
     def method(self: Tensor, z: Any) -> Tensor:
         self.writable(f"x.{name}_(z)")
-        return change(self, z)
+        return self.change(row, getattr(np, row), z)
     return method
 
 

@@ -386,6 +386,49 @@ def test_stabilising_rule(name):
     np.testing.assert_array_equal(found[right], before[right])
 
 
+TAILS = np.array([-1000.0, -745.0, -40.0, 0.0, 3.0, 40.0, 1000.0, np.inf, -np.inf, np.nan])
+
+
+WAYS = {"value": lambda f, x, d: f(x), "vjp": lambda f, x, d: ad.vjp(f, x)[1](d)[0],
+        "jvp": lambda f, x, d: ad.jvp(f, (x,), (d,))[1]}
+
+
+def of_way(way, f):
+    """The value of a function of x, or its derivative in a direction."""
+    graph, out = trace(lambda x, d: WAYS[way](f, x, d), aval_of(TAILS), aval_of(TAILS))
+    graph.outputs = [out.node]
+    return lowered(graph)
+
+
+def plainly(x):
+    return np.log(ad.sigmoid(x))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@quiet
+def test_log_of_sigmoid_keeps_its_tails(way):
+    d, plain = np.linspace(-1.0, 2.0, TAILS.size), of_way(way, plainly)
+    after = simplified(plain)
+    assert {s.parameters for n in after.live() if (s := after.statements[n]).name == "elementwise"
+            }.isdisjoint({("log",)})
+    found, expected = after(TAILS, d)[0], of_way(way, ad.log_sigmoid)(TAILS, d)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-16)
+    before = plain(TAILS, d)[0]
+    np.testing.assert_array_equal(simplified(plain, stabilise=False)(TAILS, d)[0], before)
+    assert not np.isfinite(before[0])
+
+
+@quiet
+def test_a_quotient_by_another_sigmoid_stays():
+    def write(b, x, z):
+        y, other = b.elementwise("sigmoid", x), b.elementwise("sigmoid", z)
+        one = b.view(b.const(1.0), (), x.shape)
+        slope = b.elementwise("multiply", y, b.elementwise("subtract", one, y))
+        return b.elementwise("multiply", b.elementwise("divide", z, other), slope)
+    kept(write, TAILS, TAILS[::-1], left=[
+        "sigmoid", "sigmoid", "divide", "subtract", "multiply", "multiply"])
+
+
 @quiet
 def test_the_jacobian_of_a_layer_is_no_product_of_matrices():
     A, x = np.random.default_rng(0).normal(size=(6, 6)), np.linspace(-1.0, 1.0, 6)
@@ -466,6 +509,8 @@ def test_every_rule_has_a_test(monkeypatch):
     for write, args, _ in (*RULES.values(), *STABILISING.values()):
         simplified(built(write, *args))
     simplified(built(softmax_by_logarithm, ROWS_OF))
+    for way in WAYS:
+        simplified(of_way(way, plainly))
     assert fired == everything
     assert {line[2:] for line in rules().splitlines()} == everything
 

@@ -682,3 +682,12 @@ def test_graph_shows_the_kind_of_a_large_constant():
     shown = f.show(np.ones((50, 50)), stage="graph")
     assert "add(%0, constant float64[50, 50])" in shown
     assert "getitem(%0, array([1, 2])" in shown
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_log_of_sigmoid_is_stable_when_compiled():
+    def f(x):
+        return np.log(ad.sigmoid(x))
+    assert ad.jit(f)(-1000.0) == -1000.0
+    assert ad.jit(ad.grad(f))(-1000.0) == 1.0
+    assert np.isnan(ad.grad(f)(-1000.0))

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import algebra, branches, contractions, diagonals, moves, softmaxes
+from . import algebra, branches, contractions, diagonals, moves, softmaxes, stable
 from .algebra import const_array
 from .diagonals import diagonal_constant
 from .editor import RULES, Editor, rebuilt, uncollected
@@ -41,7 +41,7 @@ MANY = 6  # numbers, each equally often, that look like one for each turn of a l
 PRODUCTS = 5  # added up one after the other, that look like one for each turn of a loop
 BY_NUMBER = {"add", "subtract", "multiply", "divide"}
 # whose rules are in the table
-FAMILIES = (algebra, branches, moves, diagonals, contractions, softmaxes)
+FAMILIES = (algebra, branches, moves, diagonals, contractions, softmaxes, stable)
 
 
 def simplified(program: Program, *, stabilise: bool = True) -> Program:
