@@ -1,4 +1,4 @@
-"""The loop language that rows lower to: about sixteen statements, and index expressions.
+"""The loop language that rows lower to: about eighteen statements, and index expressions.
 
 A row's ``lower(b, *refs, **params)`` writes statements with the builder ``b`` and returns a
 reference. `Builder` is the interface; ``compiler/numpy_builder.py`` runs it, the compiler emits

@@ -14,7 +14,7 @@ import linecache
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .places import span
+from .places import parsed, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +82,7 @@ def is_unsteady(code: CodeType) -> bool:
 def assignments_of(source: str) -> dict[Span, list[str]]:
     """The assignments of a file; none where it cannot be read, such as a line of IPython's own."""
     try:
-        return dict(assignments(ast.parse(source)))
+        return dict(assignments(parsed(source)))
     except (SyntaxError, ValueError):
         return {}
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import linecache
+from threading import Lock
 from typing import Any, NamedTuple
 
 from adjoint.modes import line_of
 
 WIDTH = 100
+PARSING = Lock()
 
 
 class Written(NamedTuple):
@@ -23,6 +25,15 @@ class Derived(tuple[Any, ...]):  # noqa: SLOT001 - a tuple of this length cannot
     """The site of a step that a rule makes: that of the operation whose rule it is."""
 
     row = ""
+
+
+def parsed(source: str, mode: str = "exec") -> Any:
+    """The tree of a source; one at a time, because CPython counts the depth of all in one number.
+
+    That number is the interpreter's in CPython 3.11: a thread that comes in between spoils it.
+    """
+    with PARSING:
+        return ast.parse(source, mode=mode)
 
 
 def located(where: Any) -> tuple[str, int, str]:
@@ -61,7 +72,7 @@ def operand(where: Any, position: int) -> str:
     lines[0] = lines[0][start:]
     text = b"".join(lines).decode(errors="ignore")
     try:
-        found = ast.parse(f"({text})", mode="eval").body
+        found = parsed(f"({text})", "eval").body
     except (SyntaxError, ValueError):
         return text
     if isinstance(found, ast.BinOp):
