@@ -186,12 +186,12 @@ def test_a_changed_library_compiles_again(stages, monkeypatch):
 def test_sources_that_are_newer_than_the_process_are_told_apart(monkeypatch):
     machine.sources.cache_clear()
     monkeypatch.setattr(ad, "_imported", max(
-        p.stat().st_ctime for p in Path(ad.__file__).parent.rglob("*.py")) + 2.0)
+        p.stat().st_ctime for p in Path(ad.__file__).parent.rglob("*.py")) + machine.RECENT + 1.0)
     try:
         before = machine.sources()
         assert "keys.py" in before
         machine.sources.cache_clear()
-        monkeypatch.setattr(ad, "_imported", ad._imported - 2.0)
+        monkeypatch.setattr(ad, "_imported", ad._imported - machine.RECENT - 1.0)
         assert machine.sources() == ""
     finally:
         machine.sources.cache_clear()
