@@ -231,7 +231,7 @@ def threads_table(rows, keys, threads):
     for name, found in rows.items():
         both = {k: (found[k, 1], found[k, threads]) for k in keys if (k, threads) in found}
         cells = [WORKLOADS[name][0].__doc__.strip().rstrip(".")]
-        cells += [f"{both[k][0]:.4g}, {both[k][1]:.4g}" if k in both else "-" for k in keys]
+        cells += [f"{read(both[k][0])}; {read(both[k][1])}" if k in both else "-" for k in keys]
         cells += [f"{both[k][0] / both[k][1]:.2f}" if k in both else "-" for k in keys]
         cells += [f"{both[k][1] / both['adjoint'][1]:.3g}" if k in both else "-"
                   for k in keys if k != "adjoint"]
@@ -253,6 +253,11 @@ def on_threads(options):
     print(text)
     if options.write:
         (DOCS / "threads_table.md").write_text(text)
+
+
+def read(us):
+    """A time with four digits or all that stand before the point."""
+    return f"{us:,.0f}" if us >= 1000 else f"{us:.4g}"
 
 
 def cell(found, key, target):
@@ -277,7 +282,7 @@ def table(rows, peers):
         work, (torch, jax), _ = WORKLOADS[name]
         targets = {"torch": torch, "jax.jit": jax}
         cells = [work.__doc__.strip().rstrip(".")]
-        cells += [f"{found['us'][k]:.4g}" if k in found["us"] else "-" for k in peers]
+        cells += [read(found["us"][k]) if k in found["us"] else "-" for k in peers]
         cells += [cell(found, k, targets.get(k)) for k in others]
         ours = ", ".join("-" if t is None else f"{t:.0f}" for t in found["first"]["adjoint"])
         rest = ", ".join(f"{k} {t[0]:.0f}" for k, t in found["first"].items()
