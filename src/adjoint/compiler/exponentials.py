@@ -14,6 +14,8 @@ from . import polynomials as table
 from .lanes import (
     Pair,
     Value,
+    at_least,
+    at_most,
     exact_product,
     exact_sum,
     multiply_add,
@@ -39,18 +41,6 @@ class Reduced(NamedTuple):
     shifted: Value
     high: Value
     rest: Value
-
-
-def at_most(x: Value, bound: float) -> Value:
-    """``min(x, bound)``, where NaN stays: one instruction on x86."""
-    b = x.like(bound)
-    return b.compare("olt", x).choose(b, x)
-
-
-def at_least(x: Value, bound: float) -> Value:
-    """``max(x, bound)``, where NaN stays."""
-    b = x.like(bound)
-    return b.compare("ogt", x).choose(b, x)
 
 
 def reduced(x: Value, more: Value | None = None) -> Reduced:

@@ -14,7 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from . import polynomials as table
-from .lanes import Value, exact_sum, multiply_add, ordered_sum
+from .lanes import Value, at_least, at_most, exact_sum, multiply_add, ordered_sum
 
 if TYPE_CHECKING:
     from typing import Any
@@ -27,18 +27,6 @@ INTERVALS = {"f32": 18, "f64": 48}
 MANTISSA = "11"
 # Beyond these, e^x is 0 or infinite in the format.
 LEAST, GREATEST = {"f32": -104.0, "f64": -746.0}, {"f32": 89.0, "f64": 710.0}
-
-
-def at_most(x: Value, bound: float) -> Value:
-    """``min(x, bound)``, where NaN stays: one instruction on x86."""
-    b = x.like(bound)
-    return b.compare("olt", x).choose(b, x)
-
-
-def at_least(x: Value, bound: float) -> Value:
-    """``max(x, bound)``, where NaN stays."""
-    b = x.like(bound)
-    return b.compare("ogt", x).choose(b, x)
 
 
 def by_pairs(x: Value, z: Value, c: tuple[Any, ...]) -> Value:

@@ -369,3 +369,15 @@ def quotient(x: Pair, z: Pair) -> Value:
     product, error = exact_product(y, z[0])
     left = (x[0] - product) - error
     return multiply_add(left + (x[1] - y * z[1]), inverse, y)
+
+
+def at_most(x: Value, bound: float) -> Value:
+    """``min(x, bound)``, where NaN stays: one instruction on x86."""
+    b = x.like(bound)
+    return b.compare("olt", x).choose(b, x)
+
+
+def at_least(x: Value, bound: float) -> Value:
+    """``max(x, bound)``, where NaN stays."""
+    b = x.like(bound)
+    return b.compare("ogt", x).choose(b, x)

@@ -9,8 +9,17 @@ from __future__ import annotations
 from math import inf, log, nan
 
 from . import polynomials as table
-from .exponentials import at_least, at_most, exp_of_pair, exp_reduced, power_of_two
-from .lanes import Pair, Value, exact_product, multiply_add, ordered_sum, polynomial
+from .exponentials import exp_of_pair, exp_reduced, power_of_two
+from .lanes import (
+    Pair,
+    Value,
+    at_least,
+    at_most,
+    exact_product,
+    multiply_add,
+    ordered_sum,
+    polynomial,
+)
 from .logarithms import exponent, terms
 
 # |y| above which x^y is 0, 1 or infinite for every x, with room for products.
