@@ -54,6 +54,15 @@ def short(x, bits):
     return float(mp.floor(mp.ldexp(x, -int(e))) * mp.mpf(2) ** e)
 
 
+def shared(x, *digits):
+    """x in parts: of so many binary digits each, and a last one of 53."""
+    parts = []
+    for bits in digits:
+        parts.append(short(x, bits))
+        x -= mp.mpf(parts[-1])
+    return [*parts, float(x)]
+
+
 def fit(f, weight, low, high, powers, argument, inverse):
     """The coefficients of those powers of argument(x), nearly minimax in weight(x) (p - f)."""
     t0, t1 = argument(mp.mpf(low)), argument(mp.mpf(high))
@@ -127,6 +136,9 @@ PLAIN = {
     "SIN": ("(sin r - r) / r^3 in z = r^2, |r| <= pi/4; error relative to sin r",
             of_square(lambda r: (mp.sin(r) - r) / r ** 3), identity, TINY, QUARTER,
             {"f32": 4, "f64": 6}),
+    "SIN_WIDE": ("(sin r - r) / r^3 in z = r^2, |r| <= pi/2; error relative to sin r",
+                 of_square(lambda r: (mp.sin(r) - r) / r ** 3),
+                 of_square(lambda r: r ** 3 / mp.sin(r)), TINY, 4 * QUARTER, {"f32": 4}),
     "COS": ("(cos r - 1 + z/2) / z^2 in z = r^2, |r| <= pi/4; absolute error of cos r",
             of_square(lambda r: (mp.cos(r) - 1 + r * r / 2) / r ** 4), lambda z: z * z,
             TINY, QUARTER, {"f32": 3, "f64": 6}),
@@ -167,7 +179,7 @@ def bounded(name, formula, f, weight, low, high, counts, argument=identity, inve
     for kind, n in counts.items():
         top = high[kind] if isinstance(high, dict) else high
         bottom = low[kind] if isinstance(low, dict) else low
-        format = "f64" if name in {"SIN", "COS"} else kind
+        format = "f64" if name in {"SIN", "SIN_WIDE", "COS"} else kind
         c = fit_rounded(f, weight, bottom, top, n, format, argument, inverse)
         error = largest_error(f, weight, bottom, top, [mp.mpf(x) for x in c], argument)
         bounds.append(f"{kind} 2^{float(mp.log(error, 2)):.1f}")
@@ -183,11 +195,12 @@ def constants():
                     else rounded(value, kind))
             rows.append(statement(kind, [high, rounded(value - mp.mpf(high), kind)]))
         yield table(name, name.lower().replace("_", " ") + ", in two parts.", rows)
-    parts, rest = [], mp.pi / 2
-    for _ in range(3):
-        parts.append(short(rest, 32)); rest -= mp.mpf(parts[-1])
     yield table("HALF_PI", "pi/2 in parts of 32 digits and a last one of 53.",
-                [statement("f64", [*parts, float(rest)])])
+                [statement("f64", shared(mp.pi / 2, 32, 32, 32))])
+    yield table("HALF_PI_FUSED", "pi/2 in parts of 53, 33 and 53 digits.",
+                [statement("f64", shared(mp.pi / 2, 53, 33))])
+    yield table("PI", "pi in a part of 32 digits and one of 53.",
+                [statement("f64", shared(mp.pi, 32))])
 
 
 # ---- tables by intervals, for a processor that looks coefficients up in its registers

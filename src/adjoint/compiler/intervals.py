@@ -11,13 +11,9 @@ know subnormal numbers, infinities and NaN.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
 
 from . import polynomials as table
-from .lanes import Value, at_least, at_most, exact_sum, multiply_add, ordered_sum
-
-if TYPE_CHECKING:
-    from typing import Any
+from .lanes import Value, at_least, at_most, by_pairs, exact_sum, multiply_add, ordered_sum
 
 # tanh is 1 from here on; below ``NEAR`` it is x (1 + x^2 P(x^2)).
 SATURATED, NEAR, FIRST = 9.1, 5 / 64, 1 / 16
@@ -27,16 +23,6 @@ INTERVALS = {"f32": 18, "f64": 48}
 MANTISSA = "11"
 # Beyond these, e^x is 0 or infinite in the format.
 LEAST, GREATEST = {"f32": -104.0, "f64": -746.0}, {"f32": 89.0, "f64": 710.0}
-
-
-def by_pairs(x: Value, z: Value, c: tuple[Any, ...]) -> Value:
-    """A polynomial by two terms at a time, for ``z = x^2``: half as many steps after another."""
-    parts = [multiply_add(x, c[k + 1], c[k]) if k + 1 < len(c) else x.like(c[k])
-             for k in range(0, len(c), 2)]
-    y = parts[-1]
-    for part in reversed(parts[:-1]):
-        y = multiply_add(z, y, part)
-    return y
 
 
 def tanh(x: Value) -> Value:

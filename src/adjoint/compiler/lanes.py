@@ -326,6 +326,16 @@ def polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
     return y
 
 
+def by_pairs(x: Value, z: Value, c: tuple[Any, ...]) -> Value:
+    """A polynomial by two terms at a time, for ``z = x^2``: half as many steps after another."""
+    parts = [multiply_add(x, c[k + 1], c[k]) if k + 1 < len(c) else x.like(c[k])
+             for k in range(0, len(c), 2)]
+    y = parts[-1]
+    for part in reversed(parts[:-1]):
+        y = multiply_add(z, y, part)
+    return y
+
+
 def ordered_sum(x: Any, z: Value) -> Pair:
     """``x + z`` and its rounding error, exactly, where ``|x| >= |z|`` or x = 0 (Dekker, 1971)."""
     y = x + z

@@ -46,6 +46,16 @@ HALF_PI = {
     "f64": numbers("0x1.921fb544p+0 0x1.0b4611a6p-34 0x1.3198a2ep-69 0x1.b839a252049c1p-104"),
 }
 
+# pi/2 in parts of 53, 33 and 53 digits.
+HALF_PI_FUSED = {
+    "f64": numbers("0x1.921fb54442d18p+0 0x1.1a626331p-54 0x1.1701b839a252p-88"),
+}
+
+# pi in a part of 32 digits and one of 53.
+PI = {
+    "f64": numbers("0x1.921fb544p+1 0x1.0b4611a626331p-33"),
+}
+
 # (e^r - 1 - r) / r^2, |r| <= ln(2)/2; error relative to e^r:
 # f32 2^-33.2, f64 2^-63.8.
 EXP = {
@@ -102,6 +112,13 @@ SIN = {
         "0x1.71de357b2d5acp-19 -0x1.ae5e68a2cd38cp-26 0x1.5d93a28d08779p-33"),
 }
 
+# (sin r - r) / r^3 in z = r^2, |r| <= pi/2; error relative to sin r:
+# f32 2^-27.3.
+SIN_WIDE = {
+    "f32": numbers("-0x1.55554bc1cbbbfp-3 0x1.110ed27118817p-7 -0x1.9f6fcd8fcfe5fp-13 "
+        "0x1.5dbb3fce36e0ap-19"),
+}
+
 # (cos r - 1 + z/2) / z^2 in z = r^2, |r| <= pi/4; absolute error of cos r:
 # f32 2^-33.3, f64 2^-64.2.
 COS = {
@@ -120,6 +137,14 @@ ERF_SMALL = {
         "-0x1.03381dec4c9b6p-17 0x1.c4f4e5342e6bap-21 -0x1.65610c7b0d92fp-24 "
         "0x1.00c77423b777fp-27 -0x1.5996b004f987ep-31 0x1.beaecd4c44e54p-35 "
         "0x1.a07e18d6a75fp-37 0x1.082b2f90e81cp-37"),
+}
+
+# (e^r - 1 - r) / r^2 for AVX-512, |r| <= ln(2)/2 (/32); error relative to e^r:
+# f32 2^-28.3, f64 2^-56.2.
+EXP_NEAR = {
+    "f32": numbers("0x1.fffffcp-2 0x1.555492p-3 0x1.5558bp-5 0x1.12398ep-7 0x1.6a4d32p-10"),
+    "f64": numbers("0x1.fffffffffffb8p-2 0x1.555555548e96fp-3 0x1.555555590c4fbp-5 "
+        "0x1.11123b5bcc7eep-7 0x1.6c14ba02a44b9p-10"),
 }
 
 # e^(a^2) erfc(a) in t = (a-2)/(a+2), 9/8 <= a <= 6 (4); absolute error of erf a:
@@ -147,14 +172,6 @@ ERFC_LONG = {
         "0x1.81b75ff293641p-22 -0x1.4c07f865b3b78p-21 -0x1.35b613ae1763fp-23 "
         "0x1.bf5a68e7305f8p-24 0x1.7378eb773be0ap-25 -0x1.01f16bff32fdbp-26 "
         "-0x1.27803a531eb91p-27 0x1.a69ff6d23d862p-30 0x1.85717393ef5p-31"),
-}
-
-# (e^r - 1 - r) / r^2 for AVX-512, |r| <= ln(2)/2 (/32); error relative to e^r:
-# f32 2^-28.3, f64 2^-56.2.
-EXP_NEAR = {
-    "f32": numbers("0x1.fffffcp-2 0x1.555492p-3 0x1.5558bp-5 0x1.12398ep-7 0x1.6a4d32p-10"),
-    "f64": numbers("0x1.fffffffffffb8p-2 0x1.555555548e96fp-3 0x1.555555590c4fbp-5 "
-        "0x1.11123b5bcc7eep-7 0x1.6c14ba02a44b9p-10"),
 }
 
 # A centre a, tanh a less 5/64, and coefficients about a, by the leading digits

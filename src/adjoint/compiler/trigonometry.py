@@ -1,28 +1,35 @@
 """Sine, cosine and tangent of vectors.
 
-``x = n pi/2 + r`` with pi/2 in four parts, so that n times a part is exact up to 2^20 (Cody and
-Waite, 1980); r is a pair. What lies beyond 2^20 goes through the C library, lane by lane, and only
-if a lane needs it. float32 is computed in float64.
+``x = n pi/2 + r`` with pi/2 in parts, so that n times a part is exact up to 2^20 (Cody and Waite,
+1980); r is a pair. What lies beyond 2^20 goes through the C library, lane by lane, and only if a
+lane needs it. float32 is computed in float64, its sine and cosine by ``x = n pi + r``.
+
+A scalar below pi/4, which is its own rest, goes a shorter way to the same bits.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import polynomials as table
 from .lanes import (
     Pair,
     Value,
+    by_pairs,
     exact_sum,
     literal,
     multiply_add,
     ordered_sum,
-    polynomial,
     quotient,
+    word,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 FAR = 2.0 ** 20
-TWO_OVER_PI = 0.6366197723675814
+NEAR = 0.785  # below pi/4: n is 0
+ONE_OVER_PI, TWO_OVER_PI = 0.3183098861837907, 0.6366197723675814
 
 
 class Angle(NamedTuple):
@@ -35,24 +42,30 @@ class Angle(NamedTuple):
 
 
 def angle(a: Value, single: bool) -> Angle:
-    """The angle's quadrant and what is left; a float32 (``single``) needs no second term."""
+    """The angle's quadrant and what is left; a float32 (``single``) needs no second term.
+
+    What is left of the first part is exact: below 1, and a multiple of what both terms are
+    multiples of. A processor that rounds once takes 53 digits with it.
+    """
     shifted = multiply_add(a, TWO_OVER_PI, a.format.shift)
     n = shifted - a.format.shift
     first, second, third, fourth = table.HALF_PI["f64"]
-    r = multiply_add(n, -first, a)
     if single:
-        r = multiply_add(n, -second, r)
+        r = multiply_add(n, -second, multiply_add(n, -first, a))
         return Angle(shifted.bits, r, r.like(0.0), r * r)
-    r, low = exact_sum(r, n * -second)
+    if a.block.fused:
+        first, second, third = table.HALF_PI_FUSED["f64"]
+        r, low = exact_sum(multiply_add(n, -first, a), n * -second)
+        return Angle(shifted.bits, r, multiply_add(n, -third, low), r * r)
+    r, low = exact_sum(multiply_add(n, -first, a), n * -second)
     r, lower = exact_sum(r, n * -third)
-    low = low + (lower + n * -fourth)
-    r, low = ordered_sum(r, low)
+    r, low = ordered_sum(r, low + (lower + n * -fourth))
     return Angle(shifted.bits, r, low, r * r)
 
 
 def sine(t: Angle, kind: str) -> Pair:
     """The sine of the rest."""
-    p = polynomial(t.z, table.SIN[kind])
+    p = by_pairs(t.z, t.z * t.z, table.SIN[kind])
     if kind == "f32":
         return t.high, (t.high * t.z) * p
     return t.high, multiply_add(t.high * t.z, p, t.low - (t.z * 0.5) * t.low)
@@ -60,11 +73,12 @@ def sine(t: Angle, kind: str) -> Pair:
 
 def cosine(t: Angle, kind: str) -> Pair:
     """The cosine of the rest."""
-    p, half = polynomial(t.z, table.COS[kind]), t.z * 0.5
+    square, half = t.z * t.z, t.z * 0.5
+    p = by_pairs(t.z, square, table.COS[kind])
     if kind == "f32":
-        return 1.0 - half, (t.z * t.z) * p
+        return 1.0 - half, square * p
     y, error = ordered_sum(half.like(1.0), -half)
-    return y, error + multiply_add(t.z * t.z, p, -(t.high * t.low))
+    return y, error + multiply_add(square, p, -(t.high * t.low))
 
 
 def parts(x: Value) -> tuple[Angle, Pair, Pair]:
@@ -93,6 +107,13 @@ def is_odd(n: Value) -> Value:
 
 def sin(x: Value) -> Value:
     """``sin x``."""
+    if x.kind == "f32":
+        return library(x, half_turns(x, 0.0), "sin")
+    return short_way(x, sine, long_sin)
+
+
+def long_sin(x: Value) -> Value:
+    """``sin x`` in float64, whatever x is."""
     t, s, c = parts(x)
     y = is_odd(t.quadrant).choose(c[0] + c[1], s[0] + s[1])
     return library(x, signed(y, (t.quadrant & 2) << 62 ^ sign_of(x), x), "sin")
@@ -100,9 +121,52 @@ def sin(x: Value) -> Value:
 
 def cos(x: Value) -> Value:
     """``cos x``."""
+    if x.kind == "f32":
+        return library(x, half_turns(x, 0.5), "cos")
+    return short_way(x, cosine, long_cos)
+
+
+def long_cos(x: Value) -> Value:
+    """``cos x`` in float64, whatever x is."""
     t, s, c = parts(x)
     y = is_odd(t.quadrant).choose(s[0] + s[1], c[0] + c[1])
     return library(x, signed(y, ((t.quadrant + 1) & 2) << 62, x), "cos")
+
+
+def short_way(x: Value, near: Callable[[Angle, str], Pair],
+              formula: Callable[[Value], Value]) -> Value:
+    """``formula(x)``; of a scalar below pi/4 only ``near``, but for 0, whose sign would be lost."""
+    block = x.block
+    if block.lanes > 1:
+        return formula(x)
+    short, long, join = [block.fresh()[1:] for _ in range(3)]
+    bits = (x.bits << 1) - 1  # without the sign, and 0 above all others
+    truth = bits.compare("ult", (word("f64", NEAR) << 1) - 1)
+    block.lines += [f"  br i1 {truth.name}, label %{short}, label %{long}", f"{short}:"]
+    high, low = near(Angle(bits, x, x.like(0.0), x * x), "f64")
+    y = high + low
+    block.lines += [f"  br label %{join}", f"{long}:"]
+    block.label = long
+    z = formula(x)
+    block.lines += [f"  br label %{join}", f"{join}:"]
+    end, block.label = block.label, join
+    return block.emit("f64", f"phi double [{y.name}, %{short}], [{z.name}, %{end}]")
+
+
+def half_turns(x: Value, more: float) -> Value:
+    """``sin x`` of a float32, or cos x, where ``more`` is 1/2: ``x = (n + more) pi + r``."""
+    a = x.convert("fpext", "f64")
+    shifted = multiply_add(a, ONE_OVER_PI, -more if more else a.format.shift)
+    if more:
+        shifted = shifted + a.format.shift
+    n = shifted - a.format.shift
+    if more:
+        n = n + more
+    first, second = table.PI["f64"]
+    r = multiply_add(n, -second, multiply_add(n, -first, a))
+    z = r * r
+    y = r * by_pairs(z, z * z, (1.0, *table.SIN_WIDE["f32"]))
+    return signed(y, (shifted.bits + 1 if more else shifted.bits) << 63, x)
 
 
 def tan(x: Value) -> Value:
