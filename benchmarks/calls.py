@@ -11,7 +11,6 @@ import tempfile
 
 os.environ["ADJOINT_CACHE"] = tempfile.mkdtemp()
 
-import functools
 import time
 from statistics import median
 
@@ -20,7 +19,7 @@ import numpy as np
 import adjoint as ad
 from adjoint.compiler import native
 from adjoint.compiler.call import direct, entry
-from adjoint.compiler.callables import Quick
+from adjoint.compiler.callables import ENTRIES, kind, serve
 from adjoint.compiler.compiled import Compiled
 from adjoint.compiler.program import ProgramBuilder
 from adjoint.compiler.sources import (
@@ -39,6 +38,13 @@ from adjoint.core.node import aval_of
 ROUNDS, CALLS = 25, 20_000
 X, Y, Z = np.ones(4), np.full(4, 2.0), np.ones((2, 3))
 THREE = [Input(Argument(k)) for k in range(3)]
+
+
+class Noted:
+    __slots__ = ENTRIES
+
+    def __call__(self, *args):
+        return misfit()
 
 
 def misfit(*args):
@@ -65,14 +71,18 @@ def ways():
         return entry(compiled, inputs, [output], misfit, arguments=3)
     one = entry(built(lambda b, x: [b.const(1.5)], X), THREE[:1], [FLOAT], misfit, arguments=1)
     owner = type("Owner", (), {"__call__": staticmethod(one)})
-    subclass = type("Subclass", (functools.partial,), {})
+    served = kind(Noted)()
+    serve(served, one)
+    by_python = kind(Noted)()
+    serve(by_python, lambda x: 1.5)
     return {
         "an empty loop": ("pass", None),
         "a builtin of Python's, len": ("f(x)", len),
         "1 array -> float": ("f(x)", one),
         "  of a class with this __call__": ("f(x)", owner()),
-        "  of a subclass of partial": ("f(x)", subclass(one)),
-        "  of callables.Quick": ("f(x)", Quick(one)),
+        "  of an object of callables": ("f(x)", served),
+        "  which calls a Python function": ("f(x)", by_python),
+        "a Python function itself": ("f(x)", lambda x: 1.5),
         "3 arrays -> NumPy scalar": ("f(x, y, z)", three(nothing, SCALAR)),
         "3 arrays -> float": ("f(x, y, z)", three(nothing, FLOAT)),
         "3 arrays -> array of the pool": ("f(x, y, z)", three(add, ARRAY)),

@@ -1,7 +1,6 @@
 """The last stage of the compiler: a compiled program as a builtin function of Python."""
 
 import ctypes
-import functools
 import gc
 import pickle
 import sys
@@ -17,9 +16,8 @@ import pytest
 
 import adjoint as ad
 from adjoint.compiler import abi as abi_module
-from adjoint.compiler import call, callables, pool
+from adjoint.compiler import call, callables, jitted, pool
 from adjoint.compiler.call import entry, why_not
-from adjoint.compiler.callables import Quick, callable_of
 from adjoint.compiler.compiled import Compiled
 from adjoint.compiler.estimate import seconds_of
 from adjoint.compiler.program import ProgramBuilder
@@ -986,11 +984,12 @@ def test_a_compiled_function_needs_no_trampoline(monkeypatch):
     monkeypatch.setattr(abi_module, "TESTS", (lambda: False,))
     abi_module.abi.cache_clear()
     try:
+        monkeypatch.setattr(jitted, "kind", callables.kind.__wrapped__)
         f = ad.jit(lambda x: np.sin(x) * 2.0)
         for _ in range(4):
             np.testing.assert_allclose(f(MATRIX), np.sin(MATRIX) * 2.0, rtol=1e-15)
             assert f(0.5) == np.sin(0.5) * 2.0
-        assert type(Noted(max, "")) is Noted
+        assert type(f) not in callables.entries and isinstance(f, jitted.Jitted)
     finally:
         monkeypatch.undo()
         abi_module.abi.cache_clear()
@@ -1008,75 +1007,3 @@ def test_one_text_serves_many_functions():
     first, second = function(double, np.ones(3)), function(double, np.ones((4, 5), np.float32))
     assert len(call.trampolines) <= count + 1
     assert first(np.ones(3)).shape == (3,) and second(np.ones((4, 5), np.float32)).shape == (4, 5)
-
-
-# ---- function objects
-
-class Noted(Quick):
-    """A front's function object."""
-
-    def __init__(self, f, note):
-        self.note = note
-
-    def told(self):
-        return self.note
-
-
-def test_a_function_object_calls_its_entry():
-    f = Noted(slow, "a note")
-    assert f(1, x=2) == ("slow", (1,), {"x": 2})
-    assert callable_of(function(double, MATRIX), f) is f
-    np.testing.assert_array_equal(f(MATRIX), 2 * MATRIX)
-    assert f(MATRIX, x=3)[2] == {"x": 3}
-    assert (f.told(), f.note) == ("a note", "a note")
-    f.note = "another"
-    assert f.told() == "another" and isinstance(f, Noted)
-    with pytest.raises(TypeError, match="cannot pickle Noted"):
-        pickle.dumps(f)
-
-
-def test_a_partial_of_a_function_object_follows_it():
-    f = Noted(max, "")
-    g = functools.partial(f, 1)
-    assert g(2) == 2
-    callable_of(min, f)
-    assert g(2) == 1
-
-
-def test_a_subclass_that_is_called_by_python_stays_so():
-    class Own(Quick):
-        def __call__(self, *args):
-            return "own"
-    assert Own(max)(1, 2) == "own"
-
-
-@pytest.mark.parametrize("flag", [True, False])
-def test_the_flag_changes_no_answer(flag, monkeypatch):
-    if not flag:
-        monkeypatch.setattr(callables, "flags_offset", lambda: 0)
-
-    class Plain(Quick):
-        pass
-    f = Plain(max)
-    assert f(1, 5) == 5 and f([2, 1], key=lambda v: -v) == 1
-    if flag and sys.version_info < (3, 12):
-        assert Plain.__flags__ & callables.VECTORCALL
-    del f
-    gc.collect()
-
-
-def test_an_entry_that_changes_while_it_runs():
-    f = Noted(slow, "")
-    holder = [f]
-
-    def change(*args):
-        callable_of(function(double, MATRIX), holder[0])
-        gc.collect()
-        return "changed"
-    callable_of(entry(built(double, MATRIX), [Input(Argument(0))], [ARRAY], change, arguments=1), f)
-    assert f(1) == "changed"
-    np.testing.assert_array_equal(f(MATRIX), 2 * MATRIX)
-    watch = weakref.ref(f)
-    del holder[0], f
-    gc.collect()
-    assert watch() is None

@@ -23,6 +23,7 @@ OLDEST, NEWEST = (3, 11), (3, 14)  # the versions of Python that are known
 # Bytes from the start of an object, in every CPython that is tested here.
 CLASS, CONTENTS = 8, 16  # the type; what a float, a NumPy scalar or a closure cell holds
 LENGTH, LIST_ITEMS = 16, 24
+ENTRY, COUNT = 16, 8  # what an object of `callables` refers to; the bytes of a pointer
 DATA, RANK, SHAPE, BASE, DESCR, FLAGS, WEAK = 16, 24, 32, 48, 56, 64, 72  # of an ndarray
 KIND = 24  # of a dtype: eight bytes that say kind, character, byte order and number
 KIND_MASK = ~(0xFF << 24) & (2**64 - 1)  # without the fourth byte, which means nothing

@@ -1,4 +1,4 @@
-"""LLVM IR that tests ndarrays: what trampolines share, and the words that every record begins with.
+"""LLVM IR that all calls share: tests of ndarrays, objects of `callables`; the words of a record.
 
 A record begins with a C structure PyMethodDef, so that it defines the function that it belongs to.
 """
@@ -12,6 +12,7 @@ from .abi import (
     CLASS,
     DATA,
     DESCR,
+    ENTRY,
     FLAGS,
     KIND,
     KIND_MASK,
@@ -30,6 +31,7 @@ FIXED = ("meth_name", "meth", "meth_flags", "meth_doc", "busy", "slow", "failed"
 READABLE = C_ORDER | ALIGNED
 WRITEABLE = READABLE | WRITEABLE_FLAG
 SPEC_SHAPE = 40  # bytes from the start of a spec: class, dtype, kind, rank, flags, then the shape
+NO_FLAG = 2**63 - 1  # the bits of a count of arguments that CPython does not use for itself
 MEMCPY = "llvm.memcpy.p0.p0.i64"
 
 # The functions that every trampoline calls, through its record: compiled once. A spec is what an
@@ -185,5 +187,50 @@ define void @admit(ptr %list, ptr %o, ptr %let.go) #0 {{
   store i32 %more, ptr %o
   call void %let.go(ptr %first)
   ret void
+}}
+
+; the C function of objects of `callables`: calls what their entry says, and holds that meanwhile
+define ptr @serve(ptr %self, ptr %args, i64 %count, ptr %names) #0 {{
+entry:
+  %entry.at = getelementptr i8, ptr %self, i64 {ENTRY}
+  %frame = load ptr, ptr %entry.at
+  %there = icmp ne ptr %frame, null
+  br i1 %there, label %call, label %cleared
+call:
+  %holders = load i32, ptr %frame
+  %more = add i32 %holders, 1
+  store i32 %more, ptr %frame
+  %record.at = getelementptr i8, ptr %frame, i64 {DATA}
+  %record = load ptr, ptr %record.at
+  %code.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("meth")}
+  %code = load ptr, ptr %code.at
+  %plain = and i64 %count, {NO_FLAG}
+  %answer = call ptr %code(ptr %frame, ptr %args, i64 %plain, ptr %names)
+  %left = load i32, ptr %frame
+  %last = icmp eq i32 %left, 1
+  br i1 %last, label %end, label %fewer
+fewer:
+  %less = sub i32 %left, 1
+  store i32 %less, ptr %frame
+  ret ptr %answer
+end:
+  %let.go.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("Py_DecRef")}
+  %let.go = load ptr, ptr %let.go.at
+  call void %let.go(ptr %frame)
+  ret ptr %answer
+cleared: ; by the collection of garbage; CPython raises SystemError for a null without an error
+  ret ptr null
+}}
+
+; calls the function of Python that a frame refers to
+define ptr @forward(ptr %frame, ptr %args, i64 %count, ptr %names) #0 {{
+  %record.at = getelementptr i8, ptr %frame, i64 {DATA}
+  %record = load ptr, ptr %record.at
+  %slow.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("slow")}
+  %slow = load ptr, ptr %slow.at
+  %call.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("PyObject_Vectorcall")}
+  %call = load ptr, ptr %call.at
+  %answer = call ptr %call(ptr %slow, ptr %args, i64 %count, ptr %names)
+  ret ptr %answer
 }}
 """

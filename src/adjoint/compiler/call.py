@@ -24,6 +24,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache, partial
 from math import prod
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -34,6 +35,7 @@ from adjoint.errors import RuleError
 from . import pool
 from .abi import DATA, Abi, abi, address, slot_offset, word
 from .arrays_ir import FIXED, HELPERS, SHARED, WRITEABLE
+from .looking import Record
 from .native import Library, host
 from .sources import (
     SCALAR,
@@ -375,15 +377,33 @@ class Writing:
                   "meth": library.address("call"), "meth_flags": FASTCALL_WITH_KEYWORDS}
         for segment, _ in self.compiled.segments:
             values["segment"] = address(self.compiled.functions[segment])
-        for key in {*values} & {*FIXED}:
-            record.set(key, values[key])
-        frame: Any = Frame((record.size(),), np.uint8)
-        frame[:] = np.frombuffer(record.bytes_at(frame.ctypes.data), np.uint8)
-        frame[:8] = frame[title:title + 8]  # the name, which a PyMethodDef begins with
+        frame = framed(record, values, title)
         frame.held = [*self.held, self.guards, library, slow, failed, table, work,
                       shared]
         frame.released = self.released
         return builtin(frame)
+
+
+def framed(record: Record, values: dict[str, int], title: int = 0) -> Any:
+    """The Frame of a record with these fixed words; a PyMethodDef begins with the name."""
+    for key in {*values} & {*FIXED}:
+        record.set(key, values[key])
+    frame: Any = Frame((record.size(),), np.uint8)
+    frame[:] = np.frombuffer(record.bytes_at(frame.ctypes.data), np.uint8)
+    frame[:8] = frame[title:title + 8]
+    return frame
+
+
+def frame_of(f: Callable[..., Any]) -> Any:
+    """What `callables` calls for a function: the Frame of one of ours, or one that calls it."""
+    own, known = getattr(f, "__self__", None), abi()
+    if type(own) is Frame and type(f) is BuiltinFunctionType:
+        return own
+    assert known is not None  # noqa: S101 - asked before
+    frame = framed(Record(), {**known.functions, "slow": id(f),
+                              "meth": helpers().address("forward")})
+    frame.held = [f]
+    return frame
 
 
 def check_kind(kind: str, known: Any) -> None:
@@ -445,8 +465,10 @@ def check_guard(guard: Guard) -> None:
 
 @cache
 def helpers() -> Library:
-    """What all trampolines call."""
-    return Library(HELPERS + host().attributes(), (), host())
+    """What all trampolines call; it stays as long as the process, because calls return into it."""
+    made = Library(HELPERS + host().attributes(), (), host())
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
+    return made
 
 
 @cache

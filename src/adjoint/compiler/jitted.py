@@ -9,7 +9,7 @@ import reprlib
 import types
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from adjoint.modes import DEFAULT_DTYPE
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import check_function, flatten, kind_like, plain, unflatten
 
+from .callables import ENTRIES, kind, serve
 from .donation import donate
 from .editor import uncollected
 from .fast_calls import fast_call
@@ -39,7 +40,13 @@ NUMBERS = (bool, int, float, complex)
 
 
 class Jitted:
-    """A compiled function; made by `jit`."""
+    """A compiled function; made by `jit`. CPython calls machine code itself once there is some."""
+
+    __slots__ = ENTRIES
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """An object with attributes, of the class that is called fastest."""
+        return object.__new__(kind(Jitted))
 
     def __init__(self, f: Callable[..., Any], static: frozenset[int | str],
                  donated: frozenset[int]) -> None:
@@ -52,7 +59,7 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives."""
-        return self.general(*args, **kwargs)
+        return self.quick(*args, **kwargs)
 
     def general(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives, computed by the version that fits; a new one if none does."""
@@ -107,18 +114,14 @@ class Jitted:
         return {**given, **data} if named else [data.get(k, v) for k, v in enumerate(given)]
 
     def quicken(self, plan: Plan, args: Sequence[Any]) -> None:
-        """Let further calls of a version go the quick way, before any other is asked.
-
-        What is called must belong to the class, so a function that has one gets a class of its own.
-        """
+        """Let further calls of a version go the quick way, before any other is asked."""
         numbers = bool(args) and all(type(x) is float for x in args)
         slow = self.quick if len(self.ways) < MOST else self.general
         quick = fast_call(plan, args, numbers, slow)
         if quick is not None:
             self.ways.append(quick)
             self.quick = quick
-            own: Any = type("Jitted", (Jitted,), {"__call__": staticmethod(quick)})
-            self.__class__ = own
+            serve(self, quick)
 
     def version(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Plan, list[Any]]:
         """The version for these arguments, and their leaves; traced if there is none yet."""
