@@ -1051,6 +1051,114 @@ def test_a_scalar_is_not_changed_in_place(f):
     np.testing.assert_allclose(ad.hessian(f)(x), ad.jacobian(ad.grad(f))(x), rtol=1e-12)
 
 
+# ---- arrays without axes: NumPy changes those that were given, their copies and views
+
+def given_twice(x):
+    y = x
+    y *= 2.0
+    return x + y
+
+
+def given_and_again(x):
+    y = x
+    y *= 2.0
+    y += 1.0
+    return x * y
+
+
+def written_to(x):
+    y = x
+    x[...] = x * x
+    y *= 2.0
+    return x * y
+
+
+def copied(x):
+    y = z = x.copy()
+    y *= 2.0
+    y /= x
+    return z * y + x
+
+
+def cast(x):
+    y = z = x.astype(np.float64)
+    y -= 1.0
+    y *= x
+    return z * y
+
+
+def viewed(x):
+    y = z = np.stack([x, x * x])[1, ...]
+    y += 1.0
+    y *= 2.0
+    return z * y
+
+
+def flattened(x):
+    y = z = (np.ones((1, 1)) @ np.stack([x])).reshape(())
+    y += x
+    return z * y
+
+
+def computed(x):
+    y = z = x * 1.0
+    y += x
+    y *= y
+    return z * y
+
+
+def quantile(x):
+    y = z = np.quantile(np.stack([x, 2.0 * x]), 0.5)
+    y += x
+    return z * y
+
+
+WITHOUT_AXES = [given_twice, given_and_again, written_to, copied, cast, viewed, flattened, computed,
+                quantile]
+
+
+@pytest.mark.parametrize("f", WITHOUT_AXES)
+@pytest.mark.parametrize("kind", [np.array, np.float64])
+def test_what_numpy_changes_without_axes(f, kind):
+    def numpy(v):
+        return float(f(kind(v)))
+    x, step = kind(3.0), 1e-6
+    if kind is np.float64 and f is written_to:
+        for call in (ad.grad, ad.jit, ad.vmap, lambda g: lambda v: ad.jvp(g, (v,), (1.0,))):
+            with pytest.raises((MutationError, GraphError)):
+                call(f)(np.ones(2) if call is ad.vmap else x)
+        return
+    expected, slope = numpy(3.0), (numpy(3.0 + step) - numpy(3.0 - step)) / (2 * step)
+    curve = (numpy(3.0 + 1e-3) - 2 * expected + numpy(3.0 - 1e-3)) / 1e-6
+    for both in (ad.value_and_grad(f), ad.jit(ad.value_and_grad(f)),
+                 ad.value_and_grad(ad.checkpoint(f)), lambda v: ad.jvp(f, (v,), (1.0,)),
+                 ad.jit(lambda v: ad.jvp(f, (v,), (1.0,)))):
+        np.testing.assert_allclose(both(x), (expected, slope), rtol=1e-7)
+    for second in (ad.grad(ad.grad(f)), ad.jit(ad.grad(ad.grad(f))), ad.hessian(f)):
+        np.testing.assert_allclose(second(x), curve, rtol=1e-4, atol=1e-4)
+    assert ad.linearize(f, x)[0] == expected
+    assert x == 3.0
+
+
+@pytest.mark.parametrize("f", WITHOUT_AXES)
+def test_tensors_without_axes_change_alike_in_and_out_of_transformations(f):
+    x = ad.tensor(3.0, requires_grad=True)
+    y = f(x.clone())
+    y.backward()
+    expected = y.item(), x.grad.item()
+    for both in (ad.value_and_grad(f), ad.jit(ad.value_and_grad(f)),
+                 ad.value_and_grad(ad.checkpoint(f)), lambda v: ad.jvp(f, (v,), (1.0,))):
+        got = both(ad.tensor(3.0))
+        np.testing.assert_allclose([g.item() for g in got], expected, rtol=1e-12)
+    assert ad.vmap(f)(ad.tensor([3.0, 3.0])).tolist() == [expected[0]] * 2
+
+
+def test_a_jit_of_an_argument_that_changes_is_refused():
+    for x in (np.array(3.0), ad.tensor(3.0)):
+        with pytest.raises(GraphError, match="changes its argument of shape"):
+            ad.jit(given_twice)(x)
+
+
 def test_a_number_under_scan_is_not_changed_in_place():
     def body(c, _):
         d = c

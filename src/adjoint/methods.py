@@ -21,7 +21,7 @@ from adjoint.core.symbol import Symbol
 from adjoint.errors import DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
 
-from .exits import handed, is_concrete, is_tracked, refuse
+from .exits import bottom, handed, is_concrete, is_tracked, refuse
 from .hooks import follow, handle
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def flags(x: Box) -> Any:
 def part(name: str) -> property:
     """``x.real`` and ``x.imag``, which are views in NumPy: a write into one is refused."""
     def get(x: Box) -> Any:
-        y = PUBLIC[name](x)
+        y = as_changeable(x, PUBLIC[name](x))
         note: Any = getattr(y, "copied_from", None)
         if note is not None:
             note(x)
@@ -146,6 +146,7 @@ def about_to_write(t: Any) -> None:
 
 def rebind(x: Any, y: Any, what: str) -> None:
     """Make ``x`` hold what ``y`` holds: the object stays, value and place in the graph are new."""
+    y = as_changeable(x, y)
     if x.level < MODES.get().paused and not isinstance(x, Symbol):
         move(x, y, what)
         return
@@ -162,6 +163,29 @@ def rebind(x: Any, y: Any, what: str) -> None:
     if forget is not None:
         forget()
         follow(x, before)
+
+
+def as_changeable(x: Any, y: Any) -> Any:
+    """``y``, with an array without axes at its bottom where ``x``, which it overwrites, has one.
+
+    NumPy's operations give scalars; whoever writes next must find what can be written to.
+    """
+    if x.shape or not is_changeable(bottom(x)):
+        return y
+    if not isinstance(y, Box):
+        return np.asarray(y)
+    if isinstance(y, Symbol):
+        return getattr(y, "as_changeable")()  # noqa: B009 - of a Symbol of ad.jit
+    holder: Any = y
+    while isinstance(holder.value, Box) and not isinstance(holder.value, Symbol):
+        holder = holder.value
+    holder.value = as_changeable(x, holder.value)
+    return y
+
+
+def is_changeable(held: Any) -> bool:
+    """Whether NumPy would have an array without axes here."""
+    return (held.__class__ is ndarray and not held.shape) or getattr(held, "changeable", False)
 
 
 def move(x: Any, y: Any, what: str) -> None:
@@ -207,6 +231,9 @@ def is_plain(key: Any) -> bool:
 def set_item(x: Box, key: Any, value: Any) -> None:
     """``x[key] = value``: a new version of x, in which what was overwritten has gradient 0."""
     writable(x, "x[...] = v")
+    if is_scalar(x):
+        raise MutationError("x[...] = v: x is a number here, which cannot be assigned to (NumPy "
+                            "raises TypeError); write x = v")
     y = PUBLIC["setitem"](x, key, value)
     if y.dtype != x.dtype:  # NumPy writes the integer part, which has no derivative
         if is_tracked(value):
@@ -268,24 +295,34 @@ def changed(x: Box, z: Any, name: str) -> Box:
     return x
 
 
+TENSORS: set[int] = set()  # levels of functions of tensors
+
+
+def of_tensors(x: Box) -> bool:
+    """Whether ``x`` is a tensor outside of transformations, or one of a function of tensors."""
+    return x.level in TENSORS or (x.level == 0 and x.value.__class__ is not Symbol)
+
+
 def is_scalar(x: Any) -> bool:
     """Whether NumPy would have a scalar here, which nobody can change, and no array.
 
-    A tensor of no axes outside of transformations can be changed, as PyTorch's. Under no_grad a
-    write moves the value of what is there, and leaves its derivative.
+    A tensor of no axes can be changed, as PyTorch's. Under no_grad a write moves the value of what
+    is there, and leaves its derivative.
     """
-    inside = x.level or x.value.__class__ is Symbol
-    if x.shape or not inside or (x.level < MODES.get().paused and not isinstance(x, Symbol)):
+    if x.shape or of_tensors(x) or (x.level < MODES.get().paused and not isinstance(x, Symbol)):
         return False
-    while isinstance(x, Box):
-        x = x.value
-    return x.__class__ is not ndarray or bool(x.shape)  # of a batch: one of its numbers
+    return not is_changeable(bottom(x))  # an array with axes is a batch: one of its numbers
 
 
 def _inplace(name: str) -> Callable[[Box, Any], Any]:
     def change(x: Box, z: Any) -> Any:
         return PUBLIC[name](x, z) if is_scalar(x) else changed(x, z, name)
     return change
+
+
+def copy(x: Any) -> Any:
+    """A copy that stays in the graph; `clone` is PyTorch's name for it."""
+    return as_changeable(x, +x)
 
 
 def _refuses(kind: str) -> Callable[[Box], Any]:
@@ -312,7 +349,8 @@ def install() -> None:
         "mT": property(matrix_transpose), "size": property(size), "dim": lambda x: x.ndim,
         "numel": lambda x: x.aval.size, "__array_priority__": 1000,
         "__array_namespace__": _namespace, "item": number, "__format__": shown,
-        "__repr__": named, "numpy": refused, "clone": lambda x: +x, "copy": lambda x: +x,
+        "__repr__": named, "numpy": refused, "clone": copy, "copy": copy,
+        "astype": lambda x, dtype, copy=True: as_changeable(x, PUBLIC["astype"](x, dtype)),
         "__array__": handed, "__trunc__": _refuses("int"), "flags": property(flags),
         "itemsize": property(lambda x: x.dtype.itemsize),
         "nbytes": property(lambda x: x.aval.size * x.dtype.itemsize),

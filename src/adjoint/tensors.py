@@ -166,12 +166,6 @@ class Tensor(Tracked):
         y._base = weakref.ref(self)  # a write through y would have to reach this tensor
         return y
 
-    def clone(self: Any) -> Any:
-        """A copy that stays in the graph; `copy` is NumPy's name for it."""
-        return +self
-
-    copy = clone
-
     def numpy(self) -> Any:
         """A read-only view of the values; an error while the tensor is tracked."""
         if is_tracked(self):
@@ -367,6 +361,7 @@ class Tensor(Tracked):
 
         A leaf of the user's stays a leaf; for anything else the write is the identity.
         """
+        value = methods.as_changeable(self, value) if self.level else value
         before, known = self.node, aval_of(value)
         self.value, self.aval = value, known
         self.forget_base()

@@ -157,6 +157,15 @@ def test_floats_that_are_reached_are_inputs():
     assert type(TABLE["pair"][0]) is float
 
 
+def test_modules_of_the_standard_library_are_not_walked():
+    """`x.copy()` names the module `copy`, if that is imported; an Enum has names that it hides."""
+    space = {"copy": __import__("copy"), "enum": __import__("enum"), "np": np}
+    exec("class Kind(enum.Enum):\n    name_ = 1\n"
+         "def f(x):\n    y = x.copy()\n    return np.sin(y) * Kind.name_.value, x.name\n", space)
+    space["g"] = lambda x: space["f"](types.SimpleNamespace(copy=x.copy, name=2.0))[0]
+    np.testing.assert_allclose(ad.jit(space["g"])(X), np.sin(X), rtol=1e-15)
+
+
 def test_arrays_that_are_reached_are_inputs():
     a = X.copy()
     holder = {"a": a, "t": (a, 1)}

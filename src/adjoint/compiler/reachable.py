@@ -32,6 +32,7 @@ DESCRIPTORS = (property, staticmethod, classmethod, functools.cached_property)
 FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 LIBRARIES = {"numpy", "scipy", "optree", "math", "functools", "itertools", "builtins",
              "collections", "typing", "weakref", "contextvars", "threading", "_thread"}
+CLOSED = {*LIBRARIES, *sys.stdlib_module_names, "adjoint"}  # their code reads nothing of the user's
 
 
 class Attribute(NamedTuple):
@@ -125,7 +126,8 @@ def named_there(found: Reached, asked: set[tuple[int, str]]) -> Iterator[Place]:
             asked.add((id(space), name))
             if isinstance(space, types.ModuleType):
                 yield Place(vars(space), name)
-            elif not isinstance(vars(space)[name], (types.FunctionType, *DESCRIPTORS)):
+            elif hasattr(space, name) and not isinstance(  # an Enum hides some of its own
+                    vars(space)[name], (types.FunctionType, *DESCRIPTORS)):
                 yield Place(space, Attribute(name))
 
 
@@ -178,7 +180,7 @@ def inside(value: Any, found: Reached) -> Iterator[Place]:
     elif isinstance(value, types.FunctionType):
         yield from of_function(value, found)
     elif isinstance(value, types.ModuleType):
-        if value.__name__.partition(".")[0] not in {*LIBRARIES, "adjoint"}:
+        if value.__name__.partition(".")[0] not in CLOSED:
             found.spaces.append(value)
     elif isinstance(value, type):
         yield from of_class(value, found)
@@ -230,7 +232,7 @@ def of_object(value: Any, found: Reached) -> Iterator[Place]:
 def of_class(cls: type, found: Reached) -> Iterator[Place]:
     """The functions of a user's class and its bases; attributes are found by name, at the end."""
     for c in cls.__mro__:
-        if root(c) in {*LIBRARIES, "adjoint"}:
+        if root(c) in CLOSED:
             continue
         if c is not cls:
             yield Place(Passing([c]), 0)
@@ -261,7 +263,7 @@ def root(value: Any) -> str:
 
 def is_library(f: types.FunctionType) -> bool:
     """Whether a function is written in a library; `functools.wraps` gives it the user's module."""
-    return str(f.__globals__.get("__name__", "")).partition(".")[0] in {*LIBRARIES, "adjoint"}
+    return str(f.__globals__.get("__name__", "")).partition(".")[0] in CLOSED
 
 
 def filled(cell: Any) -> bool:

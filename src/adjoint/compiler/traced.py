@@ -25,6 +25,7 @@ from . import shadows
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from adjoint.core.node import Node
     from adjoint.core.primitive import Primitive
 
     from .tracing import Capture
@@ -63,6 +64,18 @@ class Traced(Symbol):
             return capture.settled(self.node)
         raise self.lost()
 
+    @property
+    def changeable(self) -> bool:
+        """Whether an operator in place changes what others hold too, as it does in NumPy."""
+        return not self.aval.shape and holds_array(self.node)
+
+    def as_changeable(self) -> Traced:
+        """This Symbol, noted as an array without axes."""
+        for capture in active:
+            if capture.graph is self.graph:
+                capture.cells.add(self.node)
+        return self
+
     def outside(self) -> Any:
         """What stands here for threads that do not trace: the number or array that was reached."""
         for capture in active:
@@ -93,6 +106,16 @@ class Traced(Symbol):
         if get_ident() == shadows.tracer.thread:
             return super().__reduce_ex__(protocol)
         return plain, (self.outside(),)
+
+
+def holds_array(n: Node) -> bool:
+    """Whether NumPy has an array without axes here: one that was given, or a view of something."""
+    if not n.inputs or not n.prim.alias:
+        return any(n in capture.cells for capture in active)
+    examples = [np.zeros(i.aval.shape, i.aval.dtype) for i in n.inputs]
+    some = [x if x.shape or holds_array(i) else x[()]
+            for x, i in zip(examples, n.inputs, strict=True)]
+    return isinstance(n.prim.impl(*some, **n.params), np.ndarray)
 
 
 class Number(Traced):
@@ -126,8 +149,7 @@ def counted(x: Any) -> Any:
 def changing(row: str) -> Callable[[Traced, Any], Any]:
     """An operator in place: what NumPy has as a scalar is not changed, but another is made."""
     def apply(x: Traced, z: Any) -> Any:
-        fixed = not x.aval.shape and not any(x is cell for c in active for cell in c.cells)
-        return PUBLIC[row](x, z) if fixed else changed(x, z, row)
+        return changed(x, z, row) if x.aval.shape or x.changeable else PUBLIC[row](x, z)
     return apply
 
 

@@ -117,7 +117,7 @@ class Capture(Trace):
         self.numbers: dict[Node, Any] = {}  # numbers and arrays that became inputs
         self.relied: dict[Node, Any] = {}  # those that Python code has looked at
         self.placed: list[Put] = []
-        self.cells: list[Symbol] = []  # arrays without axes, which can be written to
+        self.cells: set[Node] = set()  # arrays without axes, which can be written to
         self.fixed: list[tuple[Place, Any]] = []  # numbers and arrays that are guards
         self.noted: set[str] = set()  # settings of the library that were read
         self.born: dict[int, Any] = {}  # tensors made while tracing: constants
@@ -131,11 +131,11 @@ class Capture(Trace):
 
     def stand_in(self, n: Node, value: Any) -> Symbol:
         """A Symbol for a value that is no tensor, as that behaves."""
-        s = symbol(self.graph, n, Number if type(value) in NUMBERS or isinstance(
+        if (isinstance(value, np.ndarray) and not value.ndim) or (
+                isinstance(value, Traced) and value.changeable):
+            self.cells.add(n)
+        return symbol(self.graph, n, Number if type(value) in NUMBERS or isinstance(
             value, Number) else Traced)
-        if isinstance(value, np.ndarray) and not value.ndim:
-            self.cells.append(s)
-        return s
 
     def enter(self, known: Any, what: str, owner: Any) -> Symbol:
         """A new input that comes from somewhere else than the arguments."""

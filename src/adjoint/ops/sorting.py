@@ -388,7 +388,8 @@ def _between(low: Any, high: Any, part: Any) -> Any:
 
 def _in_front(y: Any, q: Any, shape: tuple[int, ...]) -> Any:
     """The last axis, over the quantiles, goes to the front, in the shape of ``q``."""
-    return shaped(moveaxis(y, -1, 0), (*q.shape, *shape))
+    full = (*q.shape, *shape)
+    return shaped(moveaxis(y, -1, 0), full) if full else y[0]
 
 
 def _quantile(name: str, x: Any, q: Any, whole: int, axis: Any, method: str, keepdims: Any,

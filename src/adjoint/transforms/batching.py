@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optree
 
-from adjoint.core.box import Box, Level, bind
+from adjoint.core.box import Box, bind
 from adjoint.core.node import aval, aval_of, new
 from adjoint.core.primitive import Primitive
 from adjoint.errors import ArgumentError, EscapeError, ShapeError
@@ -16,6 +16,7 @@ from adjoint.ops.shape import broadcast_to, moveaxis, stack
 
 from .trees import (
     NAMESPACE,
+    Over,
     check_function,
     distinct,
     flatten,
@@ -133,7 +134,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         moved = [x if a is None else leading(x, a) for x, a in zip(values, axes, strict=True)]
         size = batch_size([aval_of(x).shape[0] for x, a in zip(moved, axes, strict=True)
                            if a is not None])
-        with Level() as level:
+        with Over(given) as level:
             inner = [x if a is None else batch(x, level) for x, a in zip(moved, axes, strict=True)]
             out = f(*unflatten(structure, inner), **kwargs)
             results, s = flatten(out)

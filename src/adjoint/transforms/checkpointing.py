@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adjoint.core.box import Box, Level, bind
+from adjoint.core.box import Box, bind
 from adjoint.core.node import Leaf, Mode, Node, aval_of, leaf
 from adjoint.core.primitive import CONSTANT, Label, Primitive, register
 from adjoint.core.reverse import order, tracked
@@ -18,7 +18,7 @@ from adjoint.tensors import Tensor, conjugate
 
 from .batching import vmap
 from .gradients import jvp, vjp
-from .trees import check_function, flatten, kind_of_all, lift, unflatten
+from .trees import Over, check_function, flatten, kind_of_all, lift, unflatten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,7 +135,7 @@ def record(f: Any, given: Any, structure: Any, at: Any, values: Any, kind: Any) 
     """
     concrete = all(map(is_concrete, values))
     leaves = [leaf(bottom(v) if concrete else v) for v in values]
-    with Level() as level:
+    with Over([given[n] for n in at]) as level:
         inner = list(given)
         for n, node in zip(at, leaves, strict=True):
             inner[n] = tracked(Tensor, node.value, level, node)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint import hooks
-from adjoint.core.box import Box, Level
+from adjoint.core.box import Box
 from adjoint.core.careful import QUIET
 from adjoint.core.forward import Dual, dual, push, spread
 from adjoint.core.node import MODES, Leaf, aval_of, leaf, private, switch
@@ -19,6 +19,7 @@ from adjoint.ops.arithmetic import astype
 from adjoint.tensors import Tensor, arrived, conjugate
 
 from .trees import (
+    Over,
     check_function,
     check_match,
     differentiable,
@@ -54,7 +55,7 @@ class Recorded:
         self.values = [differentiable(x, where, example) for x in self.given]
         self.structures = [s for _, s in flat]
         self.leaves: list[Leaf] = [leaf(v) for v in self.values]
-        with Level() as level:
+        with Over(self.given) as level:
             boxes = [tracked(Tensor, n.value, level, n) for n in self.leaves]
             inner = list(args)
             for n, tree in zip(numbers, trees_of(self.structures, boxes), strict=True):
@@ -244,7 +245,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: b
     values = [differentiable(x, where, "ad.jvp(f, ({0},), (1.0,))") for x in given]
     moves = [as_cotangent(dx, x)
              for dx, x in zip(flatten(tuple(tangents))[0], values, strict=True)]
-    with Level() as level:
+    with Over(given) as level:
         duals = [dual(x, dx, level) for x, dx in zip(values, moves, strict=True)]
         out, aux = with_aux(f(*unflatten(structure, duals)), has_aux)
         aux = stripped(aux, level)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optree
 
-from adjoint.core.box import Box
+from adjoint.core.box import Box, Level
 from adjoint.core.node import aval_of, private
 from adjoint.errors import ArgumentError, DTypeError, ShapeError
 from adjoint.hooks import copied
+from adjoint.methods import TENSORS, of_tensors
 from adjoint.tensors import Tensor, is_tracked, untracked
 
 if TYPE_CHECKING:
@@ -43,10 +44,30 @@ def lift(x: Any) -> Any:
     if isinstance(x, (bool, int, float, complex, np.generic)):
         return np.asarray(x)[()]
     if isinstance(x, np.ndarray):
-        return private(x) if x.ndim else x[()]
+        return private(x)  # without axes too: NumPy lets it be changed in place, and no scalar
     raise ArgumentError("the arguments of a transformation are numbers, arrays, tensors and "
                         f"containers of them, not {type(x).__name__}; bind other arguments with "
                         "functools.partial or a lambda")
+
+
+class Over(Level):
+    """The level of a function of these arguments: one of tensors can change what it makes of them.
+
+    PyTorch changes a tensor without axes in place, NumPy does not change a scalar.
+    """
+
+    def __init__(self, given: Sequence[Any]) -> None:
+        self.given = given
+
+    def __enter__(self) -> int:
+        level = super().__enter__()
+        if any(isinstance(x, Box) and of_tensors(x) for x in self.given):
+            TENSORS.add(level)
+        return level
+
+    def __exit__(self, *error: object) -> None:
+        TENSORS.discard(self.number)
+        super().__exit__(*error)
 
 
 def differentiable(x: Any, where: str, example: str) -> Any:
