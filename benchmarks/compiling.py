@@ -39,7 +39,7 @@ STAGES = {
     "re-roll": ("jit_row.rerolled",), "verify": ("reroll.proved",),
     "fuse": ("layout.fused",), "memory": ("compiled.Layout",),
     "calibrate": ("compiled.prepare",), "emit": ("compiled.Compiled",),
-    "llvmlite": ("native.llvm",), "parse": ("native.Library.module",),
+    "llvmlite": ("native.llvm",), "parse": ("llvm.Direct.parsed",),
     "codegen": ("native.Library.compiled",), "load": ("native.Library.load",),
     "disk": ("cache.found", "cache.keep"), "run": ("compiled.Compiled.__call__",),
     "builtin": ("jitted.fast_call",)}

@@ -48,9 +48,9 @@ quiet = pytest.mark.filterwarnings("ignore")  # values go to singular points
 
 def widths():
     """A processor for each vector width; where this one has no such vectors, LLVM splits them."""
-    if not llvm().get_process_triple().startswith("x86_64"):
+    if not llvm().triple().startswith("x86_64"):
         return {str(8 * n): host()._replace(vector_bytes=n) for n in (16, 32, 64)}
-    features = llvm().get_host_cpu_features()
+    features = llvm().features()
     whole = features.get("avx2") and features.get("fma")
     middle = AVX2 if whole else BASELINE._replace(vector_bytes=32)
     return {"128": BASELINE, "256": middle,

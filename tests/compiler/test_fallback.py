@@ -1,10 +1,15 @@
 """Machines without machine code: NumPy runs what was traced, which is said once for each reason."""
 
+import importlib
+from pathlib import Path
+
+import llvmlite
 import numpy as np
 import pytest
 
 import adjoint as ad
 from adjoint.compiler import blocks, executing, native
+from adjoint.compiler.llvm import Direct, Whole, unknown
 from adjoint.compiler.native import AVX2, BASELINE, llvm, target_of
 from adjoint.errors import CompileWarning, MissingPackageError, UnsupportedError
 
@@ -55,37 +60,46 @@ def test_without_llvmlite(anew, monkeypatch):
 def test_a_library_of_another_machine(anew, monkeypatch, error):
     def broken(name):
         raise error("wrong ELF class")
+    monkeypatch.setattr(native, "Direct", broken)
+    runs_by_numpy("cannot be used here: wrong ELF class")
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+def test_a_library_of_another_machine_that_llvmlite_loads(anew, monkeypatch, error):
+    def broken(name):
+        raise error("wrong ELF class")
     right = native.import_module
+    monkeypatch.setattr(native, "direct_place", lambda *_: None)
     monkeypatch.setattr(native, "import_module",
                         lambda name: (broken if "." in name else right)(name))
     runs_by_numpy("cannot be used here: wrong ELF class")
 
 
 def test_an_old_llvmlite(anew, monkeypatch):
-    monkeypatch.setattr(llvm(), "llvm_version_info", (15, 0, 7))
+    monkeypatch.setattr(native, "OLDEST", 1 + llvm().version[0])
     native.llvm.cache_clear()
     runs_by_numpy("is too old; type: pip install --upgrade llvmlite")
 
 
 @pytest.mark.parametrize("kind", ["riscv64", "s390x", "powerpc64le", "i686", ""])
 def test_an_unknown_kind_of_processor(anew, monkeypatch, kind):
-    monkeypatch.setattr(llvm(), "get_process_triple", lambda: f"{kind}-unknown-linux-gnu")
+    monkeypatch.setattr(llvm(), "triple", lambda: f"{kind}-unknown-linux-gnu")
     runs_by_numpy(f"processors of the kind '{kind}'")
 
 
+def no_machine(*_):
+    raise unknown("no such target")
+
+
 def test_a_target_machine_that_cannot_be_made(anew, monkeypatch):
-    def failing():
-        raise RuntimeError("no such target")
-    monkeypatch.setattr(llvm().Target, "from_default_triple", failing)
+    monkeypatch.setattr(llvm(), "machine", no_machine)
     runs_by_numpy("it says 'no such target'")
 
 
 def test_a_target_machine_that_fails_later(anew, monkeypatch):
     """The cache knows the machine, but LLVM fails when it is asked for code."""
     native.host()
-    def failing():
-        raise RuntimeError("no such target")
-    monkeypatch.setattr(llvm().Target, "from_default_triple", failing)
+    monkeypatch.setattr(llvm(), "machine", no_machine)
     runs_by_numpy("it says 'no such target'")
 
 
@@ -98,7 +112,7 @@ def test_a_function_that_the_c_library_lacks(anew, monkeypatch):
 
 def test_a_name_that_llvm_does_not_know(anew, monkeypatch):
     """A processor newer than LLVM is "generic" with features; it gets machine code."""
-    monkeypatch.setattr(llvm(), "get_host_cpu_name", lambda: "generic")
+    monkeypatch.setattr(llvm(), "processor", lambda: "generic")
     f = ad.jit(loss)
     np.testing.assert_allclose([f(X) for _ in range(3)], loss(X), rtol=1e-15)
     assert native.host().cpu == "generic"
@@ -147,3 +161,64 @@ def test_tiles_fit_the_registers(target, sizes):
             rows, vectors = blocks.tile(512, 512, lanes, count, target.fused, far)
             needed = rows * vectors + vectors + 1 + (0 if target.fused else 1)
             assert 0.6 * count <= needed <= count, (rows, vectors)
+
+
+# ---- the two ways to call LLVM
+
+TEXT = "define i64 @f(i64 %a) {\n  %b = add i64 %a, 1\n  ret i64 %b\n}\n"
+
+
+@pytest.fixture
+def both():
+    """LLVM called directly, and through llvmlite."""
+    place = native.direct_place(Path(llvmlite.__path__[0]), llvmlite.__version__)
+    if place is None:
+        pytest.skip("this llvmlite is of no version whose functions are called directly")
+    return Direct(place), Whole(importlib.import_module("llvmlite.binding"))
+
+
+def test_both_ways_say_and_write_the_same(both):
+    for ask in ("triple", "processor", "features"):
+        mine, theirs = (getattr(way, ask)() for way in both)
+        assert mine == theirs
+    assert both[0].features().flatten() == both[1].features().flatten()
+    assert both[0].version == both[1].version
+    for speed in (0, 1):
+        machine = (native.host().cpu, native.host().features, speed)
+        mine, theirs = (way.emitted(TEXT, machine) for way in both)
+        assert mine == theirs
+        assert mine.startswith(b"\x7fELF") or native.llvm().triple().find("linux") < 0
+        mine, theirs = (way.emitted(TEXT, machine, readable=True) for way in both)
+        assert mine == theirs
+        assert b"ret" in mine
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("define i64 @f(", "expected"), ("define i64 @f() {\n  ret i32 1\n}\n", "doesn't match"),
+    ("define void @f() {\n  %a = add i64 %b, 1\n  %b = add i64 %a, 1\n  ret void\n}\n",
+     "does not dominate")])
+def test_what_llvm_does_not_take_raises(both, text, told):
+    for way in both:
+        with pytest.raises(RuntimeError, match=told):
+            way.emitted(text, ("", "", 1))
+
+
+def test_a_processor_without_a_code_generator(both, monkeypatch):
+    monkeypatch.setattr(both[0], "triple", lambda: "nothing-unknown-linux")
+    with pytest.raises(UnsupportedError, match="LLVM writes no machine code"):
+        both[0].emitted(TEXT, ("", "", 1))
+
+
+def test_programs_run_through_llvmlite_too(anew, monkeypatch):
+    monkeypatch.setattr(native, "direct_place", lambda *_: None)
+    monkeypatch.setenv("ADJOINT_CACHE", "off")
+    f = ad.jit(lambda x: (np.cos(x) * 3.25).sum())
+    np.testing.assert_allclose([f(X) for _ in range(3)], (np.cos(X) * 3.25).sum(), rtol=1e-15)
+    assert type(native.llvm()) is Whole
+    assert "ret" in f.show(X, stage="asm")
+
+
+@pytest.mark.parametrize("version", ["0.44.0", "0.999.0", "1.2.3", "0.45rc1", "main"])
+def test_versions_that_are_not_called_directly(version):
+    folder = Path(llvmlite.__path__[0])
+    assert native.direct_place(folder, version) is None or version == "0.45rc1"

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tools/ is no ins
 from tools.fuzz import drawing, examine, programs
 
 TURNED = ((0, ((1, 1),)), (0, ((0, 1),)))
-FORCED = llvm().get_process_triple().startswith("x86_64")  # whose older levels can be asked for
+FORCED = llvm().triple().startswith("x86_64")  # whose older levels can be asked for
 quiet = pytest.mark.filterwarnings("ignore")  # values go to singular points
 
 

@@ -14,7 +14,7 @@ from adjoint.compiler.simplify import simplified
 from adjoint.core.node import aval_of
 from adjoint.core.symbol import trace
 
-FORCED = llvm().get_process_triple().startswith("x86_64")  # whose older levels can be asked for
+FORCED = llvm().triple().startswith("x86_64")  # whose older levels can be asked for
 TARGETS = [None, AVX2, BASELINE] if FORCED else [None]
 quiet = pytest.mark.filterwarnings("ignore")
 

@@ -16,7 +16,7 @@ from adjoint.compiler.text import Module
 from adjoint.core.node import aval_of
 from adjoint.errors import RuleError
 
-FORCED = llvm().get_process_triple().startswith("x86_64")  # whose older levels can be asked for
+FORCED = llvm().triple().startswith("x86_64")  # whose older levels can be asked for
 TARGETS = {"host": host(), **({"256": AVX2, "128": BASELINE} if FORCED else {})}
 targets = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 checks = pytest.mark.parametrize("checked", [False, True], ids=["", "checked"])

@@ -26,7 +26,7 @@ from workloads import WORKLOADS, Peer
 
 from tools.fuzz import drawing, programs
 
-FORCED = llvm().get_process_triple().startswith("x86_64")  # whose older levels can be asked for
+FORCED = llvm().triple().startswith("x86_64")  # whose older levels can be asked for
 BUILDS = {"": {}, "checked": {"checked": True}, "apart": {"fuse": False, "plan": False},
           **({"256": {"target": AVX2}, "128": {"target": BASELINE, "checked": True}}
              if FORCED else {})}

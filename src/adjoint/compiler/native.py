@@ -8,12 +8,14 @@ import os
 from ctypes.util import find_library
 from functools import cache as memo
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adjoint.errors import MissingPackageError, UnsupportedError
 
 from . import blas, cache
 from .linking import linked
+from .llvm import Direct, Whole, direct_place
 from .machine import description
 
 if TYPE_CHECKING:
@@ -51,19 +53,18 @@ AVX2 = Target("x86-64-v3", "", 32, fused=True)
 
 
 @memo
-def llvm() -> Any:
-    """``llvmlite.binding``, ready to compile for this machine."""
+def llvm() -> Direct | Whole:
+    """LLVM, ready to compile for this machine."""
+    place = direct_place(Path(imported("llvmlite").__path__[0]), binding_version())
     try:
-        binding = imported("llvmlite.binding")
-        binding.initialize_native_target()
-        binding.initialize_native_asmprinter()
+        found = Direct(place) if place else Whole(imported("llvmlite.binding"))
     except (OSError, RuntimeError) as e:  # of a library that does not belong to this machine
         raise UnsupportedError(f"llvmlite cannot be used here: {e}") from e
-    if binding.llvm_version_info[0] < OLDEST:
+    if found.version[0] < OLDEST:
         raise UnsupportedError(f"llvmlite {binding_version()} is too old; type: pip install "
                                "--upgrade llvmlite")
-    register_fork(binding)
-    return binding
+    register_fork(found.lock)
+    return found
 
 
 def imported(name: str) -> Any:
@@ -111,11 +112,11 @@ def versions() -> str:
 
 def asked() -> tuple[Target, str]:
     """This machine and the version of LLVM, as LLVM tells."""
-    triple = llvm().get_process_triple()
-    target = target_of(triple.partition("-")[0], llvm().get_host_cpu_name(),
-                       llvm().get_host_cpu_features())
-    machine_of(target, SPEED)  # whose failure is noticed before anything is written for it
-    return target, ".".join(map(str, llvm().llvm_version_info))
+    known = llvm()
+    target = target_of(known.triple().partition("-")[0], known.processor(), known.features())
+    with known.machine(target.cpu, target.features, SPEED):
+        pass  # a failure is noticed before anything is written for it
+    return target, ".".join(map(str, known.version))
 
 
 def target_of(kind: str, cpu: str, features: Any) -> Target:
@@ -131,16 +132,6 @@ def target_of(kind: str, cpu: str, features: Any) -> Target:
                                "only for x86_64 and aarch64")
     size = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
     return Target(cpu, features.flatten(), size, fused=size > 16 and bool(features.get("fma")))
-
-
-def machine_of(target: Target, speed: int) -> Any:
-    """LLVM's code generator for a processor; UnsupportedError if it has none."""
-    try:
-        return llvm().Target.from_default_triple().create_target_machine(
-            cpu=target.cpu, features=target.features, opt=speed, jit=True)
-    except RuntimeError as e:
-        raise UnsupportedError("LLVM writes no machine code for this machine: it says "
-                               f"{str(e).strip()!r}") from e
 
 
 places: dict[str, int] = {}  # of functions of our own that compiled code calls
@@ -159,12 +150,11 @@ def address_of(name: str) -> int:
                            "compiled program calls; run it without compiling")
 
 
-def register_fork(binding: Any) -> None:
+def register_fork(lock: Any) -> None:
     """No process forks while another of its threads is inside LLVM, whose locks would stay shut."""
-    lock = getattr(binding.ffi.lib, "_lock", None)
-    if lock is not None and hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=lock.__enter__, after_in_parent=lock.__exit__,
-                            after_in_child=lock.__exit__)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release,
+                            after_in_child=lock.release)
 
 
 class Library:
@@ -197,31 +187,25 @@ class Library:
         library.load(code)
         return library
 
-    def machine(self) -> Any:
-        """What writes code for the processor; an engine takes it as its own."""
-        return machine_of(self.target, self.speed)
-
-    def module(self) -> Any:
-        """The text, read by LLVM."""
-        module = llvm().parse_assembly(self.text)
-        module.verify()
-        return module
-
-    def compiled(self) -> bytes:
-        """The code: an object file."""
-        return self.machine().emit_object(self.module())
+    def compiled(self, *, readable: bool = False) -> bytes:
+        """The text as LLVM writes it for the processor: an object file, or assembly."""
+        return llvm().emitted(self.text, (self.target.cpu, self.target.features, self.speed),
+                              readable=readable)
 
     def load(self, code: bytes) -> None:
         """Make the functions of an object file callable."""
         self.linked = linked(code, address_of)
         if self.linked is not None:
             return
-        binding = llvm()
+        binding = imported("llvmlite.binding")
+        Whole(binding)  # which prepares it
         for name in self.externals:
             binding.add_symbol(name, address_of(name))
         empty = binding.parse_assembly("")
         empty.triple = binding.get_process_triple()
-        self.engine = binding.create_mcjit_compiler(empty, self.machine())
+        machine = binding.Target.from_default_triple().create_target_machine(
+            cpu=self.target.cpu, features=self.target.features, opt=self.speed, jit=True)
+        self.engine = binding.create_mcjit_compiler(empty, machine)  # which owns it from then on
         self.engine.add_object_file(binding.ObjectFileRef.from_data(code))
         self.engine.finalize_object()
 
@@ -238,4 +222,4 @@ class Library:
 
     def assembly(self) -> str:
         """The machine code as text."""
-        return self.machine().emit_assembly(self.module())
+        return self.compiled(readable=True).decode()
