@@ -16,6 +16,7 @@ from .layout import nbytes
 from .nests import Nest
 from .parts import chunk, combination, part
 from .program import CONTROL
+from .rolled import Rolled, is_rolled
 from .roots import rows_of
 from .sharing_ir import SHARE
 
@@ -177,17 +178,20 @@ class Driver:
                 self.layout.homes, self.layout.partial))
             self.put(f"call i64 @{name}(ptr {whole}, ptr {parts})")
 
-    def outcome(self, k: Kernel | Nest, answer: str) -> None:
+    def outcome(self, k: Kernel | Nest | Rolled, answer: str) -> None:
         """Leave the function if a kernel has failed."""
         if not k.writer.failures:
             return
-        start = self.failures.add(Place(self.program, tuple(k.subjects)))
+        start = self.failures.add(Place(k.program, tuple(k.subjects)))
         wrong = self.put(f"icmp ne i64 {answer}, 0")
         code = self.put(f"add i64 {answer}, {start}")
         self.demand(self.put(f"select i1 {wrong}, i64 {code}, i64 0"))
 
     def loop(self, n: int) -> None:
         """Run a body over and over: carries go from one buffer to another and back."""
+        if is_rolled(self.program, n, self.layout.bodies[n, 0]):
+            self.rolled(n)
+            return
         s = self.program.statements[n]
         _, count, carries, *shared = s.parameters
         moving = len(s.inputs) - sum(shared)  # what is behind is given whole
@@ -219,6 +223,19 @@ class Driver:
                                    for a, b, c in zip([*now, *then], [*firsts, *others],
                                                       [*then, *now], strict=True)]]
         self.mark(f"out{n}")
+
+    def rolled(self, n: int) -> None:
+        """Call the kernel that is a whole loop."""
+        body = self.layout.bodies[n, 0]
+        k = Rolled(self.program, n, body, self.module, vector_bytes=self.settings.vector_bytes,
+                   checked=self.settings.checked)
+        name, homes = k.name(), self.layout.homes
+        constants = self.layout.lent[n, 0][1:]
+        before = len(body.program.inputs) + len(body.program.outputs)
+        pointers = ", ".join("ptr " + self.pointer(
+            self.layout.results[n, -1 - m] if m < 0 else homes[k.given(m)] if k.given(m) >= 0 else
+            constants[body.homes[m].number - before]) for m in k.buffers)
+        self.outcome(k, self.put(f"call i64 @{name}({pointers})"))
 
     def carried(self, n: int, carries: int) -> tuple[list[str], list[str], list[str]]:
         """The buffers of the results of a loop: carries, their second ones, and the rest."""

@@ -33,12 +33,22 @@ ONE_OVER_PI, TWO_OVER_PI = 0.3183098861837907, 0.6366197723675814
 
 
 class Angle(NamedTuple):
-    """``a = n pi/2 + high + low``; the bits of n are those of ``quadrant``. ``z = high^2``."""
+    """``a = n pi/2 + high + low``; the bits of n are those of ``quadrant``.
+
+    ``low`` is None where it does not count. ``z = high^2``, ``square = z^2``.
+    """
 
     quadrant: Value
     high: Value
-    low: Value
+    low: Value | None
     z: Value
+    square: Value
+
+
+def rest(quadrant: Value, high: Value, low: Value | None) -> Angle:
+    """An Angle."""
+    z = high * high
+    return Angle(quadrant, high, low, z, z * z)
 
 
 def angle(a: Value, single: bool) -> Angle:
@@ -51,34 +61,37 @@ def angle(a: Value, single: bool) -> Angle:
     n = shifted - a.format.shift
     first, second, third, fourth = table.HALF_PI["f64"]
     if single:
-        r = multiply_add(n, -second, multiply_add(n, -first, a))
-        return Angle(shifted.bits, r, r.like(0.0), r * r)
+        return rest(shifted.bits, multiply_add(n, -second, multiply_add(n, -first, a)), None)
     if a.block.fused:
         first, second, third = table.HALF_PI_FUSED["f64"]
-        r, low = exact_sum(multiply_add(n, -first, a), n * -second)
-        return Angle(shifted.bits, r, multiply_add(n, -third, low), r * r)
+        r, more = multiply_add(n, -first, a), n * -second
+        y = r + more
+        part = y - r
+        return rest(shifted.bits, y, (r - (y - part)) + multiply_add(n, -third, more - part))
     r, low = exact_sum(multiply_add(n, -first, a), n * -second)
     r, lower = exact_sum(r, n * -third)
-    r, low = ordered_sum(r, low + (lower + n * -fourth))
-    return Angle(shifted.bits, r, low, r * r)
+    return rest(shifted.bits, *ordered_sum(r, low + (lower + n * -fourth)))
+
+
+def times_polynomial(t: Angle, factor: Value, c: tuple[float, ...]) -> Value:
+    """``factor (c0 + c1 z + ...)``: early what is large, and little after what comes late."""
+    return multiply_add(factor * t.square, by_pairs(t.z, t.square, c[2:]),
+                        factor * multiply_add(t.z, c[1], c[0]))
 
 
 def sine(t: Angle, kind: str) -> Pair:
     """The sine of the rest."""
-    p = by_pairs(t.z, t.z * t.z, table.SIN[kind])
-    if kind == "f32":
-        return t.high, (t.high * t.z) * p
-    return t.high, multiply_add(t.high * t.z, p, t.low - (t.z * 0.5) * t.low)
+    y = times_polynomial(t, t.high * t.z, table.SIN[kind])
+    return t.high, y if t.low is None else multiply_add(1.0 - t.z * 0.5, t.low, y)
 
 
 def cosine(t: Angle, kind: str) -> Pair:
     """The cosine of the rest."""
-    square, half = t.z * t.z, t.z * 0.5
-    p = by_pairs(t.z, square, table.COS[kind])
+    half, y = t.z * 0.5, times_polynomial(t, t.square, table.COS[kind])
     if kind == "f32":
-        return 1.0 - half, square * p
-    y, error = ordered_sum(half.like(1.0), -half)
-    return y, error + multiply_add(square, p, -(t.high * t.low))
+        return 1.0 - half, y
+    one, error = ordered_sum(half.like(1.0), -half)
+    return one, (error if t.low is None else multiply_add(-t.high, t.low, error)) + y
 
 
 def parts(x: Value) -> tuple[Angle, Pair, Pair]:
@@ -143,7 +156,7 @@ def short_way(x: Value, near: Callable[[Angle, str], Pair],
     bits = (x.bits << 1) - 1  # without the sign, and 0 above all others
     truth = bits.compare("ult", (word("f64", NEAR) << 1) - 1)
     block.lines += [f"  br i1 {truth.name}, label %{short}, label %{long}", f"{short}:"]
-    high, low = near(Angle(bits, x, x.like(0.0), x * x), "f64")
+    high, low = near(rest(bits, x, None), "f64")
     y = high + low
     block.lines += [f"  br label %{join}", f"{long}:"]
     block.label = long
