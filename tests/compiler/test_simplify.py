@@ -309,8 +309,7 @@ RULES = {
     "sum of outer products, turned": (lambda b, x, z: b.reduce("add", b.elementwise(
         "multiply", b.view(x, ((0, ((0, 1),)), (0, ((2, 1),))), (6, 4, 5)),
         b.view(z, ((0, ((0, 1),)), (0, ((1, 1),))), (6, 4, 5))), (0,)),
-        [np.arange(30.0).reshape(6, 5) - 7, np.arange(24.0).reshape(6, 4)],
-        ["view", "dot", "view"]),
+        [np.arange(30.0).reshape(6, 5) - 7, np.arange(24.0).reshape(6, 4)], ["view", "dot"]),
     "sum of what 0 is added to": (lambda b, x: b.reduce("add", b.elementwise(
         "add", x, splat(b, 0, x)), (1,)), [np.array([[-0.0, -0.0], [1.0, 2.0]])], ["reduce"]),
     "annihilated either way": (lambda b, x, z: b.select(
@@ -344,6 +343,59 @@ RULES = {
         lambda b, x: b.reduce("add", on_diagonal(b, x, 1), (1,)),
         [np.arange(12.0).reshape(4, 3) - 5],
         ["iota", "iota", "add", "equal", "select", "reduce"]),
+    "two diagonals": (lambda b, x, z: b.elementwise("maximum", on_diagonal(b, x), negative(
+        b, on_diagonal(b, z, 1))), [ROWS_OF, ROWS_OF.T.copy()],
+        ["iota", "iota", "equal", "iota", "iota", "add", "equal", "maximum", "negative", "maximum",
+         "select", "select"]),
+    "a long formula of two diagonals stays one": (lambda b, x, z: b.elementwise(
+        "exp", b.elementwise("subtract", on_diagonal(b, x), on_diagonal(b, z, 1))),
+        [ROWS_OF, ROWS_OF.T.copy()],
+        ["iota", "iota", "equal", "iota", "iota", "add", "equal", "subtract", "select", "select",
+         "exp"]),
+    "crossing diagonals stay": (lambda b, x: b.elementwise("add", b.select(b.elementwise(
+        "equal", b.iota((4, 4, 4), 0, I), b.iota((4, 4, 4), 2, I)), x, splat(b, 0, x)), b.select(
+        b.elementwise("equal", b.iota((4, 4, 4), 0, I), b.iota((4, 4, 4), 1, I)), x, splat(
+            b, 0, x))), [np.arange(64.0).reshape(4, 4, 4)],
+        ["iota", "iota", "iota", "equal", "equal", "select", "select", "add"]),
+    "truth off two diagonals": (lambda b, x, z: b.elementwise("logical_or", b.elementwise(
+        "equal", b.elementwise("add", on_diagonal(b, x), on_diagonal(b, z, -2)), splat(b, 0, x)),
+        b.elementwise("isnan", z)), [ROWS_OF, ROWS_OF.T.copy()],
+        ["iota", "iota", "equal", "iota", "iota", "add", "equal", "equal", "equal", "isnan",
+         "logical_or", "logical_or", "select", "select"]),
+    "sum along two diagonals": (lambda b, x, z: b.reduce("add", b.elementwise(
+        "add", on_diagonal(b, x), on_diagonal(b, z, 1)), (0,)),
+        [np.arange(12.0).reshape(4, 3) - 5, np.arange(12.0).reshape(4, 3) - 7],
+        ["view", "view", "add", "add", "add"]),
+    "pad of a diagonal": (lambda b, x: b.pad(on_diagonal(b, x, 1), (
+        (2, ((1, 1),)), (0, ((0, 1),))), (8, 4), 0.0), [ROWS_OF],
+        ["view", "pad", "view", "iota", "iota", "add", "equal", "select"]),
+    "pad of a diagonal with other numbers stays": (lambda b, x: b.pad(on_diagonal(b, x), (
+        (2, ((1, 1),)), (0, ((0, 1),))), (8, 4), 1.0), [ROWS_OF],
+        ["iota", "iota", "equal", "select", "pad"]),
+    "turned back": (lambda b, x, z: b.view(b.elementwise("multiply", b.view(x, TURN, (4, 3)), b.view(
+        z, ((0, ((1, 1),)),), (4, 3))), TURN, (3, 4)), [M, np.arange(3.0)], ["view", "multiply"]),
+    "turned back through a product": (lambda b, x, z: b.view(b.dot([(b.elementwise(
+        "multiply", b.view(x, TURN, (4, 3)), b.view(z, ((0, ((1, 1),)),), (4, 3))), x)]),
+        TURN, (4, 4)), [M, np.arange(3.0)], ["view", "view", "multiply", "dot"]),
+    "turned product stays": (lambda b, x, z: b.view(b.dot([(x, z)]), TURN, (3, 3)),
+                             [M, M.T.copy()], ["dot", "view"]),
+    "what others read stays": (lambda b, x, z: [
+        y := b.elementwise("multiply", b.view(x, TURN, (4, 3)), b.view(
+            z, ((0, ((1, 1),)),), (4, 3))), b.view(y, TURN, (3, 4))],
+        [M, np.arange(3.0)], ["view", "view", "multiply", "view"]),
+    "0 added to what is summed": (lambda b, x: b.reduce("add", negative(b, b.elementwise(
+        "add", x, splat(b, 0, x))), (1,)), [np.array([[-0.0, -0.0], [1.0, 2.0]])],
+        ["negative", "reduce"]),
+    "0 added to what may be seen stays": (lambda b, x: b.elementwise("divide", b.elementwise(
+        "add", x, splat(b, 0, x)), b.elementwise("add", x, splat(b, 0, x))), [SPECIAL],
+        ["add", "divide"]),
+    "annihilated in a product": (lambda b, x, z: b.dot([(b.elementwise("subtract", x, annihilate(
+        b, x, z)), z)]), [np.arange(16.0).reshape(4, 4) - 3, ROWS_OF],
+        ["multiply", "equal", "select", "subtract", "dot"]),
+    "annihilated in a product, either way": (lambda b, x, z: b.dot([(b.select(
+        b.elementwise("equal", x, splat(b, 0, x)), annihilate(b, x, z), annihilate(b, z, x)), x)]),
+        [np.arange(16.0).reshape(4, 4) - 3, np.where(np.eye(4) > 0, np.inf, 0.0)],
+        ["multiply", "equal", "equal", "logical_or", "select", "dot"]),
     "turned matrix by vector": (lambda b, x, z: b.dot([(b.view(x, TURN, (4, 3)), z)]),
                                 [M, np.arange(3.0).reshape(3, 1)],
                                 ["view", "multiply", "reduce", "view"]),

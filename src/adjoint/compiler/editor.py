@@ -199,18 +199,25 @@ class Editor(Writer):
         """The number of a statement of this value: what a rule makes of it, or itself."""
         s = Statement(name, inputs, parameters, known)
         called = parameters[0] if name == "elementwise" else name
-        rewrites = self.rewrites.get(called)
-        if rewrites is None:
-            rewrites = self.rewrites[called] = self.rules_of(name, called)
-        for rewrite in rewrites:
-            n = rewrite(self, s)
-            if n is not None:
-                return n
+        n = self.offered(called, s)
+        if n is not None:
+            return n
         if called in COMMUTE:
             other = self.program.numbers.get((name, inputs[::-1], parameters))
             if other is not None:
                 return other
         return super().made(name, inputs, parameters, known)
+
+    def offered(self, called: str, s: Statement) -> int | None:
+        """What the first rule that applies makes of a statement."""
+        rewrites = self.rewrites.get(called)
+        if rewrites is None:
+            rewrites = self.rewrites[called] = self.rules_of(s.name, called)
+        for rewrite in rewrites:
+            n = rewrite(self, s)
+            if n is not None:
+                return n
+        return None
 
     def rules_of(self, name: str, called: str) -> list[Callable[..., int | None]]:
         """The functions that a statement is offered to."""

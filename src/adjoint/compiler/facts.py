@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from adjoint.ops.loops import Axis
 
     from .editor import Editor, Writer
+    from .program import Program
 
 DEPTH = 6  # statements that a proof looks through
 NEVER_NEGATIVE = {"abs", "exp", "exp2", "square", "sigmoid", "softplus", "hypot", "signbit"}
@@ -74,6 +75,17 @@ def never_minus_zero(e: Editor, n: int, depth: int = DEPTH) -> bool:
     if f == "subtract":
         return never_minus_zero(e, s.inputs[0], depth - 1)
     return f in NEVER_NEGATIVE or (f == "multiply" and s.inputs[0] == s.inputs[1])
+
+
+def number_behind(program: Program, n: int) -> Any:
+    """The number that views and casts of a constant are throughout."""
+    s = program.statements[n]
+    while s.name in {"view", "cast"}:
+        s = program.statements[s.inputs[0]]
+    if s.name != "const" or s.known.shape:
+        return None
+    value = program.constants[s.parameters[0]]
+    return value.item() if isinstance(value, np.ndarray) else value
 
 
 def between(e: Editor, n: int, depth: int = DEPTH) -> tuple[int, int] | None:

@@ -1,9 +1,10 @@
 """The stage after lowering: a Program of equal value with less to do.
 
 One pass, in order: each statement is offered to the rules of its name (`editor.py` says how, and
-`rules` prints them all), equal statements become one, what nobody reads goes. Every rule gives the
-same values, NaN, infinities and -0 included, within the bounds of sums; those that may be finite
-where the program is not are flagged ``stabilises``.
+`rules` prints them all), equal statements become one, what nobody reads goes. Other passes follow
+where rules may apply that must know who reads a value: `zeros.py`, then `transposes.py`. Every rule
+gives the same values, NaN, infinities and -0 included, within the bounds of sums; those that may be
+finite where the program is not are flagged ``stabilises``.
 
 >>> from adjoint.compiler.program import ProgramBuilder
 >>> from adjoint.compiler.simplify import simplified
@@ -26,22 +27,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import algebra, branches, contractions, diagonals, moves, softmaxes, stable
+from . import (
+    algebra,
+    branches,
+    contractions,
+    diagonals,
+    moves,
+    softmaxes,
+    stable,
+    transposes,
+    zeros,
+)
 from .algebra import const_array
 from .diagonals import diagonal_constant
 from .editor import RULES, Editor, rebuilt, uncollected
+from .facts import number_behind
 from .layout import body_of
-from .program import CONTROL, Program
+from .program import CONTROL, Program, Statement
 from .views import normal
 
 if TYPE_CHECKING:
-    from .program import Statement
+    from collections.abc import Callable, Collection
 
 MANY = 6  # numbers, each equally often, that look like one for each turn of a loop
 PRODUCTS = 5  # added up one after the other, that look like one for each turn of a loop
 BY_NUMBER = {"add", "subtract", "multiply", "divide"}
 # whose rules are in the table
-FAMILIES = (algebra, branches, moves, diagonals, contractions, softmaxes, stable)
+FAMILIES = (algebra, branches, moves, diagonals, contractions, transposes, softmaxes, stable,
+            zeros)
 
 
 def simplified(program: Program, *, stabilise: bool = True) -> Program:
@@ -49,9 +62,6 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
 
     Without ``stabilise`` only rules that keep every special value are used.
     """
-    e = Editor(stabilise=stabilise)
-    live = program.live()
-    e.varied, e.gathered = varied(program, live), gathered(program, live)
     bodies: dict[int, Program] = {}
 
     def inner(body: Any) -> Program:
@@ -59,6 +69,24 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
         if id(body) not in bodies:
             bodies[id(body)] = simplified(body, stabilise=stabilise)
         return bodies[id(body)]
+    with uncollected():
+        found = swept(program, Editor(stabilise=stabilise), inner)
+        unsigned = zeros.unsigned_zeros(found, found.live())
+        if unsigned:
+            found = swept(found, Editor(stabilise=stabilise), None, unsigned)
+        if transposes.any_turned(found, found.live()):
+            found = swept(found, Editor(stabilise=stabilise))
+        return found
+
+
+def swept(program: Program, e: Editor, inner: Callable[[Any], Program] | None = None,
+          unsigned: Collection[int] = ()) -> Program:
+    """A Program with each statement offered to the rules; bodies of loops by a function of theirs.
+
+    Those of ``unsigned`` may give -0 where they gave 0.
+    """
+    live = program.live()
+    e.varied, e.gathered = varied(program, live), gathered(program, live)
 
     def make(s: Statement, inputs: tuple[int, ...]) -> int:
         if s.name == "const":
@@ -71,12 +99,15 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
         if s.name == "pad":
             index, *rest = parameters
             parameters = (normal(index, e.known(inputs[0]).shape), *rest)
-        if s.name in CONTROL:
+        if s.name in CONTROL and inner is not None:
             parameters = tuple([inner(p) if k in CONTROL[s.name] else p
                                 for k, p in enumerate(parameters)])
+        if e.current in unsigned:
+            found = e.offered("unsigned", Statement(s.name, inputs, parameters, s.known))
+            if found is not None:
+                return found
         return e.made(s.name, inputs, parameters, s.known)
-    with uncollected():
-        return rebuilt(program, live, e, make)
+    return rebuilt(program, live, e, make)
 
 
 def varied(program: Program, live: list[int]) -> set[Any]:
@@ -117,17 +148,6 @@ def gathered(program: Program, live: list[int]) -> set[int]:
                     found.add(first)
                 break
     return found
-
-
-def number_behind(program: Program, n: int) -> Any:
-    """The number that views and casts of a constant are throughout."""
-    s = program.statements[n]
-    while s.name in {"view", "cast"}:
-        s = program.statements[s.inputs[0]]
-    if s.name != "const" or s.known.shape:
-        return None
-    value = program.constants[s.parameters[0]]
-    return value.item() if isinstance(value, np.ndarray) else value
 
 
 def constant(e: Editor, value: object) -> int:
