@@ -99,6 +99,31 @@ class Rolled(Loops):
         row = source.start if source else 0, ((TURN, step),) if step else ()
         return self.load(n, (row, *place))
 
+    # ---- what is hardly ever chosen
+
+    def of_select(self, n: int, place: Place) -> Steps:
+        """What stands for NaN is chosen by a branch: the next turn does not wait for the answer."""
+        s = self.program.statements[n]
+        if not self.is_rare(s.inputs[0]):
+            return (yield from super().of_select(n, place))
+        condition = yield s.inputs[0], place
+        rare = yield s.inputs[1], place
+        usual = yield s.inputs[2], place
+        depth = max(condition.depth, rare.depth, usual.depth)
+        block, type_ = self.writer.blocks[depth], register_type(s.known.dtype)
+        seldom, join = self.writer.name("seldom"), self.writer.name("join")
+        block.lines += [f"  br i1 {condition.text}, label %{seldom}, label %{join}", f"{seldom}:",
+                        f"  br label %{join}", f"{join}:"]
+        before, block.label = block.label, join
+        return Value(self.writer.put(depth, f"phi {type_} [{usual.text}, %{before}], "
+                                            f"[{rare.text}, %{seldom}]"), depth)
+
+    def is_rare(self, n: int) -> bool:
+        """Whether a condition holds of NaN only."""
+        s = self.program.statements[n]
+        return s.name == "elementwise" and (s.parameters == ("isnan",) or (
+            s.parameters == ("logical_and",) and any(map(self.is_rare, s.inputs))))
+
     # ---- the loop
 
     def write(self) -> None:
