@@ -1,5 +1,7 @@
 """The stage that simplifies: each rule, then rows and random programs, before and after."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from compilations import ROWS, drawn, outcomes, quiet
@@ -271,6 +273,10 @@ RULES = {
         [p.reshape(-1, 1).repeat(2, 1) for p in PAIR],
         ["multiply", "equal", "select", "reduce", "equal", "select", "negative", "reduce"]),
     "copy of copy": (lambda b, x: b.copy(b.copy(x, (2, 8)), (8, 2)), [ROWS_OF], ["copy"]),
+    "copy of what was split": (lambda b, x: b.copy(b.view(
+        x, ((0, ((0, 4), (1, 1))),), (4, 4)), (16,)), [SPECIAL], []),
+    "copy of what was turned stays": (lambda b, x: b.copy(b.view(
+        x, ((0, ((0, 1), (1, 4))),), (4, 4)), (16,)), [SPECIAL], ["view", "copy"]),
     "copy to the same": (lambda b, x: b.copy(x, (4, 4)), [ROWS_OF], []),
     "sum over one": (lambda b, x: b.reduce("add", b.view(x, ((0, ((0, 1),)),), (16, 1)), (1,)),
                      [SPECIAL], ["add"]),
@@ -470,6 +476,18 @@ def test_log_of_sigmoid_keeps_its_tails(way):
     assert not np.isfinite(before[0])
 
 
+def shares(x):
+    return np.exp(x) / np.exp(x).sum()
+
+
+def plain_shares(x):
+    return np.log(shares(x))
+
+
+def plain_some_shares(x):
+    return np.tile(np.log(shares(x)[::-2]), 2)
+
+
 @quiet
 def test_a_quotient_by_another_sigmoid_stays():
     def write(b, x, z):
@@ -561,8 +579,8 @@ def test_every_rule_has_a_test(monkeypatch):
     for write, args, _ in (*RULES.values(), *STABILISING.values()):
         simplified(built(write, *args))
     simplified(built(softmax_by_logarithm, ROWS_OF))
-    for way in WAYS:
-        simplified(of_way(way, plainly))
+    for way, f in product(WAYS, (plainly, plain_shares, plain_some_shares)):
+        simplified(of_way(way, f))
     assert fired == everything
     assert {line[2:] for line in rules().splitlines()} == everything
 

@@ -220,10 +220,11 @@ class Editor(Writer):
         return None
 
     def rules_of(self, name: str, called: str) -> list[Callable[..., int | None]]:
-        """The functions that a statement is offered to."""
+        """The functions that a statement is offered to; first those that may stabilise it."""
         pointwise = name in {"elementwise", "cast", "select"}
         found = [*RULES.get(called, ()), *(RULES.get("elementwise", ()) if pointwise else ())]
-        return [r.rewrite for r in found if self.stabilise or not r.stabilises]
+        first = [r.rewrite for r in found if r.stabilises and self.stabilise]
+        return [*first, *[r.rewrite for r in found if not r.stabilises]]
 
     def varies(self, s: Statement) -> bool:
         """Whether a function is applied with another number in each turn of a loop."""

@@ -6,6 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from adjoint.core.node import aval
+from adjoint.ops.loops import split
 
 from .editor import rule, same_bits
 from .facts import affine, never_minus_zero
@@ -228,3 +229,14 @@ def copy_of_copy(e: Editor, s: Statement) -> int | None:
         return e.splat(e.numbers[x], shape)
     inner = e.statements[x]
     return e.made("copy", inner.inputs, (shape,), s.known) if inner.name == "copy" else None
+
+
+@rule("copy", says="a copy that merges again what a view has split is the operand")
+def copy_of_split(e: Editor, s: Statement) -> int | None:
+    """A reshape that is undone."""
+    seen = e.statements[s.inputs[0]]
+    if seen.name != "view" or e.known(seen.inputs[0]).shape != s.known.shape:
+        return None
+    index = split(s.known.shape, seen.known.shape)
+    return seen.inputs[0] if index is not None and (
+        normal(index, seen.known.shape) == seen.parameters[0]) else None

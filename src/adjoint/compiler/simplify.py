@@ -33,6 +33,7 @@ from . import (
     contractions,
     diagonals,
     moves,
+    shares,
     softmaxes,
     stable,
     transposes,
@@ -54,7 +55,7 @@ PRODUCTS = 5  # added up one after the other, that look like one for each turn o
 BY_NUMBER = {"add", "subtract", "multiply", "divide"}
 # whose rules are in the table
 FAMILIES = (algebra, branches, moves, diagonals, contractions, transposes, softmaxes, stable,
-            zeros)
+            shares, zeros)
 
 
 def simplified(program: Program, *, stabilise: bool = True) -> Program:
