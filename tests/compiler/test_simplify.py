@@ -378,8 +378,9 @@ RULES = {
     "pad of a diagonal with other numbers stays": (lambda b, x: b.pad(on_diagonal(b, x), (
         (2, ((1, 1),)), (0, ((0, 1),))), (8, 4), 1.0), [ROWS_OF],
         ["iota", "iota", "equal", "select", "pad"]),
-    "turned back": (lambda b, x, z: b.view(b.elementwise("multiply", b.view(x, TURN, (4, 3)), b.view(
-        z, ((0, ((1, 1),)),), (4, 3))), TURN, (3, 4)), [M, np.arange(3.0)], ["view", "multiply"]),
+    "turned back": (lambda b, x, z: b.view(b.elementwise(
+        "multiply", b.view(x, TURN, (4, 3)), b.view(z, ((0, ((1, 1),)),), (4, 3))), TURN, (3, 4)),
+        [M, np.arange(3.0)], ["view", "multiply"]),
     "turned back through a product": (lambda b, x, z: b.view(b.dot([(b.elementwise(
         "multiply", b.view(x, TURN, (4, 3)), b.view(z, ((0, ((1, 1),)),), (4, 3))), x)]),
         TURN, (4, 4)), [M, np.arange(3.0)], ["view", "view", "multiply", "dot"]),

@@ -16,7 +16,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from .functions_ir import FORMULAS
-from .roots import LONG, POINTWISE, REPEATED, Roots
+from .roots import LONG, POINTWISE, REPEATED, SHORT, Roots, read_again
 from .schedule import Group, Pass, Schedule, straight
 from .views import substituted
 
@@ -32,11 +32,8 @@ REUSED = 6         # what several passes of one kernel need is stored from this 
 BEHIND = 6         # how many kernels back a root may join
 SMALL = 32768      # bytes of the temporaries of one kernel
 MOST = 256         # operations in a pass that strangers may join
-AGAIN = 256        # elements of a row that is read again rather than wait for a long formula
-NEAR = 65536       # elements that are near enough to be read again
 VECTOR = 64        # bytes of the lanes that hold one number of each row
 VAST = 1 << 15     # elements of a pass that stands by itself, so that threads can share it
-SHORT = 16         # elements of rows that are computed beside one another
 NEVER = 1 << 30    # a pass that does not exist
 DYNAMIC = (0, ((-1, 1),))  # an index that is loaded
 
@@ -192,13 +189,10 @@ class Fusing(Roots):
         return min(group.depth, mine_too)
 
     def in_lanes(self, group: Group, n: int) -> bool:
-        """Whether a long formula for each row takes longer than reading the row again.
-
-        In a kernel of its own its rows fill vectors. Those of short rows do so anyway.
-        """
+        """Whether a long formula for each row waits for all of them, which are read again."""
         longest, turns = max(prod(p.space[1:]) for p in group.passes), prod(group.outer)
         return self.statements[n].name in POINTWISE and self.cost[n] >= LONG and (
-            turns >= LONG and SHORT < longest <= AGAIN and longest * turns <= NEAR)
+            read_again(turns, longest))
 
     # ---- whether all that a root reads is complete
 

@@ -27,6 +27,9 @@ COSTS = {**dict.fromkeys(CURVED, 8), **dict.fromkeys(("divide", "reciprocal", "s
 COSTLY = 1000      # no cost is counted beyond it
 REPEATED = 3       # what is computed several times is stored from this cost on
 LONG = 8           # what costs so much is computed in lanes, if there are so many of it
+SHORT = 16         # elements of rows that are computed beside one another
+AGAIN = 256        # elements of a row that is read again rather than wait for a long formula
+NEAR = 65536       # elements that are near enough to be read again
 FREE = 8           # it costs nothing where it is used so many times
 
 
@@ -39,6 +42,14 @@ def is_simple(program: Program, n: int) -> bool:
     axes = [axis for t in terms for axis, _ in t]
     return all(len(t) <= 1 and all(step == 1 for _, step in t) for t in terms) and (
         len(axes) == len({*axes}))
+
+
+def read_again(turns: int, longest: int) -> bool:
+    """Whether a long formula for each row takes longer than reading the row again.
+
+    In a kernel of its own its rows fill vectors. Those of short rows do so anyway.
+    """
+    return turns >= LONG and SHORT < longest <= AGAIN and longest * turns <= NEAR
 
 
 class Rows(NamedTuple):
@@ -116,7 +127,8 @@ class Roots:
         volume, turned = self.readings(needed)
         alone = {self.base(i) for n in self.live if self.alone(n)
                  for i in self.statements[n].inputs}
-        summed = set[int]()  # what is computed from a sum, which is at hand where the sum is
+        # What is computed from a sum, which is at hand where the sum is; how many rows of what size.
+        summed: dict[int, tuple[int, int]] = {}
         for n in self.live:
             s = self.statements[n]
             if s.name == "item" and n not in self.called:
@@ -130,14 +142,23 @@ class Roots:
                 self.root.add(n)
             self.cost[n] = cost = self.priced(n)
             size = prod(s.known.shape) if s.name in POINTWISE | {"pick"} else 0
-            if s.name in {"reduce", "dot"} or any(i in summed for i in s.inputs):
-                summed.add(n)
+            rows = next((summed[i] for i in s.inputs if i in summed), (0, 0))
+            if s.name in {"reduce", "dot"}:
+                rows = self.rows_of_sum(n)
             if size and cost > 1 and (n in turned or (
                     cost >= REPEATED and (n in alone or 2 * volume.get(n, 0) >= 3 * size)) or (
-                    cost >= LONG and size >= LONG and n in self.lone - summed)):
+                    cost >= LONG and size >= LONG and n in self.lone and (
+                        not rows[0] or read_again(*rows)))):
                 self.root.add(n)
-            if n in self.root and s.name in POINTWISE:
-                summed.discard(n)
+            if rows[0] and not (n in self.root and s.name in POINTWISE):
+                summed[n] = rows
+
+    def rows_of_sum(self, n: int) -> tuple[int, int]:
+        """How many sums a statement makes, and of how many elements each."""
+        s = self.statements[n]
+        count = max(prod(s.known.shape), 1)
+        return count, prod(self.statements[s.inputs[0]].known.shape) // count if (
+            s.name == "reduce") else 1
 
     def is_source(self, n: int) -> bool:
         """Whether a statement is in memory before anything is computed, or is a part of one."""
