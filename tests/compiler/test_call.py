@@ -942,6 +942,94 @@ def test_fresh_arrays_are_aligned_and_alone(size):
         assert x.ctypes.data % pool.PAGE == 0
 
 
+# ---- tuples of floats
+
+def floats(*more):
+    """A builtin that gives x + y and x y, and whatever more is asked for, as Python floats."""
+    return entry(built(pair, 1.0, 1.0), [Input(Argument(k), "number") for k in range(2)],
+                 [FLOAT, *(more or [FLOAT])], slow, arguments=2)
+
+
+def test_a_tuple_that_nobody_has_is_used_again():
+    f = floats()
+    seen = {id(f(1.0, float(k))) for k in range(100)}
+    assert len(seen) <= pool.AGAIN
+    assert [f(1.0, float(k)) for k in range(50)] == [(1.0 + k, float(k)) for k in range(50)]
+
+
+@pytest.mark.parametrize("keep", [
+    lambda r: r, lambda r: r[0], lambda r: r[1], lambda r: [*r], lambda r: (r, *r),
+    lambda r: {r: 1}, iter, lambda r: r[::-1], lambda r: dict(enumerate(r))], ids=range(9))
+def test_what_somebody_has_does_not_change(keep):
+    f = floats()
+    kept, told = [], []
+    for k in range(60):
+        kept.append(keep(f(1.5, float(k))))
+        told.append(keep((1.5 + k, 1.5 * k)))
+        for drop in range(k % 7):  # others go away, in some order
+            kept[-drop - 1] = told[-drop - 1] = None
+
+    def plain(x):
+        return list(x) if hasattr(x, "__next__") else x
+    assert [plain(x) for x in kept] == [plain(x) for x in told]
+
+
+def test_a_call_inside_of_what_uses_the_last_result():
+    f = floats()
+    f(1.0, 2.0)
+    assert [(a, f(a, b), b) for a, b in (f(1.0, 2.0), f(3.0, 4.0))] == [
+        (3.0, (5.0, 6.0), 2.0), (7.0, (19.0, 84.0), 12.0)]
+    assert max(*f(1.0, 2.0), *f(3.0, 4.0), f(5.0, 6.0)[1]) == 30.0
+    assert f(*f(*f(1.0, 2.0))) == (11.0, 30.0)
+    for a, b in [f(1.0, 2.0)] * 3:
+        assert f(9.0, 9.0) == (18.0, 81.0) and (a, b) == (3.0, 2.0)
+
+
+def test_tuples_of_floats_are_collected_and_counted():
+    f = floats()
+    blocks = []
+    for _ in range(5):
+        kept = [f(1.0, float(k)) for k in range(500)]
+        gc.collect()
+        assert kept == [(1.0 + k, float(k)) for k in range(500)]
+        del kept
+        gc.collect()
+        blocks.append(sys.getallocatedblocks())
+    assert blocks[-1] - blocks[1] < 50
+    held = f.__self__.held
+    lists = [x for x in held if type(x) is list and len(x) == pool.AGAIN and type(x[0]) is tuple]
+    other = [(blocks[0], k) for k in range(2)]
+    assert [counts(*x) for x in lists] == [counts(*other)] and gc.is_tracked(lists[0])
+    watch = weakref.ref(f.__self__)
+    del f, held, lists
+    gc.collect()
+    assert watch() is None
+
+
+def test_other_results_are_made_anew():
+    for more in (SCALAR, ARRAY):
+        f = floats(more)
+        found = [f(1.0, float(k)) for k in range(5)]
+        assert [(float(a), float(b)) for a, b in found] == [(1.0 + k, float(k)) for k in range(5)]
+    single = np.float32([0.1, 0.2])
+    g = entry(built(lambda b, x: [b.reduce("add", x, (0,)), b.reduce("maximum", x, (0,))], single),
+              [Input(Argument(0))], [FLOAT, FLOAT], slow, arguments=1)
+    for _ in range(3):
+        assert g(single) == (float(single.sum()), float(single[1]))
+        assert [type(v) for v in g(single)] == [float, float]
+
+
+@pytest.mark.parametrize("items", [24, 32])
+def test_a_tuple_with_more_than_its_length_is_made_anew(items, monkeypatch):
+    monkeypatch.setattr(call, "TUPLE_ITEMS", items)
+    f = floats()
+    kept = [f(1.0, float(k)) for k in range(50)]
+    assert kept == [(1.0 + k, float(k)) for k in range(50)]
+    reused = any(type(x) is list and x == [None, None] for x in f.__self__.held) or any(
+        type(x) is list and x and type(x[0]) is tuple for x in f.__self__.held)
+    assert reused == (items == call.abi().tuple_items)
+
+
 # ---- without a trampoline
 
 def test_an_unknown_layout_means_no_trampoline(monkeypatch):

@@ -23,6 +23,7 @@ OLDEST, NEWEST = (3, 11), (3, 14)  # the versions of Python that are known
 # Bytes from the start of an object, in every CPython that is tested here.
 CLASS, CONTENTS = 8, 16  # the type; what a float, a NumPy scalar or a closure cell holds
 LENGTH, LIST_ITEMS = 16, 24
+TUPLE_ITEMS = 24  # where a tuple has nothing but its length before them; see `tuple_items`
 ENTRY, COUNT = 16, 8  # what an object of `callables` refers to; the bytes of a pointer
 DATA, RANK, SHAPE, BASE, DESCR, FLAGS, WEAK = 16, 24, 32, 48, 56, 64, 72  # of an ndarray
 KIND = 24  # of a dtype: eight bytes that say kind, character, byte order and number

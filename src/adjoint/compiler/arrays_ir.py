@@ -10,6 +10,7 @@ from .abi import (
     BASE,
     C_ORDER,
     CLASS,
+    CONTENTS,
     DATA,
     DESCR,
     ENTRY,
@@ -20,11 +21,12 @@ from .abi import (
     PYTHON,
     RANK,
     SHAPE,
+    TUPLE_ITEMS,
     WEAK,
 )
 from .abi import WRITEABLE as WRITEABLE_FLAG
 
-SHARED = ("array", "alone", "recycled", "admit")  # the functions of `HELPERS` that others call
+SHARED = ("array", "alone", "recycled", "admit", "floats")  # functions of `HELPERS` for others
 FIXED = ("meth_name", "meth", "meth_flags", "meth_doc", "busy", "slow", "failed", "segment",
          "table", "work", "ndarray", "float", "Memory", "None", "PyArray_NewFromDescr", *PYTHON,
          *SHARED)
@@ -187,6 +189,97 @@ define void @admit(ptr %list, ptr %o, ptr %let.go) #0 {{
   store i32 %more, ptr %o
   call void %let.go(ptr %first)
   ret void
+}}
+
+; a tuple of floats, or null with an error: one of the pool's two that nobody else has, and so are
+; its floats. What others hold is not changed. The second is the newer
+define ptr @floats(ptr %record, ptr %list, ptr %values, i64 %n) #0 {{
+entry:
+  %number.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("PyFloat_FromDouble")}
+  %number = load ptr, ptr %number.at
+  %let.go.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("Py_DecRef")}
+  %let.go = load ptr, ptr %let.go.at
+  %place.at = getelementptr i8, ptr %list, i64 {LIST_ITEMS}
+  %place = load ptr, ptr %place.at
+  %second.at = getelementptr i8, ptr %place, i64 8
+  %first = load ptr, ptr %place
+  %second = load ptr, ptr %second.at
+  %first.count = load i32, ptr %first
+  %first.idle = icmp eq i32 %first.count, 1
+  br i1 %first.idle, label %older, label %newer
+older:
+  store ptr %second, ptr %place
+  store ptr %first, ptr %second.at
+  br label %again
+newer:
+  %second.count = load i32, ptr %second
+  %second.idle = icmp eq i32 %second.count, 1
+  br i1 %second.idle, label %again, label %new
+again:
+  %last = phi ptr [%first, %older], [%second, %newer]
+  %last.items = getelementptr i8, ptr %last, i64 {TUPLE_ITEMS}
+  store i32 2, ptr %last
+  br label %old
+old:
+  %k = phi i64 [0, %again], [%k.next, %old.done]
+  %value.at = getelementptr double, ptr %values, i64 %k
+  %value = load double, ptr %value.at
+  %item.at = getelementptr ptr, ptr %last.items, i64 %k
+  %item = load ptr, ptr %item.at
+  %item.count = load i32, ptr %item
+  %item.idle = icmp eq i32 %item.count, 1
+  br i1 %item.idle, label %write, label %replace
+write:
+  %contents = getelementptr i8, ptr %item, i64 {CONTENTS}
+  store double %value, ptr %contents
+  br label %old.done
+replace:
+  %other = call ptr %number(double %value)
+  %other.none = icmp eq ptr %other, null
+  br i1 %other.none, label %old.failed, label %put
+put:
+  store ptr %other, ptr %item.at
+  call void %let.go(ptr %item)
+  br label %old.done
+old.done:
+  %k.next = add i64 %k, 1
+  %k.end = icmp eq i64 %k.next, %n
+  br i1 %k.end, label %old.full, label %old
+old.full:
+  ret ptr %last
+old.failed:
+  call void %let.go(ptr %last)
+  ret ptr null
+new:
+  %tuple.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("PyTuple_New")}
+  %tuple = load ptr, ptr %tuple.at
+  %made = call ptr %tuple(i64 %n)
+  %made.none = icmp eq ptr %made, null
+  br i1 %made.none, label %failed, label %fill
+fill:
+  %made.items = getelementptr i8, ptr %made, i64 {TUPLE_ITEMS}
+  br label %next
+next:
+  %j = phi i64 [0, %fill], [%j.next, %filled]
+  %given.at = getelementptr double, ptr %values, i64 %j
+  %given = load double, ptr %given.at
+  %float = call ptr %number(double %given)
+  %float.none = icmp eq ptr %float, null
+  br i1 %float.none, label %new.failed, label %filled
+filled:
+  %float.at = getelementptr ptr, ptr %made.items, i64 %j
+  store ptr %float, ptr %float.at
+  %j.next = add i64 %j, 1
+  %j.end = icmp eq i64 %j.next, %n
+  br i1 %j.end, label %keep, label %next
+keep:
+  call void @admit(ptr %list, ptr %made, ptr %let.go)
+  ret ptr %made
+new.failed:
+  call void %let.go(ptr %made)
+  br label %failed
+failed:
+  ret ptr null
 }}
 
 ; the C function of objects of `callables`: calls what their entry says, and holds that meanwhile

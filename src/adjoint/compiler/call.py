@@ -33,7 +33,7 @@ import numpy as np
 from adjoint.errors import RuleError
 
 from . import pool
-from .abi import DATA, Abi, abi, address, slot_offset, word
+from .abi import DATA, TUPLE_ITEMS, Abi, abi, address, slot_offset, word
 from .arrays_ir import FIXED, HELPERS, SHARED, WRITEABLE
 from .looking import Record
 from .native import Library, host
@@ -240,15 +240,25 @@ class Writing:
         self.collect()
         if released:
             t.vacate()
-        results = [self.finished(k, made[k]) for k in range(len(self.outputs))
-                   if self.outputs[k].kind != "into"]
-        if result is None:
-            count = len(results)
-            result = Constant(None) if not count else 0 if count == 1 else (*range(count),)
-        check_tree(result, len(results))
-        self.held.append(result)
-        t.returned(results, result)
+        self.result(made, result)
         return t.text(arguments, host().attributes())
+
+    def result(self, made: list[str], tree: Tree) -> None:
+        """Make the objects of the outputs, and give them back in their tree."""
+        given = [k for k in range(len(self.outputs)) if self.outputs[k].kind != "into"]
+        count = len(given)
+        if tree is None:
+            tree = Constant(None) if not count else 0 if count == 1 else (*range(count),)
+        check_tree(tree, count)
+        self.held.append(tree)
+        if (tree == (*range(count),) and self.known.tuple_items == TUPLE_ITEMS
+                and {self.outputs[k].kind for k in given} == {"float"}):
+            self.held.append([None] * pool.AGAIN)
+            dtypes = [self.aval(self.program.outputs[k]).dtype for k in given]
+            floats = self.t.new_floats([made[k] for k in given], dtypes, id(self.held[-1]))
+            self.t.returned([floats], 0)
+        else:
+            self.t.returned([self.finished(k, made[k]) for k in given], tree)
 
     def prepared(self, k: int) -> str:
         """The new array of an output, or the place on the stack of a number."""

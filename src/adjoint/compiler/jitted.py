@@ -63,6 +63,8 @@ class Jitted:
 
     def general(self, *args: Any, **kwargs: Any) -> Any:
         """What the function gives, computed by the version that fits; a new one if none does."""
+        if args and isinstance(args[0], type) and self.is_method_of(args[0]):
+            return self.__get__(args[0])(*args[1:], **kwargs)
         modes = MODES.get()
         if modes.watch is not None or modes.tapes:
             return self.watched(modes, args, kwargs)
@@ -184,6 +186,11 @@ class Jitted:
                     'outside of the class, or add "__dict__" to its __slots__', CompileWarning,
                     stacklevel=2)
         return found
+
+    def is_method_of(self, owner: type) -> bool:
+        """Whether this is a classmethod, which CPython 3.13 calls with the class itself."""
+        found = inspect.getattr_static(owner, self.name, None)
+        return isinstance(found, classmethod) and found.__func__ is self
 
     def __deepcopy__(self, memo: Any) -> Jitted:
         return Jitted(copy.deepcopy(self.__jitted__, memo), self.static, self.donated)

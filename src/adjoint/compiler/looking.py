@@ -134,12 +134,11 @@ class Looking:
     def number(self) -> str:
         """Eight bytes of the stack."""
         self.numbers += 1
-        return self.put(f"getelementptr i64, ptr %numbers, i64 {self.numbers - 1}")
+        return f"%number{self.numbers - 1}"
 
     def keep(self, pointer: str) -> None:
         """Release this object if the call fails later."""
-        self.do(f"store ptr {pointer}, ptr " + self.put(
-            f"getelementptr ptr, ptr %made, i64 {self.made}"))
+        self.do(f"store ptr {pointer}, ptr %made{self.made}")
         self.made += 1
 
     def own(self, pointer: str) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class Trampoline(Looking):
     """The text of one trampoline, and the record of its words."""
 
+    row = 0  # how many numbers become a tuple of floats
+
     # ---- inputs
 
     def spec(self, known: Any, flags: int) -> str:
@@ -117,12 +119,25 @@ class Trampoline(Looking):
 
     def new_float(self, place: str, dtype: Any) -> str:
         """A Python float."""
-        value = self.load(place, 0, "float" if dtype.itemsize == 4 else "double")
-        if dtype.itemsize == 4:
-            value = self.put(f"fpext float {value} to double")
-        made = self.called("PyFloat_FromDouble", f"double {value}")
+        made = self.called("PyFloat_FromDouble", f"double {self.double(place, dtype)}")
         self.not_null(made, "failure")
         return made
+
+    def new_floats(self, places: list[str], dtypes: list[Any], pool: int) -> str:
+        """A tuple of Python floats: one that the pool has, if nobody else has it."""
+        self.row = len(places)
+        for k, (place, dtype) in enumerate(zip(places, dtypes, strict=True)):
+            self.do(f"store double {self.double(place, dtype)}, ptr {self.at('%row', 8 * k)}")
+        list_ = self.word(self.record.add(pool))
+        made = self.called("floats", f"ptr %record, ptr {list_}, ptr %row, i64 {len(places)}")
+        self.not_null(made, "failure")
+        self.keep(made)
+        return made
+
+    def double(self, place: str, dtype: Any) -> str:
+        """A number on the stack as a double."""
+        value = self.load(place, 0, "float" if dtype.itemsize == 4 else "double")
+        return value if dtype.itemsize == 8 else self.put(f"fpext float {value} to double")
 
     def new_scalar(self, place: str, dtype: Any, allocate: int) -> str:
         """A NumPy scalar."""
@@ -260,10 +275,11 @@ class Trampoline(Looking):
                 "  %record = load ptr, ptr %record.at",
                 *[line for name in SHARED for line in (
                     f"  %{name}.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index(name)}",
-                    f"  %{name} = load ptr, ptr %{name}.at")],
-                f"  %numbers = alloca [{max(self.numbers, 1)} x i64], align 16",
-                f"  %made = alloca [{max(self.made, 1)} x ptr], align 16"]
-        head += [f"  %made{k} = getelementptr ptr, ptr %made, i64 {k}" for k in range(self.made)]
+                    f"  %{name} = load ptr, ptr %{name}.at")]]
+        # One name for each: LLVM's quickest code generator then needs no register for its address.
+        head += [f"  %number{k} = alloca i64, align 8" for k in range(self.numbers)]
+        head += [f"  %made{k} = alloca ptr, align 8" for k in range(self.made)]
+        head += [f"  %row = alloca [{self.row} x double], align 8"] if self.row else []
         head += [f"  store ptr null, ptr %made{k}" for k in range(self.made)]
         head += ["  %named = icmp ne ptr %names, null",
                  f"  %miscounted = icmp ne i64 %count, {arguments}",
