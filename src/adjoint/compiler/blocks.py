@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .blas import NEVER, limit
 from .evaluator import strides_of
+from .functions_ir import CURVED
 from .views import substituted
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .program import Program
 
 UNROLLED = 4     # turns of k in one turn of the loop
@@ -35,6 +38,7 @@ THICK = 64       # the smallest size of a product for which BLAS may be called
 FEW = 12         # rows below which a right side along k is not packed
 INNER = 4        # rows of a tile whose lanes run over k
 LINE = 64
+WAITING = 1 << 13  # bytes of sums that wait for a long formula
 
 
 class Shape(NamedTuple):
@@ -79,6 +83,8 @@ class Plan(NamedTuple):
     region: int                           # of partial sums, in elements
     elements: int                         # of scratch memory
     deep: int                             # of k, in a block
+    block: int = 0                        # rows whose sums wait together; 0 if none do
+    summed: tuple[int, ...] = ()          # axes of the batch over which something is summed
 
     @property
     def turns(self) -> int:
@@ -186,8 +192,12 @@ def time(rows: int, columns: int, lanes: int, height: int, vectors: int, far: bo
     return total * (1 + 0.02 * kinds)
 
 
-def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused: bool) -> Plan:
-    """The decisions for statement ``n``; ``stored`` are the statements that are in memory."""
+def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused: bool,
+            roots: Collection[int] = ()) -> Plan:
+    """The decisions for statement ``n``; ``stored`` are the statements that are in memory.
+
+    ``roots`` are what is made of the product in its kernel.
+    """
     s = program.statements[n]
     *batch, rows, columns = s.known.shape
     lanes = vector_bytes // s.known.dtype.itemsize
@@ -211,7 +221,37 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     found = regions(program, stored, plan, inputs, size)
     if is_swept(found, size):
         found = regions(program, stored, plan._replace(scheme="sweep", vectors=4), inputs, size)
-    return found
+    summed = {d for r in roots if program.statements[r].name == "reduce"
+              for d in program.statements[r].parameters[1]}
+    found = found._replace(summed=tuple(sorted(summed)))
+    return waiting(found, size) if is_curved(program, n, stored, roots) else found
+
+
+def is_curved(program: Program, n: int, stored: set[int], roots: Collection[int]) -> bool:
+    """Whether something between a product and its roots is a long formula."""
+    seen, left = {n}, [*roots]
+    while left:
+        i = left.pop()
+        if i in seen or i in stored:
+            continue
+        seen.add(i)
+        s = program.statements[i]
+        if s.name == "elementwise" and s.parameters[0] in CURVED:
+            return True
+        left += s.inputs
+    return False
+
+
+def waiting(plan: Plan, size: int) -> Plan:
+    """The plan with sums that wait in memory for a long formula, which has a loop of its own.
+
+    Among the sums of a tile there would be no registers for what it needs.
+    """
+    if plan.scheme != "small":
+        return plan
+    tiles = max(WAITING // (plan.width * plan.rows * size), 1)
+    block = min(tiles, -(-plan.shape.rows // plan.rows)) * plan.rows
+    return plan._replace(block=block, elements=plan.region + block * plan.width)
 
 
 def is_narrow(program: Program, stored: set[int], lefts: list[int], sizes: tuple[int, int],

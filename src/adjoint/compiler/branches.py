@@ -198,11 +198,15 @@ def never_lost(e: Editor, s: Statement) -> int | None:
 
 @rule("reduce", says="a sum of x * z, but 0 where x is 0 and that is NaN: 0 wherever x is 0")
 def annihilated_sum(e: Editor, s: Statement) -> int | None:
-    """Where a zero wins and x is 0, the product is 0 or -0, which a sum does not tell apart."""
+    """Where a zero wins and x is 0, the product is 0 or -0, which a sum does not tell apart.
+
+    Not where somebody else reads the terms: then they are made anyway.
+    """
     op, axes = s.parameters
     term = unsigned(e, s.inputs[0])
     choice = e.statements[term]
-    if op != "add" or choice.name != "select" or not is_zero(e, choice.inputs[1]) or (
+    if op != "add" or not (e.alone(term) and e.alone(s.inputs[0])) or (
+            choice.name != "select" or not is_zero(e, choice.inputs[1])) or (
             e.function(choice.inputs[0]) != "logical_and"):
         return None
     c, zero, product = choice.inputs

@@ -222,7 +222,8 @@ def alone(schedule: Schedule, n: int) -> Cut | None:
 def product(schedule: Schedule, group: Group, target: Target) -> Cut | None:
     """How a product is cut: into whole panels of tiles."""
     program, n = schedule.program, group.roots[0]
-    given = (program, n, schedule.stored - {*group.roots}, target.vector_bytes, target.fused)
+    given = (program, n, schedule.stored - {*group.roots}, target.vector_bytes, target.fused,
+             schedule.made(group))
     size, least = units(*given), fewest(*given)
     seconds = multiplications(program, n) * PRODUCT * program.statements[n].known.dtype.itemsize / 4
     if not least or not size or (size < 2 * least and not sizes.small):

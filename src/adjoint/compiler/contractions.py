@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .editor import Editor
     from .program import Statement
 
+DEEP = 16  # the least sum over k for which products of windows are added up in memory
 MATRIX = 4  # the least size along each axis of what becomes a product
 IDEMPOTENT = {"maximum", "minimum", "logical_and", "logical_or"}
 ONCE = IDEMPOTENT | {"add", "multiply"}
@@ -99,6 +100,9 @@ def sum_of_batch(e: Editor, s: Statement) -> int | None:
     pairs = zip(inner.inputs[::2], inner.inputs[1::2], strict=True)
     if not all(e.known(x).shape[-1] for x in inner.inputs[::2]) or not prod(shape):
         return None
+    if any(is_repeated(e, i) for i in inner.inputs) and (
+            min(e.known(x).shape[-1] for x in inner.inputs[::2]) >= DEEP):
+        return None
     return e.made("dot", tuple([i for x, z in pairs for i in (
         turned(e, merged(e, turned(e, x))), merged(e, z))]), (), s.known)
 
@@ -150,6 +154,11 @@ def sum_of_plus_zero(e: Editor, s: Statement) -> int | None:
         if zero in e.numbers and e.numbers[zero] == 0:
             return e.reduce("add", x, axes)
     return None
+
+
+def is_repeated(e: Editor, x: int) -> bool:
+    """Whether elements are read several times, as by windows: a copy would repeat them."""
+    return e.is_view(x) and e.known(x).size > e.known(e.statements[x].inputs[0]).size
 
 
 def merged(e: Editor, x: int) -> int:

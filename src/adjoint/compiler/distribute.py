@@ -193,11 +193,34 @@ class Distribution:
         return Turns(self.w, self.body, self.count, rows, each)
 
     def taken_apart(self) -> list[int]:
-        """All turns at once."""
-        turns = self.turns()
-        out = [self.sum(turns, k) if k in self.chains else turns.at(m, self.count - 1)
+        """All turns at once, counted from the last one where most is read backward."""
+        turns, backward = self.turns(), self.is_backward()
+        if backward:
+            turns.found.update({m: self.reversed(turns.found[m]) for m in turns.various})
+        last = 0 if backward else self.count - 1
+        out = [self.sum(turns, k) if k in self.chains else turns.at(m, last)
                for k, m in enumerate(self.body.outputs[:self.carries])]
-        return out + [turns.each(m) for m in self.body.outputs[self.carries:]]
+        stacked = [turns.each(m) for m in self.body.outputs[self.carries:]]
+        return out + [self.reversed(n) if backward else n for n in stacked]
+
+    def is_backward(self) -> bool:
+        """Whether the rows of more numbers are given in reverse: so gradients walk through turns.
+
+        What the turns add up, they add up in any order.
+        """
+        score = 0
+        for n in self.given[self.carries:self.whole]:
+            s = self.w.statements[n]
+            if s.name == "view":
+                steps = [k for _, terms in s.parameters[0] for d, k in terms if d == 0]
+                score += s.known.size * (any(k < 0 for k in steps) - any(k > 0 for k in steps))
+        return score > 0
+
+    def reversed(self, n: int) -> int:
+        """The turns from the last to the first."""
+        shape = self.w.known(n).shape
+        index = tuple([(0, ((d, 1),)) for d in range(len(shape))])
+        return self.w.view(n, ((self.count - 1, ((0, -1),)), *index[1:]), shape)
 
     def sum(self, turns: Turns, k: int) -> int:
         """A carry, and all that the turns add to it."""

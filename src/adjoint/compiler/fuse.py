@@ -158,8 +158,9 @@ class Fusing(Roots):
         group, space = self.schedule.groups[k], self.schedule.space(n)
         mine = lowest == k
         if group.kind == "dot":
-            whole = self.statements[n].name in POINTWISE and space == group.passes[0].space
-            return 0 if mine and whole and self.need(k, n) == 0 else None
+            whole = self.statements[n].name in POINTWISE or self.over_batch(n)
+            return 0 if mine and whole and space == group.passes[0].space and (
+                self.need(k, n) == 0) else None
         if group.kind != "nest" or not (mine or (read & group.reads and group.work < MOST)):
             return None
         depth = self.common(group, n, mine)
@@ -178,6 +179,14 @@ class Fusing(Roots):
             group.found.clear()
             return None
         return p
+
+    def over_batch(self, n: int) -> bool:
+        """Whether it is a sum of floats over axes of a batch of matrices."""
+        s = self.statements[n]
+        return s.name == "reduce" and s.parameters[0] == "add" and s.known.dtype.kind == "f" and (
+            s.known.dtype == self.statements[s.inputs[0]].known.dtype
+            and 0 < len(s.parameters[1]) <= max(s.parameters[1]) + 1 <= (
+                len(self.schedule.space(n)) - 2))
 
     def common(self, group: Group, n: int, mine: bool) -> int | None:
         """The outer loops that a group would have with a root in it."""
@@ -281,8 +290,9 @@ class Fusing(Roots):
                 here = uses.pop(n, None)
                 if here is None:
                     continue
-                if len(here) > 1 and self.worth(n, here):
-                    first = min(here)
+                first = self.made_with_product(n, here)
+                if len(here) > 1 and (first is not None or self.worth(n, here)):
+                    first = first or min(here)
                     self.store(n, first)
                     here = {first: True}
             straight_too = s.name not in {"view", "dot", "pad"}
@@ -306,6 +316,16 @@ class Fusing(Roots):
         if not prod(shape[group.depth:]) > 1 and kernels == 1:
             return False  # it is in a register anyway
         return self.cost[n] >= (REUSED if kernels == 1 else REPEATED)
+
+    def made_with_product(self, n: int,
+                          here: dict[tuple[int, int], bool]) -> tuple[int, int] | None:
+        """The kernel of a product of which a long formula that several kernels need is made."""
+        k = self.latest(n)
+        if k < 0 or self.schedule.groups[k].kind != "dot" or self.cost[n] < LONG or (
+                self.statements[n].name not in POINTWISE or len({j for j, _ in here} - {k}) < 2):
+            return None
+        straightly = self.schedule.space(n) == self.schedule.groups[k].passes[0].space
+        return (k, 0) if straightly and self.need(k, n) == 0 else None
 
     def store(self, n: int, where: tuple[int, int]) -> None:
         """Make a root of it."""

@@ -216,7 +216,8 @@ class Layout:
     def settle_product(self, k: int, group: Group) -> None:
         """Space for the panels of a product."""
         n, stored = group.roots[0], self.schedule.stored - {*group.roots}
-        size = workspace(self.program, n, stored, self.target.vector_bytes, self.target.fused)
+        size = workspace(self.program, n, stored, self.target.vector_bytes, self.target.fused,
+                         self.schedule.made(group))
         if size:
             self.buffers[n, "pack"] = Buffer(k, k, size)
 

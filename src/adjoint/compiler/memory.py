@@ -69,6 +69,7 @@ class Memory:
         # What failure codes speak of: the statement that was left, and the one that left it.
         self.subjects: dict[tuple[int, int], int] = {}
         self.reader = -1    # the stored statement that is being computed
+        self.inlining = True  # whether a product may write long formulas where they are used
         self.flat = False   # whether shapes are read as one axis
         self.vector = ""    # the variable that runs over lanes
         self.active = 0     # the number of lanes that count; 0 for all

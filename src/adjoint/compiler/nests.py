@@ -1,8 +1,9 @@
 """The kernel of a group: outer loops, and inside them passes that compute stored statements.
 
 A pass is one nest of loops in which all of its roots are computed at each point. A reduction whose
-axes are the innermost loops is carried in registers; others, and sums over outer loops, are
-combined in memory. What is known once for each turn of the outer loops stays in a register.
+axes are the innermost loops is carried in registers; so are sums over all outer loops that leave a
+row of few registers. Others are combined in memory. What is known once for each turn of the outer
+loops stays in a register.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from .beside import Beside
 from .evaluator import Value
 from .loops import COMBINE, WIDENED, identity, start, straight
-from .text import register_type
+from .text import constant, register_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .schedule import Group, Pass, Schedule
     from .text import Module
 
+RIDING = 8  # registers of sums that are carried through outer loops
 WIDE, NARROW = 96, 192  # operations of a pass from which its values span fewer registers
 
 
@@ -62,6 +64,7 @@ class Nest(Beside):
         self.computing: set[int] = set()
         self.floor = 0  # the depth at which passes stand one after another
         self.reductions: dict[int, Reduction] = {}
+        self.riding: dict[int, str] = {}  # sums that outer loops carry in registers
         self.begin()
         self.write()
 
@@ -100,26 +103,62 @@ class Nest(Beside):
     def write(self) -> None:
         """All loops."""
         outer: Axes = self.axes(self.group.outer)
-        sums = [n for n in self.group.roots if self.schedule.carried(n)]
+        sums, riders = [n for n in self.group.roots if self.schedule.carried(n)], self.riders()
         for n in sums:
             self.reader = n
             if self.rows:
                 self.begin_sum(n)
-            else:
+            elif n not in riders:
                 op, dtype = self.program.statements[n].parameters[0], self.known(n).dtype
                 self.fill_flat(n, start(op, dtype))
 
         def body(carried: Sequence[str]) -> Sequence[str]:
-            self.floor = self.writer.depth
+            self.floor, self.riding = self.writer.depth, dict(zip(riders, carried, strict=True))
             with self.copying():
                 for pass_ in self.group.passes:
                     self.write_pass(pass_)
-            return ()
+            return [self.riding[n] for n in riders]
         self.vector, self.width = (outer[0][0], self.rows) if self.rows else ("", 0)
-        self.nest(outer, body)
+        carries: list[tuple[str, str]] = []
+        for r, width in riders.values():
+            number = constant(start(r.op, r.dtype), r.dtype, width)
+            carries.append((register_type(r.dtype, width), number))
+        last = self.nest(outer, body, carries)
         for n in sums if self.rows else ():
             self.reader = n
             self.end_sum(n)
+        for (n, (r, width)), text in zip(riders.items(), last, strict=True):
+            self.reader, self.width = n, width
+            self.vector = r.to[-1][1][0][0] if width else ""
+            with self.writer.fixed(self.vector, 0, lanes=True):
+                self.store(n, r.to, Value(text, self.writer.depth, bool(width)))
+
+    def riders(self) -> dict[int, tuple[Reduction, int]]:
+        """The sums that outer loops carry in registers, and how many lanes each fills.
+
+        What is left of all outer axes is one row, which one turn of its loop computes.
+        """
+        found: dict[int, tuple[Reduction, int]] = {}
+        room = RIDING * self.vector_bytes
+        for pass_ in () if self.rows else self.group.passes:
+            inner = self.axes(pass_.space, self.depth)
+            self.across(pass_, inner)
+            for n in pass_.roots if not inner or inner == [(self.vector, self.width)] else ():
+                if not self.schedule.carried(n):
+                    continue
+                r = Reduction(self, n, pass_.space, inner)
+                size = max(self.width, 1) * r.dtype.itemsize
+                if not r.first and r.partial and size <= room and all(
+                        terms in ((), ((self.vector, 1),)) for _, terms in r.to):
+                    room -= size
+                    found[n] = r, self.width
+        self.vector, self.width = "", 0
+        return found
+
+    def across(self, pass_: Pass, inner: Axes) -> None:
+        """Let the last of the inner axes of a pass run over lanes."""
+        spans = WIDENED if pass_.operations < WIDE else 2 if pass_.operations < NARROW else 1
+        self.over_lanes(inner, pass_.itemsize[1], spans)
 
     def write_pass(self, pass_: Pass) -> None:
         """One nest of loops."""
@@ -134,8 +173,7 @@ class Nest(Beside):
                 self.fill(n, r.to, kept, start(r.op, r.dtype))
         self.computing, self.reductions = {*pass_.roots}, reductions
         if not self.rows:
-            spans = WIDENED if pass_.operations < WIDE else 2 if pass_.operations < NARROW else 1
-            self.over_lanes(inner, pass_.itemsize[1], spans)
+            self.across(pass_, inner)
         self.level(pass_.roots, straight(space), inner, {})
         self.computing = set()
         if not self.rows:
@@ -188,6 +226,8 @@ class Nest(Beside):
                     made.append((n, value))
             elif r.first:
                 carried[n] = self.combined(r, carried[n], place)
+            elif n in self.riding:
+                self.riding[n] = self.combined(r, self.riding[n], place)
             else:
                 self.reduced(n, r, self.value(r.x, place))
         for n, value in made:

@@ -98,6 +98,10 @@ class Schedule:
         return s.name == "reduce" and group.kind == "nest" and group.depth > 0 and (
             0 in s.parameters[1])
 
+    def made(self, group: Group) -> list[int]:
+        """What a kernel stores of what it computes."""
+        return [r for r in group.roots if r not in self.registers]
+
     def show(self) -> str:
         """The groups with their passes and what each reads and stores, and the lines of users."""
         lines: list[str] = []

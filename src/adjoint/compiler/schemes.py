@@ -21,22 +21,24 @@ if TYPE_CHECKING:
     from .evaluator import Evaluator
 
 SWEPT_TURNS = 8  # rows of the right side that are read at a time
+TOGETHER = 4  # vectors of sums of which a long formula is made side by side
 WORTH = 96  # rows or columns for which the other side may be packed again
 
 
 def parts(plan: Plan) -> tuple[str, int]:
     """The axis whose pieces are the parts of the result, and their number."""
     found = [("column", -(-plan.shape.columns // plan.width)),
-             ("row", -(-plan.shape.rows // plan.rows))]
+             ("row", -(-plan.shape.rows // (plan.block or plan.rows)))]
     if plan.scheme == "external":
         found = [("all", 1)]
-    found += [(f"batch{d}", size) for d, size in enumerate(plan.shape.batch)]
+    found += [(f"batch{d}", size) for d, size in enumerate(plan.shape.batch)
+              if d not in plan.summed]
     return max(found, key=lambda axis: (max(axis[1] // fewest(plan, axis[0]), 1), axis[1]))
 
 
 def fewest(plan: Plan, axis: str) -> int:
     """How many parts a thread should compute at once: it packs all of the other side for them."""
-    sides = {"row": (1, plan.rows), "column": (0, plan.width)}
+    sides = {"row": (1, plan.block or plan.rows), "column": (0, plan.width)}
     if plan.scheme == "sweep" or axis not in sides:
         return 1
     k, step = sides[axis]
@@ -128,25 +130,78 @@ class Small(Scheme):
 
     def strip(self, lefts: Sequence[Access], width: int) -> None:
         """Some columns, all rows."""
+        p = self.plan
         rights = [self.right(side, depth, width) for (_, side), depth in
-                  zip(self.plan.pairs, self.plan.depths, strict=True)]
-        self.pieces("row", self.plan.shape.rows, self.plan.rows,
-                    lambda rows: self.tile(lefts, rights, rows, width),
-                    self.bounds("row", self.plan.rows))
+                  zip(p.pairs, p.depths, strict=True)]
+        if p.block:
+            self.pieces("block", p.shape.rows, p.block,
+                        lambda rows: self.block(lefts, rights, rows, width),
+                        self.bounds("row", p.block))
+        else:
+            self.pieces("row", p.shape.rows, p.rows,
+                        lambda rows: self.tile(lefts, rights, rows, width),
+                        self.bounds("row", p.rows))
 
     def tile(self, lefts: Sequence[Access], rights: Sequence[Access], rows: int,
              width: int) -> None:
         """Some rows and columns: all products, summed in registers, and what is made of them."""
         active = self.active(width)
         self.foresee(rows, width)
-        sums = [self.zero] * (rows * len(active))
-        for x, z, depth in zip(lefts, rights, self.plan.depths, strict=True):
-            counted = [0 if z.buffer == PACK else a % self.lanes for a in active]
-            sums = self.over_depth(depth, x, z, (rows, counted), sums)
+        sums = self.sums(lefts, rights, rows, active)
         for r in range(rows):
             for q, a in enumerate(active):
                 place = self.place((r, (("row", 1),)), (q * self.lanes, (("column", 1),)))
                 self.finish(place, sums[r * len(active) + q], a)
+
+    def sums(self, lefts: Sequence[Access], rights: Sequence[Access], rows: int,
+             active: Sequence[int]) -> list[str]:
+        """The products of some rows and columns, in registers."""
+        sums = [self.zero] * (rows * len(active))
+        for x, z, depth in zip(lefts, rights, self.plan.depths, strict=True):
+            counted = [0 if z.buffer == PACK else a % self.lanes for a in active]
+            sums = self.over_depth(depth, x, z, (rows, counted), sums)
+        return sums
+
+    # ---- where a long formula follows
+
+    def block(self, lefts: Sequence[Access], rights: Sequence[Access], size: int,
+              width: int) -> None:
+        """Some rows, from the variable ``block`` on: their sums to memory, then what follows."""
+        p, start = self.plan, self.writer.variables["block"].text
+        to = self.panel(p.region, {"row": p.width, "block": -p.width}, {"row": p.width})
+        main = size - size % p.rows
+        for first, end, rows in ((0, main, p.rows), (main, size, size - main)):
+            if first < end:
+                self.turns("row", (self.after(start, first), self.after(start, end), rows),
+                           lambda rows=rows: self.put_by(lefts, rights, rows, width, to))
+        self.made_of(self.panel(p.region, {"r": p.width}, {"r": p.width}), size, width)
+
+    def after(self, start: str, count: int) -> int | str:
+        """So many rows further on."""
+        return int(start) + count if start.isdigit() else self.put(f"add i64 {start}, {count}")
+
+    def put_by(self, lefts: Sequence[Access], rights: Sequence[Access], rows: int, width: int,
+               to: Access) -> None:
+        """The sums of a tile, to memory."""
+        active = self.active(width)
+        for j, text in enumerate(self.sums(lefts, rights, rows, active)):
+            r, q = divmod(j, len(active))
+            self.store(text, to, to.steps(row=r) + q * self.lanes)
+
+    def made_of(self, at: Access, size: int, width: int) -> None:
+        """What is made of sums in memory: long formulas, a few at a time, in one place."""
+        active = self.active(width)
+
+        def some(rows: int) -> None:
+            for r in range(rows):
+                for q, a in enumerate(active):
+                    place = self.place((r, (("block", 1), ("r", 1))),
+                                       (q * self.lanes, (("column", 1),)))
+                    self.finish(place, self.load(at, at.steps(r=r) + q * self.lanes), a)
+        module = self.writer.module
+        module.inlined = self.kernel.inlining
+        self.pieces("r", size, max(TOGETHER // len(active), 1), some)
+        module.inlined = False
 
 
 class Large(Scheme):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .blocks import LINE, UNROLLED
 from .evaluator import CHECKS, Address, Value
-from .registers import Lanes
+from .registers import INT32, INT64, Lanes
 from .text import Block, constant, memory_type
 
 if TYPE_CHECKING:
@@ -252,10 +252,10 @@ class Tiles:
         """Fetch the memory of the roots at a tile, while its sums are computed."""
         self.writer.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
         for root in self.roots:
-            at = self.buffer(root, self.place((0, (("row", 1),)), (0, (("column", 1),))))
-            size = self.kernel.known(root).dtype.itemsize
-            if prod(self.kernel.known(root).shape) * size < FORESEEN:
+            size, shape = self.kernel.known(root).dtype.itemsize, self.kernel.known(root).shape
+            if prod(shape) * size < FORESEEN or len(shape) < len(self.known.shape):
                 continue
+            at = self.buffer(root, self.place((0, (("row", 1),)), (0, (("column", 1),))))
             for r in range(rows):
                 for c in range(0, columns, LINE // size):
                     pointer = self.pointer(at, at.steps(row=r, column=c), 0)
@@ -274,7 +274,37 @@ class Tiles:
             # A root may be written over what another one reads at this place.
             values: list[Value] = []
             for k.reader in self.roots:
-                values.append(k.value(k.reader, place))
+                s = k.program.statements[k.reader]
+                values.append(k.value(s.inputs[0] if s.name == "reduce" else k.reader, place))
             for k.reader, value in zip(self.roots, values, strict=True):
-                k.store(k.reader, place, value)
+                if k.program.statements[k.reader].name == "reduce":
+                    self.add_up(k.reader, place, value)
+                else:
+                    k.store(k.reader, place, value)
             k.reader = self.n
+
+    def add_up(self, root: int, place: Place, value: Value) -> None:
+        """A term of a sum over axes of the batch, added to what is in memory."""
+        k, depth = self.kernel, self.writer.depth
+        axes = k.program.statements[root].parameters[1]
+        to = tuple([entry for d, entry in enumerate(place) if d not in axes])
+        old = k.load(root, to, depth)
+        old = old._replace(text=self.unless_first(axes, old))
+        (before, more), _, wide = k.joined([(old, self.dtype), (value, self.dtype)])
+        at = k.lanes(self.dtype, depth, wide)
+        k.store(root, to, Value(at.add(before, more), depth, wide))
+
+    def unless_first(self, axes: Sequence[int], value: Value) -> str:
+        """The bits of a value, but 0 in the first turn of some axes of the batch."""
+        w, dtype = self.writer, INT32 if self.dtype.itemsize == INT32.itemsize else INT64
+        turns = [w.variables[f"batch{d}"] for d in axes]
+        depth, some = max(v.depth for v in turns), "0"
+        for v in turns:
+            some = w.once(depth, f"or i64 {some}, {v.text}")
+        later = w.once(depth, f"icmp ne i64 {some}, 0")
+        mask = Value(w.once(depth, f"sext i1 {later} to {memory_type(dtype)}"), depth)
+        at = self.kernel.lanes(self.dtype, value.depth, value.wide)
+        bits = at.of(dtype)
+        text = bits.put(f"bitcast {at.type} {value.text} to {bits.type}")
+        keep = (self.kernel.wide(mask, dtype) if value.wide else mask).text
+        return at.put(f"bitcast {bits.type} {bits.binary('and', text, keep)} to {at.type}")
