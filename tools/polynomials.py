@@ -229,23 +229,23 @@ def singles(x, count):
         yield struct.unpack("f", struct.pack("i", bits + (i // 2) * (-1) ** i))[0]
 
 
-def tanh_rows(terms=6, last="9.1", first=3 / 32):
-    """Two intervals for each power of two from 1/16 on: a centre, and coefficients about it.
+def tanh_rows(terms=5, last="9.1", first=5 / 64):
+    """Four intervals for each power of two from 1/16 on: a centre, and coefficients about it.
 
     At the centre tanh is very nearly a float32. What stands for it is less by ``first``, which is
     added again: below ``first`` the argument itself is added instead.
     """
-    columns, last = [[0.0] * (terms + 2) for _ in range(16)], mp.mpf(last)
-    for i in range(16):
-        bits = ((123 << 1) + i) << 22
+    columns, last = [[0.0] * (terms + 2) for _ in range(32)], mp.mpf(last)
+    for i in range(32):
+        bits = ((123 << 2) + i) << 21
         low, high = [mp.mpf(struct.unpack("f", struct.pack("I", b))[0])
-                     for b in (bits, bits + (1 << 22))]
+                     for b in (bits, bits + (1 << 21))]
         if low >= last:
             continue
         if i == 0:
             c = fit(of_square(lambda x: mp.tanh(x) / x - 1), lambda z: mp.mpf(1), TINY,
                     high ** 2, (1, 2), identity, identity)
-            columns[bits >> 22 & 15][4:7:2] = [rounded(x, "f32") for x in c]
+            columns[bits >> 21 & 31][4:7:2] = [rounded(x, "f32") for x in c]
             continue
         high = min(high, last)
         centre = min(singles((low + high) / 2, 4000), key=lambda a: abs(
@@ -256,7 +256,7 @@ def tanh_rows(terms=6, last="9.1", first=3 / 32):
                     lambda d: mp.mpf(1),
                     low - centre, high - centre, range(k, terms + 1), identity, identity)
             done.append(mp.mpf(rounded(c[0], "f32")))
-        columns[bits >> 22 & 15] = [centre, float(done[0] - first), *map(float, done[1:])]
+        columns[bits >> 21 & 31] = [centre, float(done[0] - first), *map(float, done[1:])]
     return list(map(list, zip(*columns, strict=True)))
 
 
@@ -349,8 +349,8 @@ def main():
         lambda a: (1 + 2 * a) * mp.erfc(a) * mp.exp(a * a) - 1.25,
         lambda a: mp.exp(-a * a) / mp.erfc(a) / (1 + 2 * a), 0.5, {"f32": 10.1, "f64": 27.3},
         {"f32": 13, "f64": 25}, lambda a: (a - 3) / (a + 3), lambda t: 3 * (1 + t) / (1 - t)))
-    texts.append(many("TANH_ROWS", "A centre a, tanh a less 3/32, and coefficients about a, by the "
-                      "leading digits\n# of the argument. Below 3/32: of tanh(x) / x - 1.",
+    texts.append(many("TANH_ROWS", "A centre a, tanh a less 5/64, and coefficients about a, by the "
+                      "leading digits\n# of the argument. Below 5/64: of tanh(x) / x - 1.",
                       {"f32": tanh_rows()}))
     texts += list(rows_of_logarithms())
     texts.append(many("EXP_ROWS", "2^(i/16), in two parts.", {"f64": exp_rows()}))
