@@ -3,6 +3,7 @@
     python benchmarks/compiling.py                    # all workloads and the chains
     python benchmarks/compiling.py --only 3,7 --rounds 5
     python benchmarks/compiling.py --stages           # where the time goes
+    python benchmarks/compiling.py --peers jax.jit,torch.compile --only 3 --json first.json --write
 
 How it measures. Each figure is the first call in a process of its own, imports of adjoint and
 NumPy not counted, those that the call itself makes counted: *cold* with an empty cache, *cached*
@@ -10,6 +11,11 @@ with the cache of an earlier process. *Second* is the second call, which makes t
 further calls go through. The least of the rounds is told. Chains are `x = sin(x) * 1.01` again and
 again, so a chain of 1,000 has 1,000 operations; the deep network is one layer after the other,
 each with weights of its own. Stages are told without the stages inside them.
+
+With ``--peers`` other libraries' first calls are measured the same way, on the workloads:
+torch.compile with a folder of its own for what it keeps, cold and filled; jax.jit keeps nothing.
+Libraries are imported before, and jax has loaded its LLVM then, where ours is loaded in the call.
+``--json`` adds to what the file has, and ``--write`` makes the documentation's table of all of it.
 """
 
 import os
@@ -21,15 +27,20 @@ import argparse
 import functools
 import importlib
 import json
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import eager
 import numpy as np
 from workloads import WORKLOADS
 
+DOCS = Path(__file__).parents[1] / "docs"
+# How many times as fast as a library's the first call is to be, with an empty cache and a full one.
+TARGETS = {"jax.jit": (5,), "torch.compile": (100, 50)}
 LENGTHS = (1_000, 4_000, 16_000, 100_000)
 LAYERS = 64
 # A stage is the functions of the compiler that are called for it.
@@ -162,6 +173,50 @@ def measured(name, rounds, staged):
             for how, several in found.items()}
 
 
+def of_peer(name, key):
+    """Milliseconds of another library's first call, and of that which finds its cache filled."""
+    with tempfile.TemporaryDirectory() as folder:
+        env = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder}
+        found = []
+        for _ in TARGETS[key]:
+            out = subprocess.run([sys.executable, str(Path(__file__).with_name("compiled.py")),
+                                  "--first", name, key], env=env, capture_output=True, text=True,
+                                 check=False)
+            if out.returncode:
+                print(f"{name}: {key} left out: {out.stderr[-300:]}", file=sys.stderr)
+                return []
+            found.append(float(out.stdout.split()[-1]))
+    return found
+
+
+def peers_table(rows):
+    """The Markdown table of first calls beside those of other libraries."""
+    keys = [k for k in TARGETS if any(k in r for r in rows.values())]
+    heads = ["workload", "adjoint, ms: cold, cached", *[
+        f"{k}, ms" + (": cold, cached" if len(TARGETS[k]) > 1 else "") for k in keys],
+        *[f"{k} / adjoint of target" for k in keys]]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
+    for name in sorted(rows, key=[*WORKLOADS].index):
+        found = rows[name]
+        ours = [found[how]["first"] for how in ("cold", "cached")]
+        cells = [WORKLOADS[name][0].__doc__.strip().rstrip("."), f"{ours[0]:.1f}, {ours[1]:.1f}"]
+        cells += [", ".join(f"{t:,.0f}" for t in found.get(k, [])) or "-" for k in keys]
+        cells += [", ".join(
+            f"{t / o:.3g} of {wanted}" + ("" if t / o >= wanted else " **missed**")
+            for t, o, wanted in zip(found.get(k, []), ours, TARGETS[k], strict=False)) or "-"
+            for k in keys]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def written(rows):
+    """Write the table into the documentation."""
+    pinned = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    head = (f"{eager.processor()}; {pinned} processor{'s' * (pinned > 1)}; "
+            f"Python {platform.python_version()}, NumPy {np.__version__}")
+    (DOCS / "first_calls_table.md").write_text(f"{head}\n\n{peers_table(rows)}\n")
+
+
 def parse():
     """The command line."""
     parser = argparse.ArgumentParser(description="Time the first calls of compiled functions.")
@@ -169,7 +224,9 @@ def parse():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--stages", action="store_true", help="where the time goes")
     parser.add_argument("--cpu", action="store_true", help="count only this process")
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument("--peers", default="", help="beside: jax.jit,torch.compile")
+    parser.add_argument("--json", type=Path, help="add all figures to this file")
+    parser.add_argument("--write", action="store_true", help="write docs/first_calls_table.md")
     parser.add_argument("--first", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -180,9 +237,10 @@ def main():
     if options.first:
         first_call(options.first, options.stages)
         return
-    rows = {}
+    rows = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     print("| workload | cold, ms | second | cached, ms | second |\n|---|--:|--:|--:|--:|")
-    for name in options.only.split(",") if options.only else everything():
+    names = WORKLOADS if options.peers else everything()
+    for name in options.only.split(",") if options.only else names:
         rows[name] = found = measured(name, options.rounds, options.stages)
         cells = [f"{found[how][k]:.1f}" for how in found for k in ("first", "second")]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
@@ -190,8 +248,15 @@ def main():
             told = [f"{k} {v:.1f}" for k, v in found[how].items()
                     if k not in {"first", "second"} and v >= 0.05]
             print(f"    {how}: {', '.join(told)}", flush=True)
+        for key in filter(None, options.peers.split(",")):
+            turns = [of_peer(name, key) for _ in range(1 if key == "torch.compile" else
+                                                       options.rounds)]
+            if all(turns):
+                found[key] = list(map(min, zip(*turns, strict=True)))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
+    if options.write:
+        written(rows)
 
 
 if __name__ == "__main__":

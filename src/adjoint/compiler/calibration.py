@@ -2,7 +2,8 @@
 
 `prepare` is called before a program is planned. Where the program has a large product it times both
 on square ones, and keeps the answer on disk beside the machine code; the number of threads, ours
-and those that the environment gives BLAS, belong to the question.
+and those that the environment gives BLAS, belong to the question. SciPy, which takes longer to
+import than all of that, is asked only where NumPy's own BLAS is faster than our code.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ SIDES = (512, 1024)     # of the square products that are timed
 LARGE = SIDES[0] ** 3   # products of fewer multiplications are never asked about
 ROUNDS = 4
 MARGIN = 1.1            # how much faster BLAS must be
+CLEAR = 1.15            # how far from that a time of two rounds is that needs no more of them
 KEPT = b"calibration of products\n"
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
            "VECLIB_MAXIMUM_THREADS", "GOTO_NUM_THREADS")
@@ -108,8 +110,6 @@ def limit_of(dtype: str, target: Target, threads: int) -> float:
     code = cache.found(key, known)
     if code is not None and code.startswith(KEPT):
         return float(code.removeprefix(KEPT).decode())  # without SciPy, which takes long to import
-    if not blas.address(blas.SYMBOLS[dtype]):
-        return blas.NEVER
     side = measured(np.dtype(dtype), target, threads)
     cache.keep(key, known, KEPT + str(side).encode())
     return side
@@ -123,24 +123,43 @@ def scipy() -> str:
 
 def measured(dtype: Any, target: Target, threads: int) -> float:
     """The smallest side from which on BLAS was faster, at each side that was timed."""
-    best = blas.NEVER
+    best, ready = blas.NEVER, False
     for side in reversed(SIDES):
-        ours, theirs = compared(square(dtype, side, target, 0), square(dtype, side, target, side))
-        if ours < theirs * MARGIN * threads:
+        ours = square(dtype, side, target, 0)
+        if not ready and not is_faster(ours, multiplication(dtype, side), threads):
+            break  # of NumPy's BLAS, which SciPy's will hardly differ from
+        ready = ready or bool(blas.address(blas.SYMBOLS[dtype.name]))
+        if not ready or not is_faster(ours, square(dtype, side, target, side), threads):
             break
         best = side
     return best
 
 
-def compared(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """The least time of each, taken in turn."""
+def is_faster(ours: Callable[[], object], theirs: Callable[[], object], threads: int) -> bool:
+    """Whether theirs is worth using where ours would have so many threads."""
+    taken = compared(ours, theirs, MARGIN * threads)
+    return taken[0] >= taken[1] * MARGIN * threads
+
+
+def compared(ours: Callable[[], object], theirs: Callable[[], object],
+             border: float = MARGIN) -> tuple[float, float]:
+    """The least time of each, taken in turn, until it is clear on which side of the border."""
     times: tuple[list[float], list[float]] = [], []
-    for _ in range(ROUNDS):
+    for k in range(ROUNDS):
         for f, taken in zip((ours, theirs), times, strict=True):
             start = perf_counter()
             f()
             taken.append(perf_counter() - start)
+        ratio = min(times[0]) / (min(times[1]) * border)
+        if k and not 1 / CLEAR < ratio < CLEAR:
+            break  # the first round touches new memory
     return min(times[0]), min(times[1])
+
+
+def multiplication(dtype: Any, side: int) -> Callable[[], object]:
+    """The square product as NumPy computes it."""
+    x, out = np.ones((side, side), dtype), np.empty((side, side), dtype)
+    return lambda: np.matmul(x, x, out=out)
 
 
 def square(dtype: Any, side: int, target: Target, limit: int) -> Running:
