@@ -156,8 +156,7 @@ class Writing:
 
     def inputs(self) -> bool:
         """Say where each input is found; False for something that machine code cannot read."""
-        for k in self.plan.arguments:
-            expression, found, value = self.leaves[k]
+        for expression, found, value in self.leaves:
             self.given(expression, found, "array" if isinstance(value, np.ndarray) else
                        "float" if type(value) is float else "scalar")
         self.positions: dict[tuple[str, int], int] = {}
@@ -215,10 +214,9 @@ class Writing:
         self.checked: list[str] = []
         for k, p in self.plan.donated.items():
             (leaf,) = [x for x in self.plan.results if x.index == k]
-            number = self.plan.arguments[p]
-            expression, _, value = self.leaves[number]
+            expression, _, value = self.leaves[p]
             if isinstance(value, np.ndarray) and self.builtin[p].kind == "array" and (
-                    leaf.tensor == (number in self.tensors)):
+                    leaf.tensor == (p in self.tensors)):
                 self.kinds[k], self.returned[k] = into(p), expression
                 self.builtin[p] = self.builtin[p]._replace(holders=ANYBODY)
         if not self.plan.donors:
@@ -234,8 +232,8 @@ class Writing:
 
     def passed_as(self, p: int) -> str:
         """The expression of an input."""
-        count = len(self.plan.arguments)
-        return self.leaves[self.plan.arguments[p]][0] if p < count else self.plan.expression(
+        count = len(self.leaves)
+        return self.leaves[p][0] if p < count else self.plan.expression(
             self.plan.sources[p - count][1], self.names)
 
     def holders(self, c: Any) -> int:

@@ -41,6 +41,7 @@ class Plan:
     def __init__(self, tracing: Tracing, arguments: Sequence[Node],
                  donors: Sequence[int] = ()) -> None:
         self.donors = donors  # leaves of the arguments that may be written over
+        self.count = len(arguments)
         self.tracing, self.capture = tracing, tracing.capture
         for c in tracing.changes:
             check_after(c, tracing.found)
@@ -57,8 +58,9 @@ class Plan:
         self.graph.nodes = pruned(self.capture.graph.nodes, self.outputs)
         used = {i for n in self.graph.nodes for i in n.inputs} | {*self.outputs}
         self.sources = [(n, s) for n, s in self.capture.sources.items() if n in used]
-        self.arguments = [k for k, n in enumerate(arguments) if n in used]
-        self.graph.inputs = [arguments[k] for k in self.arguments] + [n for n, _ in self.sources]
+        # Also those that are not used: that they are of these shapes and dtypes is asked with them.
+        self.graph.inputs = [*arguments, *[n for n, _ in self.sources]]
+        self.unused = {k for k, n in enumerate(arguments) if n not in used}
         self.graph.cached["into"] = self.overwritten()
         self.noted = self.capture.noted
         self.calls = 0
@@ -108,7 +110,7 @@ class Plan:
 
     def overwritten(self) -> dict[int, int]:
         """The outputs that are the new values of tensors, and the inputs that are the old ones."""
-        where = {id(s.owner): k for k, (_, s) in enumerate(self.sources, len(self.arguments))
+        where = {id(s.owner): k for k, (_, s) in enumerate(self.sources, self.count)
                  if s.what == "value"}
         results = {x.index for x in self.results}
         found: dict[int, int] = {}
@@ -124,7 +126,7 @@ class Plan:
 
     def given_away(self, stored: set[int]) -> dict[int, int]:
         """The results that may be written over donated arguments, and which inputs these are."""
-        free = [p for p, k in enumerate(self.arguments) if k in self.donors]
+        free = [k for k in range(self.count) if k in self.donors]
         indices = [x.index for x in self.results]
         found: dict[int, int] = {}
         for x in self.results:
@@ -147,14 +149,15 @@ class Plan:
 
     def values(self, given: Sequence[Any]) -> list[Any]:
         """The inputs of a call, from the leaves of the arguments and from where else they stand."""
-        values = [given[k] for k in self.arguments]
-        if not self.recorded:
-            values = [untracked_value(x) for x in values]
+        values = given if self.recorded else [untracked_value(x) for x in given]
         return [*values, *self.fetch()]
 
     def run(self, values: Sequence[Any]) -> list[Any]:
         """The outputs for these inputs; nothing is assigned yet."""
         if any(isinstance(x, Box) for x in values):
+            inputs = self.graph.inputs
+            values = [nothing(inputs[k].aval) if k in self.unused else x
+                      for k, x in enumerate(values)]
             return parts(self.graph, called(self.graph, values))
         return self.graph.executable(*values) if self.outputs else []
 
@@ -170,6 +173,11 @@ class Plan:
         leaves, structure = flatten(result)
         return unflatten(structure, [y if x.tensor or not isinstance(y, Box) else kind(y)
                                      for x, y in zip(self.results, leaves, strict=True)])
+
+
+def nothing(known: Any) -> Any:
+    """What nobody reads, instead of an argument that nothing depends on."""
+    return np.broadcast_to(np.zeros((), known.dtype), known.shape)
 
 
 def untracked_value(x: Any) -> Any:
