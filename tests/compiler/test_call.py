@@ -20,6 +20,7 @@ from adjoint.compiler import call, callables, jitted, pool
 from adjoint.compiler.call import entry, why_not
 from adjoint.compiler.compiled import Compiled
 from adjoint.compiler.estimate import seconds_of
+from adjoint.compiler.looking import Looking
 from adjoint.compiler.program import ProgramBuilder
 from adjoint.compiler.sources import (
     ARRAY,
@@ -1095,3 +1096,19 @@ def test_one_text_serves_many_functions():
     first, second = function(double, np.ones(3)), function(double, np.ones((4, 5), np.float32))
     assert len(call.trampolines) <= count + 1
     assert first(np.ones(3)).shape == (3,) and second(np.ones((4, 5), np.float32)).shape == (4, 5)
+
+
+def test_one_place_is_read_once():
+    """Sources are equal by what they look at: the dictionary, not what it holds."""
+    looking, first, second = Looking(24), {"a": 1}, {"a": 1}
+    for mapping in (first, first, second, first):
+        looking.look_up(Attribute(Item(mapping, "a"), "real"))
+    for cell in (CellType(1), CellType(1)):
+        looking.object(Element(Cell(cell), list, 0))
+        looking.object(Element(Cell(cell), list, 0))
+    text = "\n".join(looking.lines)
+    words = len(looking.record.words)
+    assert looking.made == 4 and text.count("call ptr") == 4
+    looking.object(Held(first))
+    looking.object(Held(second))
+    assert len(looking.record.words) == words + 2

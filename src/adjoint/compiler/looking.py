@@ -21,6 +21,19 @@ EQUAL = 2  # the number of == for PyObject_RichCompareBool
 SIMPLE = {int, float, complex, bool, str, bytes}  # their comparison runs no Python
 
 
+def key_of(source: Source) -> tuple[Any, ...]:
+    """Equal for two sources that look at one place, which is read once then."""
+    match source:
+        case Argument():
+            return Argument, source.position
+        case Item(mapping, key):
+            return Item, id(mapping), key if type(key) is str else id(key)
+        case Slot() | Element() | Attribute():
+            return type(source), key_of(source.of), *source[1:]
+        case Held() | Cell() | Context():
+            return type(source), id(source[0])
+
+
 class Record:
     """The words that a trampoline reads, in the order in which it asks for them."""
 
@@ -71,7 +84,7 @@ class Looking:
         self.lines: list[str] = []
         self.count, self.made, self.numbers = 0, 0, 0
         self.unfit = "unfit"  # where to go on when something does not fit
-        self.objects: dict[int, str] = {}  # of a Source, by its id
+        self.objects: dict[Any, str] = {}  # of a Source, by its key
         self.looked_up: list[str] = []  # objects of which a reference is ours
 
     # ---- text
@@ -160,7 +173,7 @@ class Looking:
         """Read what Python finds: attributes, context variables, keys that are compared."""
         if isinstance(source, (Slot, Element, Attribute)):
             self.look_up(source.of)
-        if id(source) in self.objects:
+        if key_of(source) in self.objects:
             return
         match source:
             case Item():
@@ -181,7 +194,7 @@ class Looking:
             case _:
                 return
         self.own(found)
-        self.objects[id(source)] = found
+        self.objects[key_of(source)] = found
 
     def ask(self, guard: Guard) -> None:
         """The guards whose comparison may run Python."""
@@ -197,9 +210,10 @@ class Looking:
 
     def object(self, source: Source) -> str:
         """The object that a source gives; the reference is another's."""
-        if id(source) not in self.objects:
-            self.objects[id(source)] = self.found(source)
-        return self.objects[id(source)]
+        key = key_of(source)
+        if key not in self.objects:
+            self.objects[key] = self.found(source)
+        return self.objects[key]
 
     def found(self, source: Source) -> str:
         """The text for one source."""
