@@ -217,68 +217,59 @@ newer:
   br i1 %second.idle, label %again, label %new
 again:
   %last = phi ptr [%first, %older], [%second, %newer]
-  %last.items = getelementptr i8, ptr %last, i64 {TUPLE_ITEMS}
   store i32 2, ptr %last
-  br label %old
-old:
-  %k = phi i64 [0, %again], [%k.next, %old.done]
-  %value.at = getelementptr double, ptr %values, i64 %k
-  %value = load double, ptr %value.at
-  %item.at = getelementptr ptr, ptr %last.items, i64 %k
-  %item = load ptr, ptr %item.at
-  %item.count = load i32, ptr %item
-  %item.idle = icmp eq i32 %item.count, 1
-  br i1 %item.idle, label %write, label %replace
-write:
-  %contents = getelementptr i8, ptr %item, i64 {CONTENTS}
-  store double %value, ptr %contents
-  br label %old.done
-replace:
-  %other = call ptr %number(double %value)
-  %other.none = icmp eq ptr %other, null
-  br i1 %other.none, label %old.failed, label %put
-put:
-  store ptr %other, ptr %item.at
-  call void %let.go(ptr %item)
-  br label %old.done
-old.done:
-  %k.next = add i64 %k, 1
-  %k.end = icmp eq i64 %k.next, %n
-  br i1 %k.end, label %old.full, label %old
-old.full:
-  ret ptr %last
-old.failed:
-  call void %let.go(ptr %last)
-  ret ptr null
+  br label %fill
 new:
   %tuple.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("PyTuple_New")}
   %tuple = load ptr, ptr %tuple.at
   %made = call ptr %tuple(i64 %n)
   %made.none = icmp eq ptr %made, null
-  br i1 %made.none, label %failed, label %fill
+  br i1 %made.none, label %none, label %fill
 fill:
-  %made.items = getelementptr i8, ptr %made, i64 {TUPLE_ITEMS}
+  %o = phi ptr [%last, %again], [%made, %new]
+  %items = getelementptr i8, ptr %o, i64 {TUPLE_ITEMS}
   br label %next
 next:
-  %j = phi i64 [0, %fill], [%j.next, %filled]
-  %given.at = getelementptr double, ptr %values, i64 %j
-  %given = load double, ptr %given.at
-  %float = call ptr %number(double %given)
-  %float.none = icmp eq ptr %float, null
-  br i1 %float.none, label %new.failed, label %filled
-filled:
-  %float.at = getelementptr ptr, ptr %made.items, i64 %j
-  store ptr %float, ptr %float.at
-  %j.next = add i64 %j, 1
-  %j.end = icmp eq i64 %j.next, %n
-  br i1 %j.end, label %keep, label %next
+  %k = phi i64 [0, %fill], [%k.next, %done]
+  %value.at = getelementptr double, ptr %values, i64 %k
+  %value = load double, ptr %value.at
+  %item.at = getelementptr ptr, ptr %items, i64 %k
+  %item = load ptr, ptr %item.at
+  %item.none = icmp eq ptr %item, null
+  br i1 %item.none, label %replace, label %holders
+holders:
+  %holders.count = load i32, ptr %item
+  %item.idle = icmp eq i32 %holders.count, 1
+  br i1 %item.idle, label %write, label %replace
+write:
+  %contents = getelementptr i8, ptr %item, i64 {CONTENTS}
+  store double %value, ptr %contents
+  br label %done
+replace:
+  %other = call ptr %number(double %value)
+  %other.none = icmp eq ptr %other, null
+  br i1 %other.none, label %failed, label %put
+put:
+  store ptr %other, ptr %item.at
+  call void %let.go(ptr %item)
+  br label %done
+done:
+  %k.next = add i64 %k, 1
+  %k.end = icmp eq i64 %k.next, %n
+  br i1 %k.end, label %full, label %next
+full:
+  %count = load i32, ptr %o
+  %known = icmp eq i32 %count, 2
+  br i1 %known, label %give, label %keep
 keep:
-  call void @admit(ptr %list, ptr %made, ptr %let.go)
-  ret ptr %made
-new.failed:
-  call void %let.go(ptr %made)
-  br label %failed
+  call void @admit(ptr %list, ptr %o, ptr %let.go)
+  br label %give
+give:
+  ret ptr %o
 failed:
+  call void %let.go(ptr %o)
+  br label %none
+none:
   ret ptr null
 }}
 
