@@ -20,6 +20,7 @@ from adjoint.compiler.native import AVX2, BASELINE, host, llvm
 from adjoint.compiler.numpy_builder import NumpyBuilder
 from adjoint.compiler.numpy_builder import Ref as Value
 from adjoint.compiler.program import ProgramBuilder, lowered
+from adjoint.compiler.refine import refined
 from adjoint.compiler.reroll import rerolled
 from adjoint.compiler.simplify import simplified
 from adjoint.compiler.text import TYPES
@@ -78,7 +79,7 @@ def compiled(program, rolled=False, threads=False, **build):
     With ``threads`` all kernels that can be shared are, however short; otherwise none is.
     """
     with forced(whole=not threads, small=threads):
-        return Compiled(rerolled(simplified(program)) if rolled else program, **build)
+        return Compiled(refined(rerolled(simplified(program))) if rolled else program, **build)
 
 
 # ---- programs

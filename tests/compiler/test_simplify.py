@@ -9,6 +9,7 @@ from compilations import ROWS, drawn, outcomes, quiet
 import adjoint as ad
 from adjoint.compiler import editor
 from adjoint.compiler.program import ProgramBuilder, lowered
+from adjoint.compiler.refine import refined
 from adjoint.compiler.simplify import rules, simplified
 from adjoint.core.node import aval_of
 from adjoint.core.symbol import trace
@@ -59,7 +60,7 @@ def same(got, want, ulps=0):
 def kept(write, *args, left, ulps=0):
     """The statements that are left of a program, which gives what it gave."""
     program = built(write, *args)
-    after = simplified(program)
+    after = refined(simplified(program))
     with np.errstate(all="ignore"):
         for got, want in zip(after(*args), program(*args), strict=True):
             same(got, want, ulps)
@@ -578,7 +579,7 @@ def test_every_rule_has_a_test(monkeypatch):
     monkeypatch.setattr(editor, "RULES", {
         k: [watched(r) for r in found] for k, found in editor.RULES.items()})
     for write, args, _ in (*RULES.values(), *STABILISING.values()):
-        simplified(built(write, *args))
+        refined(simplified(built(write, *args)))
     simplified(built(softmax_by_logarithm, ROWS_OF))
     for way, f in product(WAYS, (plainly, plain_shares, plain_some_shares)):
         simplified(of_way(way, f))
@@ -690,7 +691,7 @@ def test_every_row(row):
         b = ProgramBuilder()
         out = row.lower(b, *[b.input(aval_of(a)) for a in case.args], **case.params)
         b.program.outputs = [out.number]
-        after = simplified(b.program)
+        after = refined(simplified(b.program))
         assert len(names(after)) - names(after).count("view") <= len(names(b.program)) + 4
         called = any(s.name == "call" for s in b.program.statements)
         with np.errstate(all="ignore"):
@@ -709,7 +710,7 @@ def test_random_programs_and_their_gradients(first):
         if (made := drawn([seed, 9])) is None:
             continue
         before, args = made
-        after = simplified(before)
+        after = refined(simplified(before))
         with np.errstate(all="ignore"):
             expected, found = outcomes(before, args), outcomes(after, args)
         assert len(after.live()) <= len(before.live())

@@ -23,6 +23,7 @@ from .editor import uncollected
 from .executing import Executable
 from .keys import text_of
 from .program import ProgramBuilder, lowered, lowered_row
+from .refine import refined
 from .reroll import rerolled
 from .simplify import simplified
 
@@ -36,7 +37,7 @@ def looped(program: Program) -> Program:
     """A simplified Program with its repetitions as loops, and little in them."""
     before = rerolled(program)
     after = distributed(before)
-    return after if after is before else simplified(after)
+    return refined(after if after is before else simplified(after))
 
 
 class JitGraph(Graph):

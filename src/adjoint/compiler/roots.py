@@ -127,7 +127,7 @@ class Roots:
         volume, turned = self.readings(needed)
         alone = {self.base(i) for n in self.live if self.alone(n)
                  for i in self.statements[n].inputs}
-        # What is computed from a sum, which is at hand where the sum is; how many rows of what size.
+        # What is computed from a sum, and is at hand where the sum is; how many rows, how long.
         summed: dict[int, tuple[int, int]] = {}
         for n in self.live:
             s = self.statements[n]

@@ -1,10 +1,10 @@
 """The stage after lowering: a Program of equal value with less to do.
 
 One pass, in order: each statement is offered to the rules of its name (`editor.py` says how, and
-`rules` prints them all), equal statements become one, what nobody reads goes. Other passes follow
-where rules may apply that must know who reads a value: `zeros.py`, then `transposes.py`. Every rule
-gives the same values, NaN, infinities and -0 included, within the bounds of sums; those that may be
-finite where the program is not are flagged ``stabilises``.
+`rules` prints them all), equal statements become one, what nobody reads goes. Every rule gives the
+same values, NaN, infinities and -0 included, within the bounds of sums; those that may be finite
+where the program is not are flagged ``stabilises``. What must know who reads a value comes later,
+in `refine.py`.
 
 >>> from adjoint.compiler.program import ProgramBuilder
 >>> from adjoint.compiler.simplify import simplified
@@ -44,11 +44,11 @@ from .diagonals import diagonal_constant
 from .editor import RULES, Editor, rebuilt, uncollected
 from .facts import number_behind
 from .layout import body_of
-from .program import CONTROL, Program, Statement
+from .program import CONTROL, Program
 from .views import normal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from .program import Statement
 
 MANY = 6  # numbers, each equally often, that look like one for each turn of a loop
 PRODUCTS = 5  # added up one after the other, that look like one for each turn of a loop
@@ -70,45 +70,31 @@ def simplified(program: Program, *, stabilise: bool = True) -> Program:
         if id(body) not in bodies:
             bodies[id(body)] = simplified(body, stabilise=stabilise)
         return bodies[id(body)]
-    with uncollected():
-        found = swept(program, Editor(stabilise=stabilise), inner)
-        unsigned = zeros.unsigned_zeros(found, found.live())
-        if unsigned:
-            found = swept(found, Editor(stabilise=stabilise), None, unsigned)
-        if transposes.any_turned(found, found.live()):
-            found = swept(found, Editor(stabilise=stabilise))
-        return found
-
-
-def swept(program: Program, e: Editor, inner: Callable[[Any], Program] | None = None,
-          unsigned: Collection[int] = ()) -> Program:
-    """A Program with each statement offered to the rules; bodies of loops by a function of theirs.
-
-    Those of ``unsigned`` may give -0 where they gave 0.
-    """
-    live = program.live()
+    live, e = program.live(), Editor(stabilise=stabilise)
     e.varied, e.gathered = varied(program, live), gathered(program, live)
 
     def make(s: Statement, inputs: tuple[int, ...]) -> int:
-        if s.name == "const":
-            return constant(e, program.constants[s.parameters[0]])
-        if s.name == "view":
-            return e.view(inputs[0], *s.parameters)
-        if s.name == "iota":
-            return e.iota(*s.parameters)
-        parameters = s.parameters
-        if s.name == "pad":
-            index, *rest = parameters
-            parameters = (normal(index, e.known(inputs[0]).shape), *rest)
-        if s.name in CONTROL and inner is not None:
-            parameters = tuple([inner(p) if k in CONTROL[s.name] else p
-                                for k, p in enumerate(parameters)])
-        if e.current in unsigned:
-            found = e.offered("unsigned", Statement(s.name, inputs, parameters, s.known))
-            if found is not None:
-                return found
-        return e.made(s.name, inputs, parameters, s.known)
-    return rebuilt(program, live, e, make)
+        if s.name in CONTROL:
+            s = s._replace(parameters=tuple([inner(p) if k in CONTROL[s.name] else p
+                                             for k, p in enumerate(s.parameters)]))
+        return remade(e, program, s, inputs)
+    with uncollected():
+        return rebuilt(program, live, e, make)
+
+
+def remade(e: Editor, program: Program, s: Statement, inputs: tuple[int, ...]) -> int:
+    """The number of what the rules make of a statement of ``program``, with other operands."""
+    if s.name == "const":
+        return constant(e, program.constants[s.parameters[0]])
+    if s.name == "view":
+        return e.view(inputs[0], *s.parameters)
+    if s.name == "iota":
+        return e.iota(*s.parameters)
+    parameters = s.parameters
+    if s.name == "pad":
+        index, *rest = parameters
+        parameters = (normal(index, e.known(inputs[0]).shape), *rest)
+    return e.made(s.name, inputs, parameters, s.known)
 
 
 def varied(program: Program, live: list[int]) -> set[Any]:

@@ -41,11 +41,16 @@ def turned_back(e: Editor, s: Statement) -> int | None:
     return turning.turned(x) if turning.gain(x) > 0 else None
 
 
-def any_turned(program: Program, live: Sequence[int]) -> bool:
-    """Whether the rule may apply anywhere: who reads a value is known when all is rewritten."""
-    views = [program.statements[n] for n in live if program.statements[n].name == "view"]
-    return any(program.statements[s.inputs[0]].name in POINTWISE | {"dot"} and is_permutation(
-        s.parameters[0], s.parameters[1], order_of(s.parameters[0])) for s in views)
+def turned_views(program: Program, live: Sequence[int]) -> set[int]:
+    """The views that the rule may be about."""
+    found = set[int]()
+    for n in live:
+        s = program.statements[n]
+        if s.name == "view" and program.statements[s.inputs[0]].name in POINTWISE | {"dot"}:
+            index, shape = s.parameters
+            if is_permutation(index, shape, order_of(index)):
+                found.add(n)
+    return found
 
 
 def order_of(index: Index) -> Shape:
