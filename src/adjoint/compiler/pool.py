@@ -2,7 +2,7 @@
 
 `fresh` makes an aligned array on memory of its own, on huge pages if it is large. A compiled call
 keeps its last results in lists of two, and takes one again when it is held by its list alone;
-`reserve` bounds how much all of these hold.
+`reserve` bounds how much all of these hold. Tuples of Python floats are kept so too (`arrays_ir`).
 """
 
 from __future__ import annotations
