@@ -1112,3 +1112,31 @@ def test_one_place_is_read_once():
     looking.object(Held(first))
     looking.object(Held(second))
     assert len(looking.record.words) == words + 2
+
+
+def test_default_values_of_functions_are_read_where_they_are_kept():
+    def f(x, y=2.5, z=None):
+        return x, y, z
+
+    def bare(x):
+        return x
+    place = Attribute(Held(f), "__defaults__")
+    guards = [Guard(place, (tuple, 2), "len"), Guard(Element(place, tuple, 0), 2.5, "=="),
+              Guard(Element(place, tuple, 1), None), Guard(Attribute(Held(bare), "__defaults__"),
+                                                           None)]
+    run, x = function(double, np.ones(3), guards=guards), np.ones(3)
+    before = [sys.getrefcount(a) for a in (f.__defaults__, f)]
+    for _ in range(3):
+        assert not is_slow(run(x))
+    assert [sys.getrefcount(a) for a in (f.__defaults__, f)] == before
+    for changed in ((2.5,), (2.0, None), (2.5, 1), None, (2.5, None, 3)):
+        f.__defaults__ = changed
+        assert is_slow(run(x)), changed
+    f.__defaults__ = (5.0 / 2.0, None)
+    assert not is_slow(run(x))
+    bare.__defaults__ = (1,)
+    assert is_slow(run(x))
+    looking = Looking(24)
+    looking.look_up(place)
+    looking.object(place)
+    assert not looking.made

@@ -8,9 +8,10 @@ that finds the object of a Source, and the text of guards. What may run Python i
 from __future__ import annotations
 
 import struct
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from .abi import CLASS, CONTENTS, LENGTH, LIST_ITEMS, slot_offset
+from .abi import CLASS, CONTENTS, LENGTH, LIST_ITEMS, defaults_offset, slot_offset
 from .arrays_ir import FIXED, SHARED
 from .sources import Argument, Attribute, Cell, Context, Element, Held, Item, Slot
 
@@ -32,6 +33,13 @@ def key_of(source: Source) -> tuple[Any, ...]:
             return type(source), key_of(source.of), *source[1:]
         case Held() | Cell() | Context():
             return type(source), id(source[0])
+
+
+def is_field(source: Source) -> bool:
+    """Whether an attribute is read where it is kept: the default values of a function."""
+    return isinstance(source, Attribute) and isinstance(source.of, Held) and (
+        source.name == "__defaults__" and type(source.of.value) is FunctionType
+        and source.of.value.__defaults__ is not None and defaults_offset() > 0)
 
 
 class Record:
@@ -173,7 +181,7 @@ class Looking:
         """Read what Python finds: attributes, context variables, keys that are compared."""
         if isinstance(source, (Slot, Element, Attribute)):
             self.look_up(source.of)
-        if key_of(source) in self.objects:
+        if key_of(source) in self.objects or is_field(source):
             return
         match source:
             case Item():
@@ -224,6 +232,8 @@ class Looking:
                 return self.word(self.record.add(id(value)))
             case Cell(cell):
                 found = self.load(self.word(self.record.add(id(cell))), CONTENTS)
+            case Attribute(Held(value), _):  # a field: others are looked up before
+                found = self.load(self.word(self.record.add(id(value) + defaults_offset())))
             case Slot(Held(value), type_, name):
                 place = self.word(self.record.add(id(value) + slot_offset(type_, name)))
                 found = self.load(place)
