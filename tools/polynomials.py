@@ -127,6 +127,9 @@ PLAIN = {
              of_square(lambda x: x ** 3 / mp.tanh(x)), TINY, 0.765625, {"f32": 6}),
     "TANH_LONG": ("-2 / (1 + e), e = e^-2x < e^(-7/4); error relative to tanh x",
                   lambda e: -2 / (1 + e), lambda e: e * (1 + e) / (1 - e), 0, 0.17378, {"f32": 6}),
+    "TANH_NEAR": ("((1 - e^-2s) / 2 - s) / s^2, |s| <= ln(2)/64; error relative to s",
+                  lambda s: (-mp.expm1(-2 * s) / 2 - s) / s ** 2, identity, -0.010831, 0.010831,
+                  {"f64": 6}),
     "LOG": ("(ln((1+s)/(1-s)) - 2s) / s^3 in z = s^2; error of s p, relative to the logarithm",
             of_square(lambda s: atanh_rest(s) / s ** 2), lambda z: z / 2, TINY, S_HIGH,
             {"f32": 4, "f64": 7}),
@@ -336,6 +339,13 @@ def exp_rows():
     return [[float(x) for x in exact], [rounded(x - float(x), "f64") for x in exact]]
 
 
+def tanh_powers():
+    """2^(i/16), and what that leaves of it, divided by -2 of it."""
+    powers, rest = exp_rows()
+    return [powers, [rounded(mp.mpf(x) / mp.mpf(p) / -2, "f64")
+                     for p, x in zip(powers, rest, strict=True)]]
+
+
 def main():
     texts = list(constants())
     texts += [bounded(name, *fitted) for name, fitted in PLAIN.items()]
@@ -354,6 +364,8 @@ def main():
                       {"f32": tanh_rows()}))
     texts += list(rows_of_logarithms())
     texts.append(many("EXP_ROWS", "2^(i/16), in two parts.", {"f64": exp_rows()}))
+    texts.append(many("TANH_POWERS", "2^(i/16), and how much of half of it that leaves.",
+                      {"f64": tanh_powers()}))
     OUT.write_text(HEAD + "\n".join(texts))
 
 

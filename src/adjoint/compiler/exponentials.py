@@ -155,8 +155,8 @@ def expm1(x: Value) -> Value:
 
 def tanh(x: Value) -> Value:
     """``-(e^-2a - 1) / (e^-2a + 1)`` for a = abs x, with the sign of x."""
-    if x.kind == "f32" and x.block.tables:
-        return intervals.tanh(x)
+    if x.block.tables:
+        return intervals.tanh(x) if x.kind == "f32" else intervals.long_tanh(x)
     if x.kind == "f32" and x.block.fused:
         return short_tanh(x)
     a = at_most(abs(x), SATURATED[x.kind])

@@ -13,10 +13,20 @@ from __future__ import annotations
 from math import inf
 
 from . import polynomials as table
-from .lanes import Value, at_least, at_most, by_pairs, exact_sum, multiply_add, ordered_sum
+from .lanes import (
+    Value,
+    at_least,
+    at_most,
+    by_pairs,
+    exact_sum,
+    multiply_add,
+    ordered_sum,
+    quotient,
+)
 
 # tanh is 1 from here on; below ``NEAR`` it is x (1 + x^2 P(x^2)).
 SATURATED, NEAR, FIRST = 9.1, 5 / 64, 1 / 16
+SATURATED_LONG = 20.0
 # The digits after the leading ones that choose an interval, and what getmant is asked for: a number
 # from 3/4 to 3/2, NaN of what is negative.
 INTERVALS = {"f32": 18, "f64": 48}
@@ -34,6 +44,32 @@ def tanh(x: Value) -> Value:
     d = a - centre
     return block.intrinsic("copysign", multiply_add(
         by_pairs(d, d * d, tuple(c)), d, start + at_most(a, NEAR)), x)
+
+
+def long_tanh(x: Value) -> Value:
+    """``N / (1 - N)`` for ``N = (1 - e^-2a) / 2``, a = abs x, in float64.
+
+    ``e^-2a = S (1 - 2 q)``, S = 2^n to sixteenths, so that ``N = (1 - S) / 2 + S q``, in pairs.
+    """
+    block = x.block
+    a = at_most(abs(x), SATURATED_LONG)
+    shift = x.format.shift / 16.0
+    shifted = multiply_add(a, -2.0 * table.INVERSE_LN2[x.kind][0], shift)
+    n = shifted - shift
+    first, second = table.LN2[x.kind]
+    near, low = multiply_add(n, first / 2.0, a), n * (second / 2.0)
+    r = near + low
+    z = r * r
+    rest = multiply_add(z, by_pairs(r, z, table.TANH_NEAR[x.kind]), low)
+    q, q_low = ordered_sum(near, rest)
+    root, error = [block.looked_up(shifted.bits, row) for row in table.TANH_POWERS[x.kind]]
+    power = block.masked("scalef", root, n)
+    base = multiply_add(power, -0.5, 0.5)
+    left = multiply_add(power, -0.5, 0.5 - base)
+    high = multiply_add(power, q, base)
+    low = multiply_add(power, q, base - high) + multiply_add(power, q_low + error, left)
+    below, lost = ordered_sum(x.like(1.0), -high)
+    return block.intrinsic("copysign", quotient((high, low), (below, lost - low)), x)
 
 
 def logarithm(x: Value, base: str, inverse: tuple[float, ...] = (),

@@ -376,9 +376,12 @@ def quotient(x: Pair, z: Pair) -> Value:
     """``x / z`` of two sums, rounded about once; z is normalised: its second term is rounding."""
     inverse = 1.0 / z[0]
     y = x[0] * inverse
-    product, error = exact_product(y, z[0])
-    left = (x[0] - product) - error
-    return multiply_add(left + (x[1] - y * z[1]), inverse, y)
+    if y.block.fused:
+        left = multiply_add(-y, z[0], x[0]) + multiply_add(-y, z[1], x[1])
+    else:
+        product, error = exact_product(y, z[0])
+        left = ((x[0] - product) - error) + (x[1] - y * z[1])
+    return multiply_add(left, inverse, y)
 
 
 def at_most(x: Value, bound: float) -> Value:

@@ -87,6 +87,13 @@ TANH_LONG = {
         "0x1.2343fcp+0"),
 }
 
+# ((1 - e^-2s) / 2 - s) / s^2, |s| <= ln(2)/64; error relative to s:
+# f64 2^-59.7.
+TANH_NEAR = {
+    "f64": numbers("-0x1.0000000000003p+0 0x1.5555555555556p-1 -0x1.555555549ef64p-2 "
+        "0x1.11111110cee31p-3 -0x1.6c182a8ea700dp-5 0x1.a01b2ee7d123ep-7"),
+}
+
 # (ln((1+s)/(1-s)) - 2s) / s^3 in z = s^2; error of s p, relative to the logarithm:
 # f32 2^-35.2, f64 2^-59.5.
 LOG = {
@@ -374,5 +381,21 @@ EXP_ROWS = {
             "0x1.6324c054647adp-54 -0x1.bdd3413b26456p-54 -0x1.41577ee04992fp-55 "
             "0x1.6e9f156864b27p-54 0x1.c7c46b071f2bep-56 0x1.7a1cd345dcc81p-54 "
             "0x1.11065895048ddp-55 0x1.2ed02d75b3707p-55 -0x1.e9c23179c2893p-54"),
+    ),
+}
+
+# 2^(i/16), and how much of half of it that leaves.
+TANH_POWERS = {
+    "f64": (
+        numbers("0x1p+0 0x1.0b5586cf9890fp+0 0x1.172b83c7d517bp+0 0x1.2387a6e756238p+0 "
+            "0x1.306fe0a31b715p+0 0x1.3dea64c123422p+0 0x1.4bfdad5362a27p+0 "
+            "0x1.5ab07dd485429p+0 0x1.6a09e667f3bcdp+0 0x1.7a11473eb0187p+0 "
+            "0x1.8ace5422aa0dbp+0 0x1.9c49182a3f09p+0 0x1.ae89f995ad3adp+0 0x1.c199bdd85529cp+0 "
+            "0x1.d5818dcfba487p+0 0x1.ea4afa2a490dap+0"),
+        numbers("0x0p+0 -0x1.79aa65d837b6dp-55 0x1.01b15eaa59348p-56 -0x1.68efde3a8a894p-55 "
+            "-0x1.34d754db0abb6p-56 -0x1.59f48a72a4c6dp-56 -0x1.690cebb7aafbp-57 "
+            "-0x1.063e1e21c5409p-55 0x1.3b3efbf5e2229p-55 0x1.b32dcb94da51dp-57 "
+            "-0x1.db72fc1f0eab5p-56 -0x1.1affc2b91ce27p-57 -0x1.c1a7792cb3386p-56 "
+            "-0x1.36eae30af0cb3p-57 -0x1.4a385a63d07a8p-57 0x1.ff7128fd391fp-56"),
     ),
 }

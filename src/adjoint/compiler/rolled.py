@@ -129,6 +129,7 @@ class Rolled(Loops):
     def write(self) -> None:
         """All turns, and the last carries."""
         outputs, inputs = self.program.outputs, self.program.inputs[:self.carries]
+        self.reader = outputs[0]
         firsts = [(register_type(self.known(m).dtype), self.first(m).text) for m in inputs]
         with self.writer.loop(TURN, (0, self.count, 1), firsts) as turn:
             self.carried = {m: Value(text, self.writer.depth)
