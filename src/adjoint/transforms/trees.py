@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optree
 
-from adjoint.core.box import Box, Level
+from adjoint.core.box import Box, Level, live
 from adjoint.core.node import aval_of, private
 from adjoint.errors import ArgumentError, DTypeError, ShapeError
 from adjoint.hooks import copied
@@ -57,17 +57,17 @@ class Over(Level):
     """
 
     def __init__(self, given: Sequence[Any]) -> None:
-        self.given = given
+        self.tensors = any(isinstance(x, Box) and of_tensors(x) for x in given)
 
     def __enter__(self) -> int:
         level = super().__enter__()
-        if any(isinstance(x, Box) and of_tensors(x) for x in self.given):
+        if self.tensors:  # no function is called here, which Ctrl-C could interrupt
             TENSORS.add(level)
         return level
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *_: object) -> None:
         TENSORS.discard(self.number)
-        super().__exit__(*error)
+        live.discard(self.number)
 
 
 def differentiable(x: Any, where: str, example: str) -> Any:
