@@ -103,7 +103,9 @@ def asarray(data: Any, dtype: Any = None) -> Any:
 
 
 def _full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
-    return full(shape_of(x), fill_value, dtype or x.dtype)
+    if isinstance(fill_value, Box) or isinstance(x, Tensor):
+        return full(shape_of(x), fill_value, dtype or x.dtype)
+    return np.full(shape_of(x), fill_value, dtype or x.dtype)
 
 
 NUMPY[np.full_like] = _full_like

@@ -1,4 +1,4 @@
-"""Arguments that no machine code reads: of other shapes, dtypes or classes they are another call."""
+"""Arguments that no machine code reads: of another shape, dtype or class they are another call."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ import numpy as np
 from adjoint.core.box import Box
 from adjoint.core.careful import has_nan
 from adjoint.core.node import aval
-from adjoint.core.primitive import Label
+from adjoint.core.primitive import PUBLIC, Label
 from adjoint.errors import ArgumentError
 
 from . import loops
@@ -148,7 +148,10 @@ def round(x: Any, decimals: int = 0) -> Any:
     array([0.5, 1.2])
     """
     x = arrayed(x)
-    return rint(x) if not decimals else rint(x * 10.0 ** decimals) / 10.0 ** decimals
+    if x.dtype.kind in "iu" and decimals >= 0:
+        return x
+    y = rint(x) if not decimals else rint(x * 10.0 ** decimals) / 10.0 ** decimals
+    return PUBLIC["astype"](y, x.dtype) if x.dtype.kind in "iu" else y
 
 
 # ---- where

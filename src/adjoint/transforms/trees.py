@@ -13,6 +13,7 @@ import optree
 
 from adjoint.core.box import Box, Level, live
 from adjoint.core.node import aval_of, private
+from adjoint.core.symbol import Symbol
 from adjoint.errors import ArgumentError, DTypeError, ShapeError
 from adjoint.hooks import copied
 from adjoint.methods import TENSORS, of_tensors
@@ -127,7 +128,7 @@ def single(y: Any) -> Any:
 def kind_like(x: Any) -> Callable[[Any], Any]:
     """The function that gives a value the kind of ``x``; what is still tracked stays a Box."""
     if isinstance(x, Tensor):
-        return lambda y: y if isinstance(y, Box) else untracked(y)
+        return lambda y: y if isinstance(y, Box) and not isinstance(y, Symbol) else untracked(y)
     if type(x) in (float, complex, int, bool):
         return lambda y: y if isinstance(y := plain(y), Box) or np.ndim(y) else np.asarray(y).item()
     if isinstance(x, np.ndarray):
@@ -136,8 +137,13 @@ def kind_like(x: Any) -> Callable[[Any], Any]:
 
 
 def plain(y: Any) -> Any:
-    """The array of an untracked Tensor (a constant that the function closed over made it one)."""
-    return y.concrete() if isinstance(y, Tensor) and not is_tracked(y) else y
+    """The array of an untracked Tensor (a constant that the function closed over made it one).
+
+    While a function is traced that array is a Symbol.
+    """
+    if not isinstance(y, Tensor) or y.node is not None:
+        return y
+    return y.value if isinstance(y.value, Symbol) else y if is_tracked(y) else y.concrete()
 
 
 def kind_of_all(leaves: Sequence[Any]) -> Callable[[Any], Any]:

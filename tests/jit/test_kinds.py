@@ -1,0 +1,66 @@
+"""Compiled, a result has the kind that it has eagerly: an array, a tensor or a number."""
+
+import numpy as np
+import pytest
+
+import adjoint as ad
+
+X, W = np.array([1.0, 2.0]), ad.tensor([2.0, 3.0])
+FUNCTIONS = {
+    "ones": lambda x: (ad.ones(2) * x).sum(), "closed over": lambda x: (W * x).sum(),
+    "squares": lambda x: (W * x * x).sum(), "zeros": lambda x: (ad.zeros(2) + x).sum(),
+    "like": lambda x: (np.ones_like(x) * x + np.full_like(x, 2.0)).sum()}
+WAYS = {
+    "grad": ad.grad, "value_and_grad": ad.value_and_grad, "hessian": ad.hessian,
+    "jacobian": ad.jacobian, "jvp": lambda f: lambda x: ad.jvp(f, (x,), (x,)),
+    "vjp": lambda f: lambda x: ad.vjp(f, x)[1](1.0)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_constants_that_are_tensors_do_not_make_tensors_of_arrays(name, way):
+    f = WAYS[way](FUNCTIONS[name])
+    for x in (X, ad.tensor(X)):
+        found, expected = ad.jit(f)(x), f(x)
+        for got, want in zip(*[v if isinstance(v, tuple) else (v,) for v in (found, expected)],
+                             strict=True):
+            assert isinstance(got, ad.Tensor) == isinstance(want, ad.Tensor)
+            np.testing.assert_allclose(np.asarray(got), np.asarray(want))
+
+
+FIRST, SECOND = np.array([[1.0, np.nan], [np.inf, 0.0]]), np.array([[1.0 + 1e-9, np.nan],
+                                                                    [np.inf, 1e-9]])
+UNREAD = {
+    "ones_like": lambda x, z: np.ones_like(x) * 2.0,
+    "zeros_like": lambda x, z: np.zeros_like(x, dtype=int), "full_like": lambda x, z: np.full_like(
+        x, 3.0), "result_type": lambda x, z: x.astype(np.result_type(x, np.float32)),
+    "iscomplexobj": lambda x, z: x * np.iscomplexobj(x), "lower": lambda x, z: x[
+        np.tril_indices_from(x)],
+    "isclose": np.isclose, "isclose, NaN": lambda x, z: np.isclose(x, z, equal_nan=True),
+    "isclose, bounds": lambda x, z: np.isclose(x, z, 1e-12, 0.0),
+    "isclose, number": lambda x, z: np.isclose(1.0, x), "allclose": np.allclose,
+    "allclose, NaN": lambda x, z: np.allclose(x, z, equal_nan=True),
+    "array_equal": lambda x, z: np.array_equal(x, x),
+    "array_equal, NaN": lambda x, z: np.array_equal(x, x, equal_nan=True),
+    "array_equal, shapes": lambda x, z: np.array_equal(x, x[0])}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+@pytest.mark.filterwarnings("ignore")
+def test_functions_that_need_no_value(name):
+    f = UNREAD[name]
+    for dtype in (np.float64, np.float32):
+        x, z = FIRST.astype(dtype), SECOND.astype(dtype)
+        found, expected = ad.jit(f)(x, z), f(x, z)
+        np.testing.assert_array_equal(found, expected)
+        assert np.asarray(found).dtype == np.asarray(expected).dtype
+        batched = ad.vmap(f)(x[None], z[None])
+        np.testing.assert_array_equal(batched[0] if np.ndim(batched) else batched, expected)
+
+
+@pytest.mark.parametrize("decimals", [-1, 0, 1])
+def test_integers_are_rounded_to_integers(decimals):
+    n = np.arange(-20, 40, 7)
+    for found in (ad.round(n, decimals), ad.jit(lambda n: np.round(n, decimals))(n)):
+        np.testing.assert_array_equal(found, np.round(n, decimals))
+        assert found.dtype == n.dtype
