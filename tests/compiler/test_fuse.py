@@ -478,6 +478,19 @@ def test_what_is_cheap_is_computed_again_and_what_is_costly_is_not():
         assert (y.number in fused(b.program).stored) == kept
 
 
+@pytest.mark.parametrize(("length", "apart"), [(100, True), (1000, False), (8, False)])
+def test_long_formulas_of_sums_of_rows_are_computed_in_lanes(length, apart):
+    """Where their rows are short enough to be read again, and no row fills less than vectors."""
+    rng = np.random.default_rng(0)
+    a, x = rng.standard_normal((64, length)), rng.standard_normal(length)
+    program, _ = traced(lambda a, x: ad.tanh(a @ x)[:, None] * a, a, x)
+    program = simplified(program)
+    groups = fused(program).groups
+    assert [(g.depth, len(g.passes)) for g in groups] == (
+        [(1, 1), (0, 1), (1, 1)] if apart else [(1, 2)])
+    np.testing.assert_allclose(Compiled(program)(a, x)[0], program(a, x)[0], rtol=1e-12)
+
+
 def test_a_chain_of_shifted_sums_does_not_explode():
     def f(x):
         for _ in range(40):
