@@ -135,7 +135,7 @@ def columns(rng, dtype, shape, op):
 def test_sums_of_columns_are_carried_in_registers(target, op):
     rng = np.random.default_rng(target.vector_bytes)
     for shape, dtype in (((6, 5, 32), np.float32), ((3, 4, 8), np.float64), ((7, 2, 1), np.float32),
-                         ((5, 3, 33), np.float32), ((40, 300), np.float64),
+                         ((5, 3, 33), np.float32), ((40, 300), np.float64), ((14, 4, 1), np.float64),
                          ((2, 2, 2, 4), np.float64)):
         program, args = columns(rng, dtype, shape, op)
         if op == "maximum":

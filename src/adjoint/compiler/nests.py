@@ -120,25 +120,24 @@ class Nest(Beside):
             return [self.riding[n] for n in riders]
         self.vector, self.width = (outer[0][0], self.rows) if self.rows else ("", 0)
         carries: list[tuple[str, str]] = []
-        for r, width in riders.values():
+        for r, width, _ in riders.values():
             number = constant(start(r.op, r.dtype), r.dtype, width)
             carries.append((register_type(r.dtype, width), number))
         last = self.nest(outer, body, carries)
         for n in sums if self.rows else ():
             self.reader = n
             self.end_sum(n)
-        for (n, (r, width)), text in zip(riders.items(), last, strict=True):
-            self.reader, self.width = n, width
-            self.vector = r.to[-1][1][0][0] if width else ""
+        for (n, (r, width, vector)), text in zip(riders.items(), last, strict=True):
+            self.reader, self.width, self.vector = n, width, vector
             with self.writer.fixed(self.vector, 0, lanes=True):
                 self.store(n, r.to, Value(text, self.writer.depth, bool(width)))
 
-    def riders(self) -> dict[int, tuple[Reduction, int]]:
-        """The sums that outer loops carry in registers, and how many lanes each fills.
+    def riders(self) -> dict[int, tuple[Reduction, int, str]]:
+        """The sums that outer loops carry in registers; how many lanes each fills, of which axis.
 
         What is left of all outer axes is one row, which one turn of its loop computes.
         """
-        found: dict[int, tuple[Reduction, int]] = {}
+        found: dict[int, tuple[Reduction, int, str]] = {}
         room = RIDING * self.vector_bytes
         for pass_ in () if self.rows else self.group.passes:
             inner = self.axes(pass_.space, self.depth)
@@ -151,7 +150,7 @@ class Nest(Beside):
                 if not r.first and r.partial and size <= room and all(
                         terms in ((), ((self.vector, 1),)) for _, terms in r.to):
                     room -= size
-                    found[n] = r, self.width
+                    found[n] = r, self.width, self.vector
         self.vector, self.width = "", 0
         return found
 
