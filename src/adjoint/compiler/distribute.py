@@ -118,7 +118,9 @@ class Distribution:
         outputs = self.body.outputs
         for k, m in enumerate(self.body.inputs[:self.carries]):
             chain = self.chain(m)
-            if chain and chain[-1] == outputs[k] and outputs.count(outputs[k]) == 1 and (
+            alone = chain and chain[-1] == outputs[k] and outputs.count(outputs[k]) == 1 and (
+                self.readers[outputs[k]] == [-1])  # nobody reads what the turns have so far
+            if alone and (
                     self.is_given_without(self.given[k]) or all(
                         self.is_term(m, chain, j) for j in range(len(chain)))):
                 found[k] = chain
