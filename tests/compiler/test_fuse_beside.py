@@ -1,9 +1,12 @@
 """Short rows in lanes, one beside the other: their values, their special values, their kernels."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 import adjoint as ad
+from adjoint.compiler.beside import Beside
 from adjoint.compiler.chunks import forced
 from adjoint.compiler.compiled import Compiled
 from adjoint.compiler.fuse import fused
@@ -43,6 +46,13 @@ def deeper(x, labels):
             ad.softmax(x, axis=1), x[np.arange(len(x)), labels % x.shape[1]].sum(1))
 
 
+def again(x, labels):
+    """Rows that are stored, and read again: one by one, turned round, by label."""
+    p = ad.softmax(x.reshape(len(x), -1))
+    picked, turned = p[np.arange(len(x)), labels % p.shape[1]], p[:, ::-1] * 2.0
+    return p, turned, picked, (p * turned).sum(1), (p - picked[:, None]).max(1), p > picked[:, None]
+
+
 def with_gradient(f, count):
     """A function that gives its value and its gradient."""
     def both(*args):
@@ -71,7 +81,9 @@ def case(name, rows):
     if name == "entropy":
         return (*program_of(with_gradient(entropy, 2),
                             [normal(rows, 10), normal(10), labels]), 16)
-    f, shape = {"many": (many, (rows, 5)), "deeper": (deeper, (rows, 5, 3))}[name]
+    f, shape = {"many": (many, (rows, 5)), "deeper": (deeper, (rows, 5, 3)),
+                "blocks": (deeper, (rows, 7, 5)), "again": (again, (rows, 7)),
+                "pairs": (again, (rows, 2))}[name]
     return *program_of(f, [normal(*shape), labels]), 16
 
 
@@ -84,7 +96,8 @@ def close(got, want):
 
 
 @quiet
-@pytest.mark.parametrize("name", ["mixture", "entropy", "many", "deeper"])
+@pytest.mark.parametrize("name", ["mixture", "entropy", "many", "deeper", "blocks", "again",
+                                  "pairs"])
 @pytest.mark.parametrize("rows", [32, 33, 47])
 def test_short_rows_are_beside_one_another(name, rows):
     program, args, lanes = case(name, rows)
@@ -97,7 +110,7 @@ def test_short_rows_are_beside_one_another(name, rows):
 
 
 @quiet
-@pytest.mark.parametrize("name", ["mixture", "many"])
+@pytest.mark.parametrize("name", ["mixture", "many", "again"])
 def test_rows_in_chunks(name):
     """Chunks are whole vectors of rows, and each has sums of its own."""
     program, args, lanes = case(name, 71)
@@ -129,6 +142,21 @@ def test_a_wrong_stride_between_lanes_is_found(monkeypatch):
     monkeypatch.setattr(Nest, "placed", lambda self, n: tuple(
         [k * (2 if self.rows and n in self.schedule.temporaries and d else 1)
          for d, k in enumerate(placed(self, n))]))
+    with pytest.raises(ad.errors.RuleError, match="left the memory"):
+        Compiled(program, checked=True)(*args)
+
+
+@pytest.mark.parametrize("name", ["entropy", "again"])
+def test_a_wrong_stride_of_squares_is_found(name, monkeypatch):
+    """A checked build sees that rows that are copied or written lie elsewhere."""
+    program, args, _ = case(name, 40)
+    along = Beside.along_rows
+
+    @contextmanager
+    def wrong(self, n, columns):
+        with along(self, n, columns) as (places, (far, near)):
+            yield places, (far + 1, near)
+    monkeypatch.setattr(Beside, "along_rows", wrong)
     with pytest.raises(ad.errors.RuleError, match="left the memory"):
         Compiled(program, checked=True)(*args)
 

@@ -290,6 +290,36 @@ def test_a_planted_wrong_stride_is_caught(name, monkeypatch):
     assert Lone(product(name, shape), x, z, w, target=target, checked=True)(x, z, w)[0] != 0
 
 
+@targets
+@dtypes
+@pytest.mark.parametrize("eighths, along", [(5, False), (10, True)])
+def test_columns_that_fill_no_lanes_are_turned_back(target, dtype, eighths, along, monkeypatch):
+    lanes = target.vector_bytes // np.dtype(dtype).itemsize
+    m, k, n = 3 * lanes + 1, 70, -(-eighths * lanes // 8)
+    rng = np.random.default_rng(15)
+    x, z, w = normal(rng, dtype, *((m, k) if along else (k, m))), normal(rng, dtype, k, n), normal(
+        rng, dtype, m, n)
+
+    def write(b, x, z, w):
+        d = b.dot([(x if along else b.view(x, TRANSPOSED, (m, k)), z)])
+        return d, [d, b.elementwise("subtract", w, b.elementwise("tanh", d))]
+    lone = Lone(write, x, z, w, target=target)
+    assert lone.plan.shape.turned == (n % lanes > 0)
+    assert ("transposed and back" in lone.plan.show()) == lone.plan.shape.turned
+    code, whole = lone(x, z, w)
+    assert code == 0
+    agree(whole[0], x if along else x.T, z)
+    np.testing.assert_allclose(whole[1], w - np.tanh(whole[0]), rtol=1e-5, atol=1e-6)
+    for parts in (lone(x, z, w, cuts=(1,))[1], Lone(write, x, z, w, target=target, checked=True)(
+            x, z, w)[1]):
+        for a, c in zip(whole, parts, strict=True):
+            np.testing.assert_array_equal(a, c)
+    right = Evaluator.strides
+    monkeypatch.setattr(Evaluator, "strides",
+                        lambda self, shape: tuple([s + 1 for s in right(self, shape)]))
+    assert Lone(write, x, z, w, target=target, checked=True)(x, z, w)[0] != 0
+
+
 def test_the_error_of_a_checked_build_names_the_product(monkeypatch):
     x = np.ones((40, 40))
     program = built(lambda b, x: [b.dot([(x, x)])], x)

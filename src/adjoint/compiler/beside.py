@@ -7,7 +7,10 @@ lanes of one element follow one another:
 
 * temporaries have an axis more, the lanes;
 * sums over the rows have a vector for each element, folded behind all loops;
-* what is read row by row is copied first, the rows of a turn beside one another.
+* what is read row by row is copied first, the rows of a turn beside one another;
+* what a pass stores row by row is turned back into rows behind it.
+
+Rows and lanes are exchanged in registers, squares of vectors at a time.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from .loops import COMBINE, Loops, identity, start
 from .text import Block, memory_type
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from .evaluator import Place
     from .loops import Axes
     from .schedule import Group, Schedule
 
 COPIED = 256  # elements of a row that is copied
+PAIRS = 2  # elements of a row that needs no copy: its neighbours lie close
 
 
 def own(shape: Sequence[int]) -> tuple[Axes, Place]:
@@ -50,6 +54,8 @@ class Beside(Loops):
         self.rows = self.group.rows
         self.rooms: dict[int, str] = {}  # of sums over rows, and of copies
         self.copied: set[int] = set()
+        self.stores: set[int] = set()  # what this pass stores in rooms
+        self.turned: set[int] = set()  # what passes of this turn have stored so
 
     # ---- memory of its own
 
@@ -103,30 +109,39 @@ class Beside(Loops):
     def store(self, n: int, place: Place, value: Value,
               strides: tuple[int, ...] | None = None) -> None:
         """Write an element of a buffer, or one for each lane."""
+        if self.rows and strides is None and self.is_row(n, place):
+            self.stores.add(n)
+            pointer, _ = self.spot(n, self.known(n).shape[1:], place[1:])
+            self.write_lanes(n, pointer, self.wide(value, self.known(n).dtype).text)
+            return
         with self.counted_from(n):
             super().store(n, place, value, strides)
 
-    def load(self, n: int, place: Place, depth: int = 0) -> Value:
+    def load(self, n: int, place: Place, depth: int = 0,
+             strides: tuple[int, ...] | None = None) -> Value:
         """An element of a buffer, or one for each lane."""
-        if self.rows and self.is_row(n, place):
-            return self.from_copy(n, place)
+        if self.rows and strides is None and self.is_row(n, place) and (
+                n not in self.mine or n in self.stores | self.turned):
+            return self.from_room(n, place, depth)
         with self.counted_from(n):
-            return super().load(n, place, depth)
+            return super().load(n, place, depth, strides)
 
     # ---- copies of rows
 
     def is_row(self, n: int, place: Place) -> bool:
-        """Whether lanes are rows of a buffer that this kernel only reads, at one place in each."""
+        """Whether lanes are rows of a buffer in memory, at one place in each."""
         shape, variables = self.known(n).shape, self.writer.variables
-        return n not in self.mine and len(shape) > 1 and 1 < prod(shape[1:]) <= COPIED and (
-            place[0] == (0, ((self.vector, 1),)) and self.known(n).dtype.kind != "b" and not any(
+        return n not in self.schedule.temporaries and len(shape) > 1 and (
+            PAIRS < prod(shape[1:]) <= COPIED and self.known(n).dtype.kind != "b"
+            and place[0] == (0, ((self.vector, 1),)) and not any(
                 variables[name].lanes for _, terms in place[1:] for name, _ in terms))
 
-    def from_copy(self, n: int, place: Place) -> Value:
-        """The lanes of an element, from a copy that is made at the beginning of the turn."""
-        self.copied.add(n)
-        pointer, depth = self.spot(n, self.known(n).shape[1:], place[1:])
-        depth = max(depth, self.floor)
+    def from_room(self, n: int, place: Place, depth: int) -> Value:
+        """The lanes of an element: stored by this turn, or copied at its beginning."""
+        if n not in self.mine:
+            self.copied.add(n)
+        pointer, known = self.spot(n, self.known(n).shape[1:], place[1:])
+        depth = max(known, depth, self.floor)
         return Value(self.read(n, pointer, depth), depth, wide=True)
 
     @contextmanager
@@ -139,25 +154,66 @@ class Beside(Loops):
         first, copies, go = len(block.lines), Block(block.label), self.writer.name("rows")
         block.lines += [f"  br label %{go}", f"{go}:"]
         block.label = go
-        self.copied = set()
+        self.copied, self.turned = set(), set()
         yield
         self.writer.blocks[-1] = copies
         for n in sorted(self.copied):
-            self.reader = n
-            self.copy(n)
+            self.squares(n, self.copy)
         self.writer.blocks[-1] = block
         block.lines[first:first] = copies.lines
 
-    def copy(self, n: int) -> None:
-        """The rows of a turn, the lanes of each element together."""
-        shape = self.known(n).shape
-        axes, place = own(shape[1:])
+    def back_to_rows(self) -> None:
+        """Write what a pass has stored in rooms, where it belongs."""
+        for n in sorted(self.stores):
+            self.squares(n, self.turn_back)
+        self.turned |= self.stores
+        self.stores = set()
 
-        def body(carried: Sequence[str]) -> Sequence[str]:
-            lanes = super(Beside, self).load(n, ((0, ((self.vector, 1),)), *place), self.floor)
-            self.write_lanes(n, self.spot(n, shape[1:], place)[0], lanes.text)
+    def squares(self, n: int, body: Callable[[int, int], None]) -> None:
+        """Some elements of all rows of a turn, as many as there are rows, then the others."""
+        size, self.reader = prod(self.known(n).shape[1:]), n
+        main = size - size % self.rows
+
+        def whole(carried: Sequence[str]) -> Sequence[str]:
+            body(n, self.rows)
             return ()
-        self.nest(axes, body)
+        if main:
+            self.turns("element", (0, main, self.rows), whole, ())
+        if size > main:
+            with self.writer.fixed("element", main):
+                body(n, size - main)
+
+    def copy(self, n: int, columns: int) -> None:
+        """Put the lanes of each element of a square together."""
+        at = self.lanes(self.known(n).dtype, self.writer.depth, wide=True)
+        with self.along_rows(n, columns) as (places, strides):
+            rows = [super(Beside, self).load(n, place, at.depth, strides).text for place in places]
+        for c, text in enumerate(at.transposed(rows, columns)):
+            self.write_lanes(n, self.element(n, c), text)
+
+    def turn_back(self, n: int, columns: int) -> None:
+        """Put the elements of each row of a square together."""
+        at = self.lanes(self.known(n).dtype, self.writer.depth, wide=True)
+        lanes = [self.read(n, self.element(n, c), at.depth) for c in range(columns)]
+        with self.along_rows(n, columns) as (places, strides):
+            for place, text in zip(places, at.transposed(lanes, len(places)), strict=True):
+                super().store(n, place, Value(text, at.depth, wide=True), strides)
+
+    def element(self, n: int, column: int) -> str:
+        """The pointer to the lanes of an element of a square."""
+        size = prod(self.known(n).shape[1:])
+        return self.spot(n, (size,), ((column, (("element", 1),)),))[0]
+
+    @contextmanager
+    def along_rows(self, n: int, columns: int) -> Generator[tuple[list[Place], tuple[int, int]]]:
+        """Lanes run over elements of a row; where the rows of this turn begin, and the strides."""
+        row, variables, before = self.vector, self.writer.variables, self.active
+        start = variables[row]
+        variables[row] = start._replace(lanes=False)
+        self.vector, self.active = "element", columns % self.rows
+        yield ([((r, ((row, 1),)), (0, (("element", 1),))) for r in range(before or self.rows)],
+               (prod(self.known(n).shape[1:]), 1))
+        self.vector, self.active, variables[row] = row, before, start
 
     # ---- sums over rows
 

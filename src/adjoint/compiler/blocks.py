@@ -9,7 +9,8 @@
 * sweep: one or two rows by a matrix beyond the caches, which is read once from end to end.
 * external: BLAS, where it was measured to be faster.
 
-Where a result has few columns its transpose is computed (``swapped``), so that lanes are full.
+Where a result has few columns its transpose is computed (``swapped``), so that lanes are full. If
+they are not much fewer than lanes, it is ``turned`` in registers before anything is made of it.
 """
 
 from __future__ import annotations
@@ -37,17 +38,23 @@ BEYOND = 1 << 20  # bytes of it
 THICK = 64       # the smallest size of a product for which BLAS may be called
 FEW = 12         # rows below which a right side along k is not packed
 INNER = 4        # rows of a tile whose lanes run over k
+TURNED = 8       # products that a lane must save for the result to be turned
+BROAD = 1 << 16  # elements of the side that is then read for each strip
 LINE = 64
 WAITING = 1 << 13  # bytes of sums that wait for a long formula
 
 
 class Shape(NamedTuple):
-    """The sizes of the product; ``swapped`` says that its rows are the statement's columns."""
+    """The sizes of the product; ``swapped`` says that its rows are the statement's columns.
+
+    ``turned``: its tiles are transposed again, so lanes run over the statement's columns at last.
+    """
 
     batch: tuple[int, ...]
     rows: int
     columns: int
     swapped: bool
+    turned: bool = False
 
 
 class Seen(NamedTuple):
@@ -103,7 +110,7 @@ class Plan(NamedTuple):
         packed = [f"{which} {j}" for j, pair in enumerate(self.pairs)
                   for which, side in zip(("left", "right"), pair, strict=True) if side.packed]
         return (f"{self.scheme}: {batch}({s.rows}, {depths}) by ({depths}, {s.columns})"
-                + (", transposed" if s.swapped else "")
+                + (", transposed" if s.swapped else "") + (" and back" if s.turned else "")
                 + f"; tiles of {self.rows} rows by {self.vectors} x {self.lanes} lanes"
                 + (f"; k in blocks of {self.deep}" if self.deep else "")
                 + (f"; packed: {', '.join(packed)}" if packed else ""))
@@ -204,13 +211,18 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     # A pair without k adds nothing.
     inputs = [(x, z) for x, z in zip(s.inputs[::2], s.inputs[1::2], strict=True)
               if program.statements[x].known.shape[-1]]
-    swapped = is_narrow(program, stored, [x for x, _ in inputs], (rows, columns), lanes)
-    shape = Shape(tuple(batch), *((columns, rows) if swapped else (rows, columns)), swapped)
+    lefts = [x for x, _ in inputs]
+    turned = is_turned(program, stored, lefts, (rows, columns), lanes)
+    swapped = turned or is_narrow(program, stored, lefts, (rows, columns), lanes)
+    shape = Shape(tuple(batch), *((columns, rows) if swapped else (rows, columns)), swapped, turned)
     depths = tuple([program.statements[x].known.shape[-1] for x, _ in inputs])
     count = registers(vector_bytes, fused)
     size = s.known.dtype.itemsize
     far = max(depths, default=0) * min(shape.columns, 4 * lanes) * size > NEAR
     height, vectors = tile(shape.rows, shape.columns, lanes, count, fused, far)
+    if turned:
+        height = -(-columns // -(-columns // lanes))
+        vectors = max((count - 1) // (height + 1) if fused else count * 9 // 16 // height, 1)
     plan = Plan(shape, lanes, height, vectors, "small", depths, (), 0, 0, 0)
     if is_external(program, stored, plan, inputs, limit(s.known.dtype.name, vector_bytes)):
         plan = plan._replace(scheme="external")
@@ -247,7 +259,7 @@ def waiting(plan: Plan, size: int) -> Plan:
 
     Among the sums of a tile there would be no registers for what it needs.
     """
-    if plan.scheme != "small":
+    if plan.scheme != "small" or plan.shape.turned:
         return plan
     tiles = max(WAITING // (plan.width * plan.rows * size), 1)
     block = min(tiles, -(-plan.shape.rows // plan.rows)) * plan.rows
@@ -271,6 +283,20 @@ def is_narrow(program: Program, stored: set[int], lefts: list[int], sizes: tuple
                 found.strides[-2] == 1 or (found.strides[-1] == 1 and depth >= 2 * lanes)):
             return False
     return True
+
+
+def is_turned(program: Program, stored: set[int], lefts: list[int], sizes: tuple[int, int],
+              lanes: int) -> bool:
+    """Whether lanes run over rows because columns would leave many lanes empty.
+
+    The left side lies along the rows then, and there are products enough to pay for turning.
+    """
+    rows, columns = sizes
+    whole, found = up(columns, lanes), [seen(program, stored, x) for x in lefts]
+    depth = sum([program.statements[x].known.shape[-1] for x in lefts])
+    return (lanes < 2 * columns <= 4 * lanes and 4 * columns <= 3 * whole and rows >= 2 * lanes
+            and depth * (whole - columns) >= TURNED * whole and depth * columns <= BROAD
+            and all(f is not None and 1 in f.strides[-2:] for f in found))
 
 
 def is_external(program: Program, stored: set[int], plan: Plan, inputs: list[tuple[int, int]],

@@ -110,12 +110,6 @@ class Inner(Scheme):
             at, before = Lanes(self.writer, self.writer.depth, count, self.dtype), at
             low = [k + 2 * size * s for s in range(count // size) for k in range(size)]
             high = [k + size for k in low]
-            texts = [at.add(*[self.chosen(before, a, b, order) for order in (low, high)])
+            texts = [at.add(*[before.chosen(a, b, order) for order in (low, high)])
                      for a, b in pairs]
         return texts[0], at
-
-    def chosen(self, at: Lanes, a: str, b: str, order: Sequence[int]) -> str:
-        """Lanes of two vectors."""
-        where = ", ".join(f"i32 {k}" for k in order)
-        return self.put(f"shufflevector {at.type} {a}, {at.type} {b}, "
-                        f"<{len(order)} x i32> <{where}>")

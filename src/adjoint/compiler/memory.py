@@ -212,10 +212,11 @@ class Memory:
 
     # ---- memory
 
-    def load(self, n: int, place: Place, depth: int = 0) -> Value:
+    def load(self, n: int, place: Place, depth: int = 0,
+             strides: tuple[int, ...] | None = None) -> Value:
         """An element of a buffer, or one for each lane; not outside of the loop at ``depth``."""
         dtype = self.known(n).dtype
-        at = self.address(place, self.placed(n))
+        at = self.address(place, self.placed(n) if strides is None else strides)
         at = at._replace(depth=max(at.depth, depth))
         self.bounds(n, at)
         wide = bool(at.lanes or at.step)

@@ -175,6 +175,7 @@ class Nest(Beside):
             self.across(pass_, inner)
         self.level(pass_.roots, straight(space), inner, {})
         self.computing = set()
+        self.back_to_rows()
         if not self.rows:
             self.vector, self.width = "", 0
 

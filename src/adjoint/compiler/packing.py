@@ -77,30 +77,9 @@ class Packing(Tiles):
                 rows.append(self.vector(side, self.side(False, outer, (0, (("k", 1),))), turns, "k")
                             if c < columns else self.zero)
             target = to._replace(terms={**to.terms, "part": 1})
-            for u, text in enumerate(self.transposed(rows)[:whole]):
+            for u, text in enumerate(self.at().transposed(rows, whole)):
                 self.store(text, target, target.steps(k=u))
         self.pieces("part", width, self.lanes, square)
-
-    def transposed(self, rows: list[str]) -> list[str]:
-        """Vectors as a square matrix, transposed: halves of blocks are exchanged, size by size."""
-        n, size = self.lanes, 1
-        while size < n:
-            done = list(rows)
-            for i in range(n):
-                if not i & size:
-                    a, b = rows[i], rows[i | size]
-                    done[i] = self.shuffled(a, b, [n + (k ^ size) if k & size else k
-                                                   for k in range(n)])
-                    done[i | size] = self.shuffled(a, b, [n + k if k & size else k | size
-                                                          for k in range(n)])
-            rows, size = done, 2 * size
-        return rows
-
-    def shuffled(self, a: str, b: str, order: list[int]) -> str:
-        """Lanes of two vectors."""
-        where = ", ".join(f"i32 {k}" for k in order)
-        return self.put(f"shufflevector {self.type} {a}, {self.type} {b}, "
-                        f"<{self.lanes} x i32> <{where}>")
 
     # ---- the left operand: contiguous along k or along the rows, as it was
 

@@ -14,6 +14,8 @@ from .text import constant, register_type, suffix
 from .vector_maths import define, inline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .text import Writer
     from .vector_maths import Definition, Inlined
 
@@ -220,6 +222,34 @@ class Lanes:
         where = ", ".join(f"i32 {k}" for k in order)
         return self.put(f"shufflevector {self.type} {a}, {self.type} poison, "
                         f"<{len(order)} x i32> <{where}>")
+
+    def chosen(self, a: str, b: str, order: Sequence[int]) -> str:
+        """Lanes of two vectors, those of ``b`` counted behind those of ``a``."""
+        if a == b == "poison":
+            return a
+        where = ", ".join([f"i32 {k}" for k in order])
+        return self.put(f"shufflevector {self.type} {a}, {self.type} {b}, "
+                        f"<{len(order)} x i32> <{where}>")
+
+    def transposed(self, rows: Sequence[str], count: int) -> list[str]:
+        """Vectors as rows of a square matrix, transposed: the first ``count`` of its columns.
+
+        Blocks are exchanged size by size, in the order that has less to exchange: rows that are
+        not given, behind the others, are poison.
+        """
+        n, done = self.width, [*rows, *["poison"] * (self.width - len(rows))]
+        sizes = [1 << k for k in range(n.bit_length() - 1)]
+        stages: list[tuple[int, set[int]]] = []  # what each has to make, the last one first
+        wanted = {*range(count)}
+        for size in reversed(sizes) if count == n else sizes:
+            stages.append((size, wanted))
+            wanted = {k ^ flip for k in wanted for flip in (0, size)}
+        for size, wanted in reversed(stages):
+            low = [n + (k ^ size) if k & size else k for k in range(n)]
+            high = [n + k if k & size else k | size for k in range(n)]
+            done = [self.chosen(done[k & ~size], done[k | size], high if k & size else low)
+                    if k in wanted else "poison" for k in range(n)]
+        return done[:count]
 
     # ---- other dtypes
 

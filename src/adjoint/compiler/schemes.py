@@ -148,10 +148,21 @@ class Small(Scheme):
         active = self.active(width)
         self.foresee(rows, width)
         sums = self.sums(lefts, rights, rows, active)
+        if self.plan.shape.turned:
+            self.turned_back(sums, rows, active)
+            return
         for r in range(rows):
             for q, a in enumerate(active):
                 place = self.place((r, (("row", 1),)), (q * self.lanes, (("column", 1),)))
                 self.finish(place, sums[r * len(active) + q], a)
+
+    def turned_back(self, sums: Sequence[str], rows: int, active: Sequence[int]) -> None:
+        """What is made of a tile whose rows become lanes."""
+        for q, columns in enumerate(active):
+            texts = self.at().transposed(sums[q::len(active)], columns)
+            for c, text in enumerate(texts, q * self.lanes):
+                place = self.place((0, (("row", 1),)), (c, (("column", 1),)))
+                self.finish(place, text, rows, "row")
 
     def sums(self, lefts: Sequence[Access], rights: Sequence[Access], rows: int,
              active: Sequence[int]) -> list[str]:

@@ -262,9 +262,9 @@ class Tiles:
                     self.writer.do(self.writer.depth, f"call void @llvm.prefetch.p0(ptr {pointer}, "
                                                       "i32 1, i32 3, i32 1)")
 
-    def finish(self, place: Place, text: str, active: int) -> None:
-        """Store the roots at a place, where the product is known."""
-        with self.masked(active, "column") as k:
+    def finish(self, place: Place, text: str, active: int, vector: str = "column") -> None:
+        """Store the roots at a place, where the product is known in lanes of a variable."""
+        with self.masked(active, vector) as k:
             depth = self.writer.depth
             # Along an axis of one element what follows may read it at 0.
             forms = [(e,) if size > 1 else (e, (0, ())) for e, size in
