@@ -15,13 +15,13 @@ import pytest
 import adjoint as ad
 from adjoint.compiler.chunks import forced
 from adjoint.compiler.compiled import Compiled
+from adjoint.compiler.jit_row import looped as with_loops
 from adjoint.compiler.maths import MATHS
 from adjoint.compiler.native import AVX2, BASELINE, host, llvm
 from adjoint.compiler.numpy_builder import NumpyBuilder
 from adjoint.compiler.numpy_builder import Ref as Value
 from adjoint.compiler.program import ProgramBuilder, lowered
 from adjoint.compiler.refine import refined
-from adjoint.compiler.reroll import rerolled
 from adjoint.compiler.simplify import simplified
 from adjoint.compiler.text import TYPES
 from adjoint.core.node import aval_of

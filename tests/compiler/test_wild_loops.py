@@ -65,7 +65,8 @@ class Loop:
         choice = WHOLE + (RARE if self.special else [])
         p = [1.0] * len(WHOLE) + ([0.05] * len(RARE) if self.special else [])
         p = np.array(p) / sum(p)
-        shapes = ((2 * self.T + 5, self.B, self.H), (self.H, self.H), (self.B, self.T + 2 * self.H + 4))
+        shapes = ((2 * self.T + 5, self.B, self.H), (self.H, self.H),
+                  (self.B, self.T + 2 * self.H + 4))
         x, w, s = [q.choice(choice, size=n, p=p).astype(self.dtype) for n in shapes]
         return [x, w, s, q.integers(0, self.T, self.T + 5)]
 
