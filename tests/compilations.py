@@ -21,7 +21,6 @@ from adjoint.compiler.native import AVX2, BASELINE, host, llvm
 from adjoint.compiler.numpy_builder import NumpyBuilder
 from adjoint.compiler.numpy_builder import Ref as Value
 from adjoint.compiler.program import ProgramBuilder, lowered
-from adjoint.compiler.refine import refined
 from adjoint.compiler.simplify import simplified
 from adjoint.compiler.text import TYPES
 from adjoint.core.node import aval_of
@@ -79,7 +78,7 @@ def compiled(program, rolled=False, threads=False, **build):
     With ``threads`` all kernels that can be shared are, however short; otherwise none is.
     """
     with forced(whole=not threads, small=threads):
-        return Compiled(refined(rerolled(simplified(program))) if rolled else program, **build)
+        return Compiled(with_loops(simplified(program)) if rolled else program, **build)
 
 
 # ---- programs
