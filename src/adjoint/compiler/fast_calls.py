@@ -14,6 +14,7 @@ import numpy as np
 import optree
 
 from adjoint.core.box import Box
+from adjoint.core.node import Leaf as LeafNode
 from adjoint.core.node import Switch, aval, aval_of, switch
 from adjoint.modes import DEFAULT_DTYPE
 from adjoint.tensors import Tensor, untracked
@@ -470,6 +471,10 @@ def tensor_guards(tracing: Tracing, kept: Any, rebound: dict[int, Place]) -> lis
         return Slot(owner, Tensor, name)
     guards = [Guard(slot("aval"), aval_of(value)),
               Guard(slot("node"), None, "is" if n is None else "is not")]
+    if isinstance(n, LeafNode):
+        if n.hooks != ():  # there were some, which Python asks for
+            return None
+        guards.append(Guard(Slot(slot("node"), LeafNode, "hooks"), ()))
     if n is not None and grad is None:
         t._gradient = None  # an unset slot does not fit
         guards.append(Guard(slot("_gradient"), None))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box
+from adjoint.core.node import Leaf as LeafNode
 from adjoint.core.node import Node, aval_of
 from adjoint.core.symbol import Symbol
 from adjoint.errors import GraphError, MutationError
@@ -217,7 +218,8 @@ class Leaf:
         value = self.value(outs)
         if self.tensor:
             return untracked(value)
-        return float(value) if type(before) is float else value
+        number = type(before) is float or (self.number and not isinstance(value, Box))
+        return np.asarray(value).item() if number else value
 
 
 def pruned(nodes: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:
@@ -432,6 +434,8 @@ class Text:
             if id(t) in self.rebound:
                 tests.append(f"{name}.__class__ is {self.name(type(t))}")
             tests.append(f"{name}.aval is {known} and {name}.node {leaf}")
+            if isinstance(n, LeafNode):  # hooks have numbers, each its own
+                tests.append(f"(*{name}.node.hooks,) == {(*n.hooks,)}")
             if n is not None:
                 if grad is None:
                     t._gradient = None  # an unset slot would be an error, which is slow
