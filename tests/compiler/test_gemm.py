@@ -206,7 +206,7 @@ class Lone:
                       + "\n".join(lines) + "\n  ret i64 %r\n}")
         self.text = module.text(target.attributes())
         self.library = Library(self.text, module.externals, target)
-        known = (b.program, dot.number, stored, target.vector_bytes, target.fused)
+        known = (b.program, dot.number, stored, target.vector_bytes, target.fused, self.roots)
         self.plan, self.units = blocks.planned(*known), gemm.units(*known)
         self.size = gemm.workspace(*known)
         self.order = [*kernel.buffers]
