@@ -2,6 +2,7 @@
 
     python benchmarks/gemm.py                    # peers that are not installed are left out
     python benchmarks/gemm.py --sides 64 512 --json out.json
+    python benchmarks/gemm.py --write           # docs/gemm_table.md
 
 One thread on one core, one process. In each round each library multiplies, in an order that
 rotates, so often that a round takes about ten milliseconds; a figure is the median of the rounds,
@@ -19,11 +20,11 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import argparse
 import importlib.util
 import json
-import platform
 import time
 from pathlib import Path
 from statistics import median
 
+import eager
 import numpy as np
 
 from adjoint.compiler.blas import SYMBOLS, address
@@ -32,6 +33,8 @@ from adjoint.compiler.calibration import square
 from adjoint.compiler.native import host
 
 SIDES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+PEERS = ("adjoint", "NumPy", "jax")
+DOCS = Path(__file__).parents[1] / "docs"
 now = time.process_time
 
 
@@ -75,14 +78,23 @@ def measured(dtype, side, rounds):
             for name, taken in times.items()}
 
 
-def processor():
-    """The model, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines
-                 if line.startswith("model name")), platform.machine())
+def markdown(table, sides):
+    """The results as a Markdown table: GFLOP/s, and how many times as long as ours it took."""
+    names = [f"{dtype}: {peer}" for dtype in ("float32", "float64") for peer in PEERS]
+    lines = ["| side | " + " | ".join(names) + " |", "|--:|" + "--:|" * len(names)]
+    for side in sides:
+        cells = [f"{side:,}"]
+        for dtype in ("float32", "float64"):
+            row = table[f"{dtype} {side}"]
+            cells += [cell(row[peer], peer) if peer in row else "-" for peer in PEERS]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(found, peer):
+    """The speed of a library, and the ratio of its time to ours."""
+    speed = f"{found['gflops']:.3g}"
+    return speed if peer == "adjoint" else f"{speed} ({found['ratio']:.2f})"
 
 
 def main():
@@ -90,11 +102,13 @@ def main():
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", action="store_true", help="write docs/gemm_table.md")
     given = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    print(f"{processor()} as {host().cpu}, vectors of {host().vector_bytes} bytes; GFLOP/s (time "
-          "over ours)")
+    name = eager.processor()
+    print(f"{name} as {host().cpu}, vectors of {host().vector_bytes} bytes; GFLOP/s (time over "
+          "ours)")
     table = {}
     for dtype in map(np.dtype, (np.float32, np.float64)):
         for side in given.sides:
@@ -104,7 +118,11 @@ def main():
                     for name, f in found.items()]
             print(f"{dtype.name} {side:5}   " + "   ".join(told), flush=True)
     if given.json:
-        given.json.write_text(json.dumps({"processor": processor(), "table": table}, indent=1))
+        given.json.write_text(json.dumps({"processor": name, "table": table}, indent=1))
+    if given.write:
+        (DOCS / "gemm_table.md").write_text(
+            f"{name}; one thread; NumPy {np.__version__}\n\n"
+            f"{markdown(table, given.sides)}\n")
 
 
 if __name__ == "__main__":
