@@ -101,6 +101,22 @@ def test_a_first_turn_that_does_not_begin_with_zero_is_noticed(monkeypatch):
         close(program, args, host())
 
 
+def test_windows_are_not_copied():
+    def f(w, x):
+        total = 0.0
+        for p in range(12):
+            total = total + (np.tanh(x[:, p:p + 5] @ w) ** 2).sum(1)
+        return (total * total).sum()
+    rng = np.random.default_rng(2)
+    w, x = rng.standard_normal((5, 7)), rng.standard_normal((16, 16))
+    code = ad.jit(ad.grad(f))
+    np.testing.assert_allclose(code(w, x), ad.grad(f)(w, x), 1e-12)
+    program, kernels = code.show(w, x, stage="program"), code.show(w, x, stage="kernels")
+    assert "copy(" not in program
+    assert "loop(" not in program
+    assert kernels.count(": dot ") == 2
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.vector_bytes)
 def test_long_formulas_wait_for_blocks_of_products(target):
     rng = np.random.default_rng(3)
@@ -135,8 +151,8 @@ def columns(rng, dtype, shape, op):
 def test_sums_of_columns_are_carried_in_registers(target, op):
     rng = np.random.default_rng(target.vector_bytes)
     for shape, dtype in (((6, 5, 32), np.float32), ((3, 4, 8), np.float64), ((7, 2, 1), np.float32),
-                         ((5, 3, 33), np.float32), ((40, 300), np.float64), ((14, 4, 1), np.float64),
-                         ((2, 2, 2, 4), np.float64)):
+                         ((5, 3, 33), np.float32), ((40, 300), np.float64),
+                         ((14, 4, 1), np.float64), ((2, 2, 2, 4), np.float64)):
         program, args = columns(rng, dtype, shape, op)
         if op == "maximum":
             args[0].flat[1] = np.nan
