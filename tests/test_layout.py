@@ -17,7 +17,7 @@ LAYERS = (  # what stands in one line may import what stands in the lines before
     {"core"},
     {"ops"},
     {"tensors", "modes", "methods", "hooks", "functions", "creation", "exits", "instead", "teach",
-     "linalg", "generators", "random", "transforms"},
+     "linalg", "generators", "random", "transforms", "updates"},
     {"checking", "health", "nn", "optim", "data", "io", "show", "compiler"},
     {"", "cli", "__main__"},
 )

@@ -23,6 +23,7 @@ from adjoint.ops import shape as shapes
 
 from .exits import bottom, handed, is_concrete, is_tracked, refuse
 from .hooks import follow, handle
+from .updates import At
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -340,7 +341,7 @@ def install() -> None:
     for kind in ("float", "int", "complex", "index"):
         setattr(Box, f"__{kind}__", _refuses(kind))
     more: dict[str, Any] = {
-        "__setitem__": set_item, "T": property(transposed),
+        "__setitem__": set_item, "T": property(transposed), "at": property(At),
         "choose": PUBLIC["choose"], "compress": lambda x, condition, axis=None: PUBLIC["compress"](
             condition, x, axis),
         "__divmod__": PUBLIC["divmod"], "__rdivmod__": lambda x, z: PUBLIC["divmod"](z, x),
