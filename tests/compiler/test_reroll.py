@@ -170,6 +170,14 @@ def test_zeros_of_either_sign_in_a_sum_of_pads(sign):
     np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
 
 
+def test_a_complex_zero_beside_a_loop():
+    def f(x, z):
+        for _ in range(40):
+            x = ad.sin(x) * 1.01
+        return x, z + np.complex128(0)
+    assert len(loops(check(f, 0.7, np.array([1 + 2j, complex(-0.0, -0.0)])))) == 1
+
+
 def test_pads_that_overlap_are_one_scatter():
     def f(x, w):
         y = 0.0

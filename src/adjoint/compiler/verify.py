@@ -143,8 +143,8 @@ class Unroller:
         """
         for zero, term in ((x, z), (z, x)):
             number = self.writer.numbers.get(zero)
-            if number is not None and number == 0 and not np.signbit(number) and (
-                    never_minus_zero(self.judge, term)):
+            if number is not None and number == 0 and never_minus_zero(self.judge, term) and (
+                    not np.signbit(number)):  # a complex number has no such sign
                 return term
         if self.ordered or (self.pads(x) is None and self.pads(z) is None):
             return self.writer.made("elementwise", (x, z), ("add",), known)
