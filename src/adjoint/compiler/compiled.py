@@ -30,7 +30,7 @@ from .numpy_builder import Ref as Value
 from .program import CONTROL, described
 from .sharing_ir import SHARE
 from .text import Module
-from .threads import provide
+from .threads import get_threads, provide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ class Compiled:
 
     def loaded(self) -> Library:
         """The machine code."""
-        return Library(self.text, self.externals, self.target)
+        return Library(self.text, self.externals, self.target, threads=get_threads())
 
     def seconds(self) -> float:
         """About how long a call takes."""

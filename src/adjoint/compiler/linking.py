@@ -4,6 +4,9 @@ What LLVM writes for a running process names every address in full, so that link
 sections and to write 64-bit numbers. Code from the cache needs nothing else, and is called a
 millisecond later; llvmlite, which takes longer than that to import, stays unimported. `linked`
 gives None for a file that says more than is known here, which LLVM then links itself.
+
+A program that several threads compiled is several files that call each other: `packed` makes one of
+them, `unpacked` undoes that.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from functools import cache as memo
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
 ELF64 = b"\x7fELF\x02\x01\x01"  # of 64 bits, the lowest byte first
 RELOCATABLE, X86_64 = 1, 62
@@ -28,6 +31,7 @@ WHOLE_ADDRESS = 1
 HEADER, SECTION, SYMBOL, RELOCATION = (
     struct.Struct(f) for f in ("<16xHH4x8x8xQ4x6xHHH", "<IIQQQQIIQQ", "<IBBHQQ", "<QQq"))
 ADDRESS = struct.Struct("<Q")
+SEVERAL = b"several object files\n"
 
 
 class Section(NamedTuple):
@@ -51,7 +55,7 @@ class Linked:
     ``addresses`` are those of its functions, by name.
     """
 
-    def __init__(self, memory: Any, addresses: dict[str, int]) -> None:
+    def __init__(self, memory: list[Any], addresses: dict[str, int]) -> None:
         self.memory, self.addresses = memory, addresses
 
 
@@ -59,17 +63,44 @@ class Unknown(Exception):  # noqa: N818 - nobody sees it: LLVM links the file
     """Something in an object file that is not known here."""
 
 
+def packed(files: Sequence[bytes]) -> bytes:
+    """Several object files as one text of bytes; one alone is what it is."""
+    if len(files) == 1:
+        return files[0]
+    return SEVERAL + b"".join([ADDRESS.pack(len(f)) + f for f in files])
+
+
+def unpacked(code: bytes) -> list[bytes]:
+    """The object files again."""
+    if not code.startswith(SEVERAL):
+        return [code]
+    files, start = list[bytes](), len(SEVERAL)
+    while start < len(code):
+        (size,) = ADDRESS.unpack_from(code, start)
+        start += ADDRESS.size + size
+        files.append(code[start - size:start])
+    return files
+
+
 def linked(code: bytes, address_of: Callable[[str], int]) -> Linked | None:
-    """The functions of an object file, ready to be called; None if LLVM must link it.
+    """The functions of object files, ready to be called; None if LLVM must link them.
 
     ``address_of`` gives the address of a function that the code calls.
     """
-    if sys.platform == "win32" or not code.startswith(ELF64) or len(code) < HEADER.size:
+    parts = unpacked(code)
+    if sys.platform == "win32" or not all(
+            part.startswith(ELF64) and len(part) >= HEADER.size for part in parts):
         return None
     try:
-        return File(code).linked(address_of)
+        files = [File(part) for part in parts]
+        known: dict[str, int] = {}
+        for file in files:
+            known.update(file.functions())
+        for file in files:
+            file.write(lambda name: known.get(name) or address_of(name))
     except (Unknown, OSError):
         return None
+    return Linked([file.memory for file in files], known)
 
 
 class File:
@@ -83,6 +114,10 @@ class File:
         self.sections = [Section(*SECTION.unpack_from(code, start + size * k))
                          for k in range(count)]
         self.offsets = self.placed()
+        memory = mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
+                           prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        self.bytes, self.memory = memory, ctypes.c_char.from_buffer(memory)  # which keeps it
+        self.base = ctypes.addressof(self.memory)
 
     def placed(self) -> dict[int, int]:
         """Where in memory each section is: code and constants first, and pages for the rest."""
@@ -103,31 +138,33 @@ class File:
         self.fixed = self.fixed or self.size
         return offsets
 
-    def linked(self, address_of: Callable[[str], int]) -> Linked:
-        """The sections in memory of their own, which nobody writes to from then on."""
+    def functions(self) -> dict[str, int]:
+        """The addresses of its own functions, by name."""
+        found: dict[str, int] = {}
+        for table in self.sections:
+            for name, how, section, value in self.symbols(table) if table.kind == SYMBOLS else ():
+                if name and section in self.offsets and how >> 4:
+                    found[self.name(self.sections[table.link], name)] = (
+                        value + self.base + self.offsets[section])
+        return found
+
+    def write(self, address_of: Callable[[str], int]) -> None:
+        """The sections into the memory, to which nobody writes from then on."""
         image = bytearray(self.size)
         for k, offset in self.offsets.items():
             s = self.sections[k]
             if s.kind != NO_BITS:
                 image[offset:offset + s.size] = self.code[s.offset:s.offset + s.size]
-        memory = mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
-                           prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        held = ctypes.c_char.from_buffer(memory)  # which keeps the memory
-        base = ctypes.addressof(held)
-        addresses = self.relocated(image, base, address_of)
-        memory[:] = bytes(image)
-        if protect()(base, self.fixed, mmap.PROT_READ | mmap.PROT_EXEC):
+        self.relocate(image, address_of)
+        self.bytes[:] = bytes(image)
+        if protect()(self.base, self.fixed, mmap.PROT_READ | mmap.PROT_EXEC):
             raise OSError
-        return Linked(held, addresses)
 
-    def relocated(self, image: bytearray, base: int,
-                  address_of: Callable[[str], int]) -> dict[str, int]:
-        """Write the addresses into the image; those of its own functions, by name."""
-        found: dict[str, int] = {}
-        values: dict[int, list[int]] = {}  # by the section of a table of symbols
-        for k, s in enumerate(self.sections):
-            if s.kind == SYMBOLS:
-                values[k] = self.symbols(s, base, address_of, found)
+    def relocate(self, image: bytearray, address_of: Callable[[str], int]) -> None:
+        """Write the addresses into the image."""
+        # By the section of a table of symbols.
+        values = {k: self.values(s, address_of) for k, s in enumerate(self.sections)
+                  if s.kind == SYMBOLS}
         for s in self.sections:
             if s.kind == ADDENDS and s.info in self.offsets:
                 start, symbols = self.offsets[s.info], values[s.link]
@@ -139,23 +176,25 @@ class File:
                                       (symbols[info >> 32] + more) & 0xFFFFFFFFFFFFFFFF)
             elif s.kind not in {0, 1, 2, 3, ADDENDS, NO_BITS, UNWINDING}:
                 raise Unknown
-        return found
 
-    def symbols(self, table: Section, base: int, address_of: Callable[[str], int],
-                found: dict[str, int]) -> list[int]:
-        """The address of each symbol of a table; functions of the file are entered by name."""
+    def symbols(self, table: Section) -> Iterator[tuple[int, int, int, int]]:
+        """Of each symbol of a table: name, kind, section, value."""
+        for name, how, _, section, value, _ in SYMBOL.iter_unpack(
+                self.code[table.offset:table.offset + table.size]):
+            yield name, how, section, value
+
+    def values(self, table: Section, address_of: Callable[[str], int]) -> list[int]:
+        """The address of each symbol of a table."""
         names, values = self.sections[table.link], list[int]()
-        for k, (name, how, _, section, value, _) in enumerate(SYMBOL.iter_unpack(
-                self.code[table.offset:table.offset + table.size])):
+        for k, (name, how, section, value) in enumerate(self.symbols(table)):
+            address = value
             if section in self.offsets:
-                value += base + self.offsets[section]
+                address = value + self.base + self.offsets[section]
             elif section >= RESERVED and how & 15 != 4:  # 4: the name of the source
                 raise Unknown
             if name and section == UNDEFINED and k:
-                value = address_of(self.name(names, name))
-            elif name and section in self.offsets and how >> 4:
-                found[self.name(names, name)] = value
-            values.append(value)
+                address = address_of(self.name(names, name))
+            values.append(address)
         return values
 
     def name(self, names: Section, start: int) -> str:

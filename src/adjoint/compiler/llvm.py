@@ -8,10 +8,11 @@ small program needs to compile. The functions are called as the versions in `KNO
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
+from threading import Condition, get_ident
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +64,48 @@ def functions(place: Path) -> Any:
     return found
 
 
+class Gate:
+    """What threads go through to LLVM, several at a time; who forks lets none in, and waits.
+
+    A thread that forks within LLVM, as a signal's handler may, does not wait for itself.
+    """
+
+    def __init__(self) -> None:
+        self.condition, self.inside = Condition(), list[int]()
+
+    def __enter__(self) -> None:
+        with self.condition:
+            self.inside.append(get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with self.condition:
+            self.inside.remove(get_ident())
+            self.condition.notify_all()
+
+    def close(self) -> None:
+        """Wait until no other thread is inside."""
+        self.condition.acquire()
+        while {*self.inside} - {get_ident()}:
+            self.condition.wait()
+
+    def open(self) -> None:
+        """Let others in again."""
+        self.condition.release()
+
+
+gate = Gate()
+if hasattr(os, "register_at_fork"):  # a lock of LLVM's that somebody holds would stay shut
+    os.register_at_fork(before=gate.close, after_in_parent=gate.open, after_in_child=gate.open)
+
+
 class Direct:
     """The functions of a shared library that is of a version in `KNOWN`; RuntimeError if one fails.
 
-    Who forks while another thread is inside takes `lock` first.
+    Threads may call it at a time: each call has a context and a code generator of its own.
     """
 
     def __init__(self, place: Path) -> None:
-        self.lock, self.call = RLock(), functions(place)
+        self.call = functions(place)
         if self.call.InitializeNativeTarget() or self.call.InitializeNativeAsmPrinter():
             raise RuntimeError("LLVM does not know the processor of this machine")
         packed = self.call.GetVersionInfo()
@@ -143,7 +178,7 @@ class Direct:
 
     def emitted(self, text: str, machine: tuple[str, str, int], *, readable: bool = False) -> bytes:
         """A module as an object file, or as readable assembly, for a processor."""
-        with self.lock, self.machine(*machine) as generator, self.module(text) as module:
+        with gate, self.machine(*machine) as generator, self.module(text) as module:
             out = POINTER()
             buffer = self.call.TargetMachineEmitToMemory(generator, module, not readable,
                                                          ctypes.byref(out))
@@ -163,7 +198,6 @@ class Whole:
         self.binding = binding
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
-        self.lock = RLock()
         self.version = binding.llvm_version_info
         self.triple, self.processor, self.features = (
             binding.get_process_triple, binding.get_host_cpu_name, binding.get_host_cpu_features)
@@ -180,7 +214,7 @@ class Whole:
 
     def emitted(self, text: str, machine: tuple[str, str, int], *, readable: bool = False) -> bytes:
         """A module as an object file, or as readable assembly, for a processor."""
-        with self.lock, self.machine(*machine) as generator:
+        with gate, self.machine(*machine) as generator:
             module = self.binding.parse_assembly(text)
             module.verify()
             if readable:

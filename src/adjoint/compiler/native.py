@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 from ctypes.util import find_library
 from functools import cache as memo
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from adjoint.errors import MissingPackageError, UnsupportedError
 
 from . import blas, cache
-from .linking import linked
-from .llvm import Direct, Whole, direct_place
+from .apart import apart, together
+from .linking import linked, packed, unpacked
+from .llvm import Direct, Whole, direct_place, gate
 from .machine import description
 
 if TYPE_CHECKING:
@@ -55,16 +56,16 @@ AVX2 = Target("x86-64-v3", "", 32, fused=True)
 @memo
 def llvm() -> Direct | Whole:
     """LLVM, ready to compile for this machine."""
-    place = direct_place(Path(imported("llvmlite").__path__[0]), binding_version())
-    try:
-        found = Direct(place) if place else Whole(imported("llvmlite.binding"))
-    except (OSError, RuntimeError) as e:  # of a library that does not belong to this machine
-        raise UnsupportedError(f"llvmlite cannot be used here: {e}") from e
-    if found.version[0] < OLDEST:
-        raise UnsupportedError(f"llvmlite {binding_version()} is too old; type: pip install "
-                               "--upgrade llvmlite")
-    register_fork(found.lock)
-    return found
+    with gate:
+        place = direct_place(Path(imported("llvmlite").__path__[0]), binding_version())
+        try:
+            found = Direct(place) if place else Whole(imported("llvmlite.binding"))
+        except (OSError, RuntimeError) as e:  # of a library that does not belong to this machine
+            raise UnsupportedError(f"llvmlite cannot be used here: {e}") from e
+        if found.version[0] < OLDEST:
+            raise UnsupportedError(f"llvmlite {binding_version()} is too old; type: pip install "
+                                   "--upgrade llvmlite")
+        return found
 
 
 def imported(name: str) -> Any:
@@ -150,23 +151,16 @@ def address_of(name: str) -> int:
                            "compiled program calls; run it without compiling")
 
 
-def register_fork(lock: Any) -> None:
-    """No process forks while another of its threads is inside LLVM, whose locks would stay shut."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release,
-                            after_in_child=lock.release)
-
-
 class Library:
     """Compiled functions of one module; they live as long as this object.
 
     The code is that of the cache, if it has an entry for this text. ``speed`` is that of LLVM's
-    code generator.
+    code generator; at most so many ``threads`` compile a long text.
     """
 
     def __init__(self, text: str, externals: Iterable[str], target: Target,
-                 speed: int = SPEED) -> None:
-        self.text, self.target, self.speed = text, target, speed
+                 speed: int = SPEED, threads: int = 1) -> None:
+        self.text, self.target, self.speed, self.threads = text, target, speed, threads
         self.externals, known = externals, versions()
         self.key = cache.key_of(text, target, f"{known}, speed {speed}")
         code = cache.found(self.key, known)
@@ -187,10 +181,14 @@ class Library:
         library.load(code)
         return library
 
-    def compiled(self, *, readable: bool = False) -> bytes:
-        """The text as LLVM writes it for the processor: an object file, or assembly."""
-        return llvm().emitted(self.text, (self.target.cpu, self.target.features, self.speed),
-                              readable=readable)
+    def compiled(self) -> bytes:
+        """The code: an object file, or several."""
+        parts = apart(self.text, self.threads)
+        return packed(together([partial(llvm().emitted, part, self.machine()) for part in parts]))
+
+    def machine(self) -> tuple[str, str, int]:
+        """What LLVM writes for."""
+        return self.target.cpu, self.target.features, self.speed
 
     def load(self, code: bytes) -> None:
         """Make the functions of an object file callable."""
@@ -206,7 +204,8 @@ class Library:
         machine = binding.Target.from_default_triple().create_target_machine(
             cpu=self.target.cpu, features=self.target.features, opt=self.speed, jit=True)
         self.engine = binding.create_mcjit_compiler(empty, machine)  # which owns it from then on
-        self.engine.add_object_file(binding.ObjectFileRef.from_data(code))
+        for part in unpacked(code):
+            self.engine.add_object_file(binding.ObjectFileRef.from_data(part))
         self.engine.finalize_object()
 
     def function(self, name: str) -> Any:
@@ -222,4 +221,4 @@ class Library:
 
     def assembly(self) -> str:
         """The machine code as text."""
-        return self.compiled(readable=True).decode()
+        return llvm().emitted(self.text, self.machine(), readable=True).decode()
