@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 import adjoint as ad
-from adjoint.compiler.finiteness import ENCLOSED, Bounds
+from adjoint.compiler.compiled import Compiled
+from adjoint.compiler.editor import Editor
+from adjoint.compiler.finiteness import ENCLOSED, Bounds, bounds, finite_where
 from adjoint.compiler.maths import MATHS
+from adjoint.compiler.native import BASELINE, host
+from adjoint.core.node import aval_of
 
 HARD = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -3.0, 12.0, -12.0, 90.0, -90.0, 1e-30,
         -1e-30, 1e-42, 1e19, -1e19, 1e30, -1e30, 3e38, -3e38]
@@ -84,3 +88,64 @@ def test_numbers_of_extreme_size_are_not_proved_about(scale):
     x = np.array(HARD, np.float32)
     expected, found = ad.grad(f)(x), ad.jit(ad.grad(f))(x)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+
+
+# ---- chains of functions, as they are compiled
+
+EXTREME = [0.0, -0.0, 1e-45, -1e-45, 1.2e-38, -1.2e-38, 1e-30, -1e-7, 0.5, -0.5, 1.0, -1.0, 9.1,
+           -9.1, 16.0, 88.72, -88.0, -104.0, 1e4, -1e10, 1.8e19, -1.9e19, 3.4028235e38, -3.4e38]
+ARITHMETIC = ["add", "subtract", "multiply", "divide"]
+NUMBERS = [0.5, -1.0, 2.0, 1.0, 1e-5, 3.0, -0.044715, 1e30, 1e-38, 0.0, np.inf]
+
+
+def random_chain(rng, dtype, length):
+    """Statements of functions that have bounds, on two inputs, and those inputs."""
+    e, x = Editor(), np.resize(EXTREME, 40).astype(dtype)
+    known = aval_of(x)
+    found = inputs = [e.input(known), e.input(known)]
+    found = [*inputs, *[e.like(inputs[0], c) for c in rng.choice(NUMBERS, 3)]]
+    for _ in range(length):
+        name = str(rng.choice(sorted(ENCLOSED) if rng.random() < 0.5 else ARITHMETIC))
+        chosen = [found[i] for i in rng.integers(0, len(found), MATHS[name].arity)]
+        if rng.random() < 0.2 and len(chosen) == 2:
+            chosen[1] = chosen[0]  # a square
+        found.append(e.map(name, *chosen))
+    return e, inputs, [n for n in dict.fromkeys(found) if n not in e.numbers]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(30))
+def test_bounds_of_random_chains_enclose_what_is_computed(seed, dtype):
+    """With the inputs finite: by NumPy, and by the machine code of all widths."""
+    rng = np.random.default_rng(seed)
+    e, inputs, found = random_chain(rng, dtype, 14)
+    e.program.outputs = found
+    limits = {n: bounds(e, n, {*inputs}, 12) for n in found}
+    args = [np.resize(rng.permutation(EXTREME), 40).astype(dtype) for _ in inputs]
+    if dtype == np.float64:  # the edges of that format
+        args = [np.where(np.abs(a) > 1e38, np.sign(a) * np.finfo(dtype).max, a) for a in args]
+    runs = [e.program, *[Compiled(e.program, target=t) for t in (BASELINE, host())]]
+    with np.errstate(all="ignore"):
+        for run in runs:
+            for n, y in zip(found, run(*args), strict=True):
+                if limits[n] is None:
+                    continue
+                low, high, nan = limits[n]
+                assert nan or not np.isnan(y).any(), (e.statements[n], limits[n])
+                y = y[~np.isnan(y)]
+                assert ((low <= y) & (y <= high)).all(), (e.statements[n], limits[n])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_proved_finite_is_finite(seed):
+    """`finite_where`: at no sample is one statement finite and the other not."""
+    rng = np.random.default_rng(1000 + seed)
+    e, _, found = random_chain(rng, np.float32, 12)
+    e.program.outputs = found
+    special = [*EXTREME, np.inf, -np.inf, np.nan]
+    args = [rng.choice(special, 40).astype(np.float32) for _ in range(2)]
+    with np.errstate(all="ignore"):
+        values = dict(zip(found, map(np.isfinite, e.program(*args)), strict=True))
+    for z, x in itertools.permutations(found, 2):
+        if finite_where(e, z, x):
+            assert not (values[x] & ~values[z]).any(), (e.statements[z], e.statements[x])

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .evaluator import Evaluator, Value
+from .interleave import interleaved
+from .text import Block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +76,8 @@ class Loops(Evaluator):
 
     vector_bytes = 16
     rows = 0  # lanes that are rows: then nothing else is
+    native = 2  # lanes of a native vector
+    abreast = False  # whether the native vectors of a turn are computed side by side
 
     def name(self) -> str:
         """The name of the function, which is made unless an equal one exists."""
@@ -90,7 +94,8 @@ class Loops(Evaluator):
         if axes:
             variable, size = axes[-1]
             self.vector = variable
-            self.width = lanes_for(size, self.vector_bytes // itemsize, spans)
+            self.native = max(2, self.vector_bytes // itemsize)
+            self.width = lanes_for(size, self.native, spans)
 
     def nest(self, axes: Axes, body: Body, carries: Sequence[tuple[str, str]] = ()) -> list[str]:
         """Loops over axes, with what they carry; the last values of that."""
@@ -111,12 +116,75 @@ class Loops(Evaluator):
         """One loop, or no loop where it has one turn."""
         start, end, step = span
         lanes = variable == self.vector
+        write = self.abreast_of(inner, carries) if lanes else inner
         if end - start == step:
             with self.writer.fixed(variable, start, lanes):
-                return list(inner([first for _, first in carries]))
+                return list(write([first for _, first in carries]))
         with self.writer.loop(variable, span, carries, lanes) as turn:
-            turn.following = inner(turn.carried)
+            turn.following = write(turn.carried)
         return turn.carried
+
+    def abreast_of(self, inner: Body, carries: Sequence[tuple[str, str]]) -> Body:
+        """What writes a turn of the axis that runs over lanes."""
+        types = [type_ for type_, _ in carries]
+        return lambda carried: self.side_by_side(inner, carried, types)
+
+    def side_by_side(self, inner: Body, carried: list[str], types: Sequence[str]) -> list[str]:
+        """One turn of the axis that runs over lanes: by native vectors, if formulas are long.
+
+        Code with jumps in it is not taken apart, except that a checked build asks at each vector.
+        """
+        w, width, many = self.writer, self.width, self.width // self.native
+        if not self.abreast or many < 2:
+            return list(inner(carried))
+        whole, counter = w.blocks[-1], w.variables[self.vector]
+        given = [self.cut_up(type_, text, many) for type_, text in zip(types, carried, strict=True)]
+        parts, after, label = list[list[str]](), list[list[str]](), whole.label
+        self.width //= many
+        for k in range(many):
+            at = counter._replace(text=self.shifted(counter.text, k * self.width))
+            w.blocks[-1], w.variables[self.vector] = (part := Block(label)), at
+            after.append(list(inner([pieces[k] for pieces in given])))
+            w.blocks[-1] = whole
+            parts.append(part.lines)
+            if part.label != label and not self.checked:
+                break
+            label = part.label
+        w.variables[self.vector], self.width = counter, width
+        if len(parts) < many:
+            return list(inner(carried))
+        if label == whole.label and len({len(part) for part in parts}) == 1:
+            whole.lines += interleaved(w.module, parts)
+        else:
+            whole.lines += [line for part in parts for line in part]
+            whole.label = label
+        return [self.put_together(type_, pieces)
+                for type_, *pieces in zip(types, *after, strict=True)]
+
+    def shifted(self, counter: str, lanes: int) -> str:
+        """A counter that is so many lanes ahead."""
+        if counter.isdigit() or not lanes:
+            return str(int(counter) + lanes) if lanes else counter
+        return self.writer.put(self.writer.depth, f"add nuw nsw i64 {counter}, {lanes}")
+
+    def cut_up(self, type_: str, text: str, many: int) -> list[str]:
+        """The native vectors that a wide one consists of."""
+        lanes = [", ".join(f"i32 {k * self.native + j}" for j in range(self.native))
+                 for k in range(many)]
+        return [self.writer.put(self.writer.depth, f"shufflevector {type_} {text}, {type_} poison, "
+                                f"<{self.native} x i32> <{order}>") for order in lanes]
+
+    def put_together(self, type_: str, parts: list[str]) -> str:
+        """The wide vector that consists of native ones."""
+        one, size = type_.rpartition(" x ")[2], self.native
+        while len(parts) > 1:
+            order = ", ".join(f"i32 {k}" for k in range(2 * size))
+            type_ = f"<{size} x {one}"
+            parts = [self.writer.put(self.writer.depth, f"shufflevector {type_} {a}, {type_} {b}, "
+                                     f"<{2 * size} x i32> <{order}>")
+                     for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            size *= 2
+        return parts[0]
 
     def strips(self, variable: str, size: int, inner: Body,
                carries: Sequence[tuple[str, str]]) -> list[str]:

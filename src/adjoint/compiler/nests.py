@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RIDING = 8  # registers of sums that are carried through outer loops
 WIDE, NARROW = 96, 192  # operations of a pass from which its values span fewer registers
+SEVERAL = 4  # operations from which on the vectors of a turn are computed side by side
 
 
 class Reduction:
@@ -159,6 +160,14 @@ class Nest(Beside):
         spans = WIDENED if pass_.operations < WIDE else 2 if pass_.operations < NARROW else 1
         self.over_lanes(inner, pass_.itemsize[1], spans)
 
+    def chained(self, pass_: Pass) -> bool:
+        """Whether a pass is a long chain of instructions: formulas and more, written in its place.
+
+        A formula alone fills the processor from vector to vector. Sums that ride are wide vectors.
+        """
+        return pass_.curves > 0 and pass_.operations >= SEVERAL and (
+            self.writer.module.inlined and self.riding.keys().isdisjoint(pass_.roots))
+
     def write_pass(self, pass_: Pass) -> None:
         """One nest of loops."""
         space = pass_.space
@@ -173,8 +182,9 @@ class Nest(Beside):
         self.computing, self.reductions = {*pass_.roots}, reductions
         if not self.rows:
             self.across(pass_, inner)
+            self.abreast = self.chained(pass_)
         self.level(pass_.roots, straight(space), inner, {})
-        self.computing = set()
+        self.computing, self.abreast = set(), False
         self.back_to_rows()
         if not self.rows:
             self.vector, self.width = "", 0

@@ -60,7 +60,7 @@ class Bounded(Loops):
             w.module.declare("llvm.umin.i64", "i64", "i64", "i64")
             end = w.once(0, f"call i64 @llvm.umin.i64(i64 {end}, i64 {main})")
         with w.loop(variable, (SPAN[0], end, self.width), carries, lanes=True) as turn:
-            turn.following = inner(turn.carried)
+            turn.following = self.abreast_of(inner, carries)(turn.carried)
         if main == size:
             return turn.carried
         return self.rest(variable, (main, size), inner, turn.carried, carries)
