@@ -64,3 +64,15 @@ def test_integers_are_rounded_to_integers(decimals):
     for found in (ad.round(n, decimals), ad.jit(lambda n: np.round(n, decimals))(n)):
         np.testing.assert_array_equal(found, np.round(n, decimals))
         assert found.dtype == n.dtype
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: np.copysign(x, -1), lambda x: np.copysign(x, 2.0), lambda x: ad.xlogy(x, 2),
+    lambda x: ad.xlog1py(x, 2.0), lambda x: ad.xlogy(2.0, x)])
+def test_slopes_beside_numbers_have_the_dtype_of_the_array(f):
+    x = np.array([1.0, 3.0], np.float32)
+
+    def slope(x):
+        return ad.grad(lambda x: f(x).sum())(x)
+    for found in (slope(x), ad.jit(slope)(x), ad.jvp(f, (x,), (x,))[1]):
+        assert found.dtype == np.float32

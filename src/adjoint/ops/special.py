@@ -138,6 +138,7 @@ def _times_log(name: str, ours: Any, inner: Any, edge: float, label: Label, doc:
         return where(flat, 0.0, x * ours(where(flat, edge + 1.0, z)))
 
     def first(y: Any, x: Any, z: Any) -> Any:
+        x, z = floats_of_one_kind(floats(name, x), floats(name, z))
         corner = logical_and(x == 0, z == edge)
         return where(corner, 0.0, ours(where(corner, edge + 1.0, z)))
 
@@ -501,6 +502,7 @@ fmin = _present_extreme("fmin", np.fmin, minimum, lambda d, x, z: _present(d, -x
 
 def _turned(x: Any, z: Any) -> Any:
     """The slope of copysign: sign(x) where z has the sign +, -sign(x) where it has -."""
+    x, z = floats_of_one_kind(x, z)
     return sign(x) * copysign(1.0, z)
 
 
