@@ -1,4 +1,4 @@
-"""Loops over numbers, whose carries stay in registers: the values of the interpreter, and checks."""
+"""Loops over numbers, whose carries stay in registers: the interpreter's values, and checks."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import adjoint as ad
 pytest.importorskip("llvmlite.binding", reason="machine code needs llvmlite")
 
 from adjoint.compiler.compiled import Compiled
-from adjoint.compiler.program import lowered
+from adjoint.compiler.program import ProgramBuilder, lowered
 from adjoint.compiler.rolled import Rolled, is_rolled
 from adjoint.core.node import aval_of
 from adjoint.core.symbol import trace
@@ -105,6 +105,26 @@ def picking(x, table, places):
     def turn(c, k):
         return c + table.reshape(12)[k] * c, c
     return ad.scan(turn, x, places)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_a_constant_of_the_body_and_few_turns(count):
+    """The body has an array of its own, and arrays of one element for numbers."""
+    table = np.array([3.0, -1.0, 2.0, 0.5])
+    def body(c, k):
+        return c * ad.take(table, k, axis=0) + 1.0, c
+    graph, out = trace(body, aval_of(np.ones(1)), aval_of(np.ones(1, np.int64)))
+    graph.outputs = [o.node for o in out]
+    builder = ProgramBuilder()
+    given = np.full(1, 0.5), np.arange(5).reshape(5, 1)[:count] % 4
+    x, places = [builder.input(aval_of(a)) for a in given]
+    loop = builder.loop(graph, count, [x], [places])
+    builder.program.outputs = [builder.item(loop, k).number for k in range(2 if count else 1)]
+    compiled = Compiled(builder.program, checked=True)
+    assert [is_rolled(compiled.program, n, body) for (n, _), body in
+            compiled.layout.bodies.items()] == [count > 0]
+    for got, expected in zip(compiled(*given), builder.program(*given), strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_an_index_out_of_range_is_named():
