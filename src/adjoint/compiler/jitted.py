@@ -223,6 +223,7 @@ class Jitted:
         """A new version of the function."""
         nodes: list[Any] = []
         inside: list[Any] = []
+        containers: list[Any] = []
 
         def arguments(capture: Capture) -> tuple[Any, Any]:
             nodes.clear()
@@ -230,11 +231,13 @@ class Jitted:
             leaves, structure, fixed = self.split(args, kwargs)
             inside.extend(argument(capture, x, nodes) for x in leaves)
             data, rest = unflatten(structure, inside)
+            containers[:] = (data, rest), structure
             values = {k: v for k, _, v in fixed}
             full = [values.get(k, v) for k, v in enumerate(data)]
             return full, rest | {k: v for k, v in values.items() if isinstance(k, str)}
         with uncollected():
             tracing = trace(self.__jitted__, arguments)
+        check_containers(containers, inside)
         for x, n in zip(inside, nodes, strict=True):
             if isinstance(x, Tensor) and x.grad is not None:
                 raise GraphError("ad.jit: backward() inside the compiled function reaches an "
@@ -259,6 +262,18 @@ class Jitted:
         for k in plan.donors:
             if isinstance(given[k], Tensor) and not isinstance(given[k].value, Box):
                 donate(given[k])
+
+
+def check_containers(containers: Sequence[Any], leaves: Sequence[Any]) -> None:
+    """An error if the lists and dicts among the arguments are not what they were.
+
+    ``containers`` are the arguments, after the function has run, and their structure before it.
+    """
+    arguments, structure = containers
+    found, after = flatten(arguments)
+    if after != structure or any(x is not y for x, y in zip(found, leaves, strict=True)):
+        raise GraphError("ad.jit: the function changes a list or a dict among its arguments, which "
+                         "would be lost; change a copy, and return it")
 
 
 def argument(capture: Capture, x: Any, nodes: list[Any]) -> Any:
