@@ -39,6 +39,7 @@ THICK = 64       # the smallest size of a product for which BLAS may be called
 FEW = 12         # rows below which a right side along k is not packed
 INNER = 4        # rows of a tile whose lanes run over k
 TURNED = 8       # products that a lane must save for the result to be turned
+HIDDEN = 8       # sums that must be under way for none to wait for another
 BROAD = 1 << 16  # elements of the side that is then read for each strip
 LINE = 64
 WAITING = 1 << 13  # bytes of sums that wait for a long formula
@@ -222,7 +223,7 @@ def planned(program: Program, n: int, stored: set[int], vector_bytes: int, fused
     height, vectors = tile(shape.rows, shape.columns, lanes, count, fused, far)
     if turned:
         height = -(-columns // -(-columns // lanes))
-        vectors = max((count - 1) // (height + 1) if fused else count * 9 // 16 // height, 1)
+        vectors = -(-HIDDEN // height)
     plan = Plan(shape, lanes, height, vectors, "small", depths, (), 0, 0, 0)
     if is_external(program, stored, plan, inputs, limit(s.known.dtype.name, vector_bytes)):
         plan = plan._replace(scheme="external")
