@@ -17,7 +17,7 @@ from adjoint.core.forward import Dual
 from adjoint.core.node import MODES, ndarray
 from adjoint.core.primitive import PUBLIC
 from adjoint.core.reverse import Tracked
-from adjoint.core.symbol import Symbol
+from adjoint.core.symbol import Symbol, symbol
 from adjoint.errors import DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
 
@@ -324,6 +324,15 @@ def _inplace(name: str) -> Callable[[Box, Any], Any]:
 def copy(x: Any) -> Any:
     """A copy that stays in the graph; `clone` is PyTorch's name for it."""
     return as_changeable(x, +x)
+
+
+def symbol_of(x: Any, dtype: Any) -> Any:
+    """A Symbol with what an array or an untracked tensor will be; None for what has a value."""
+    x = x.value if isinstance(x, Tracked) and x.node is None else x
+    if not isinstance(x, Symbol):
+        return None
+    y = PUBLIC["astype"](x, np.dtype(dtype or x.dtype))
+    return symbol(y.graph, y.node, type(y))
 
 
 def _refuses(kind: str) -> Callable[[Box], Any]:

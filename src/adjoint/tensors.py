@@ -528,7 +528,9 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     >>> ad.tensor([1, 2])
     tensor([1, 2])
     """
-    return Tensor(data, requires_grad, dtype)
+    if (value := methods.symbol_of(data, dtype)) is None:
+        return Tensor(data, requires_grad, dtype)
+    return untracked(value).requires_grad_(requires_grad)
 
 
 def as_value(data: Any, dtype: Any) -> Any:

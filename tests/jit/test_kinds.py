@@ -76,3 +76,36 @@ def test_slopes_beside_numbers_have_the_dtype_of_the_array(f):
         return ad.grad(lambda x: f(x).sum())(x)
     for found in (slope(x), ad.jit(slope)(x), ad.jvp(f, (x,), (x,))[1]):
         assert found.dtype == np.float32
+
+
+def of_own(x):
+    """A tensor that is changed, beside the array that it was made of."""
+    y = x * 1.0
+    t = ad.tensor(y)
+    y += 1.0
+    t *= 2.0
+    return t, y
+
+
+def slope_of_leaf(x):
+    t = ad.tensor(x, requires_grad=True)
+    (t * t * x).sum().backward()
+    return t.grad
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: ad.tensor(x) * 2, lambda x: ad.tensor(x, dtype=np.float32) * 2, of_own,
+    slope_of_leaf])
+def test_a_tensor_of_an_argument_is_made_as_it_is_eagerly(f):
+    compiled = ad.jit(f)
+    for x in (X, X.astype(np.float32), ad.tensor(X), X * 3.0, X):
+        found, expected = compiled(x), f(x)
+        for got, want in zip(*[v if isinstance(v, tuple) else (v,) for v in (found, expected)],
+                             strict=True):
+            assert (type(got), got.dtype) == (type(want), want.dtype)
+            np.testing.assert_array_equal(np.asarray(got), np.asarray(want))
+
+
+def test_a_tensor_of_a_number_is_no_number():
+    found = ad.jit(lambda a: ad.tensor(a) * np.ones(2, np.float32))(2.0)
+    assert found.dtype == (ad.tensor(2.0) * np.ones(2, np.float32)).dtype
