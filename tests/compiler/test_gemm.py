@@ -12,6 +12,7 @@ from adjoint.compiler.evaluator import Evaluator
 from adjoint.compiler.loops import Loops
 from adjoint.compiler.native import AVX2, BASELINE, Library, host, llvm
 from adjoint.compiler.program import ProgramBuilder
+from adjoint.compiler.registers import Lanes
 from adjoint.compiler.text import Module
 from adjoint.core.node import aval_of
 from adjoint.errors import RuleError
@@ -288,6 +289,22 @@ def test_a_planted_wrong_stride_is_caught(name, monkeypatch):
     monkeypatch.setattr(Evaluator, "strides",
                         lambda self, shape: tuple([s + 1 for s in right(self, shape)]))
     assert Lone(product(name, shape), x, z, w, target=target, checked=True)(x, z, w)[0] != 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "float32", "float64"])
+def test_squares_are_transposed(size, dtype, monkeypatch):
+    def chosen(self, a, b, order):
+        assert len(order) == size
+        both = [*(a if a != "poison" else [None] * size), *(b if b != "poison" else [None] * size)]
+        return [both[k] for k in order]
+    monkeypatch.setattr(Lanes, "chosen", chosen)
+    at = Lanes(None, 0, size, np.dtype(dtype))
+    for rows in range(1, size + 1):
+        for count in range(1, size + 1):
+            found = at.transposed([[(r, c) for c in range(size)] for r in range(rows)], count)
+            assert [column[:rows] for column in found] == [
+                [(r, c) for r in range(rows)] for c in range(count)]
 
 
 @targets
