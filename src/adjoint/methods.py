@@ -46,7 +46,7 @@ HABITS = {  # PyTorch's name -> ours
     "neg": "negative", "view": "reshape", "flatten": "ravel", "unsqueeze": "expand_dims",
     "permute": "transpose", "amax": "max", "amin": "min", "mm": "matmul", "asin": "arcsin",
     "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
-    "atanh": "arctanh", "round": "rint", "expand": "broadcast_to", "clamp": "clip",
+    "atanh": "arctanh", "expand": "broadcast_to", "clamp": "clip",
     "conj": "conjugate", "lgamma": "gammaln", "unbind": "unstack", "movedim": "moveaxis",
     "repeat_interleave": "repeat", "take_along_dim": "take_along_axis"}
 INPLACE = {

@@ -109,3 +109,10 @@ def test_a_tensor_of_an_argument_is_made_as_it_is_eagerly(f):
 def test_a_tensor_of_a_number_is_no_number():
     found = ad.jit(lambda a: ad.tensor(a) * np.ones(2, np.float32))(2.0)
     assert found.dtype == (ad.tensor(2.0) * np.ones(2, np.float32)).dtype
+
+
+def test_the_method_round_takes_decimals():
+    x = np.array([0.125, 1.25])
+    for found in (ad.tensor(x).round(1).numpy(), ad.jit(lambda x: x.round(1))(x)):
+        np.testing.assert_array_equal(found, x.round(1))
+    np.testing.assert_array_equal(ad.tensor(x).round().numpy(), x.round())
