@@ -30,10 +30,10 @@ from compilations import (
     of_size,
     quiet,
     reductions,
-    rerolled,
     simplified,
 )
 
+from adjoint.compiler.reroll import rerolled
 from adjoint.compiler.text import is_native
 from adjoint.compiler.threads import SHARE
 from adjoint.errors import IndexingError
