@@ -175,3 +175,12 @@ def test_who_reads_decides_whether_the_sign_of_a_zero_matters(reader):
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(np.signbit(after(x)[0]), np.signbit(program(x)[0]))
         np.testing.assert_array_equal(after(x)[0], program(x)[0])
+
+
+def test_a_view_of_fewer_axes_is_no_permutation():
+    """What drops an axis of size one has an entry more in its index than in its shape."""
+    x = np.arange(6.0).reshape(2, 3, 1)
+    b = ProgramBuilder()
+    y = b.elementwise("tanh", b.input(aval_of(x)))
+    b.program.outputs = [b.view(y, ((0, ((1, 1),)), (0, ((0, 1),)), (0, ())), (3, 2)).number]
+    np.testing.assert_array_equal(refined(simplified(b.program))(x)[0], np.tanh(x)[:, :, 0].T)

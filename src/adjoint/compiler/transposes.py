@@ -60,8 +60,8 @@ def order_of(index: Index) -> Shape:
 
 def is_permutation(index: Index, shape: Shape, order: Shape) -> bool:
     """Whether a view reads all of its operand, in another order of axes that all are long."""
-    return sorted(order) == list(range(len(shape))) and order != tuple(sorted(order)) and all(
-        entry == (0, ((d, 1),)) for entry, d in zip(index, order, strict=True))
+    straight = [*range(len(shape))]
+    return sorted(order) == straight != [*order] and [*index] == [(0, ((d, 1),)) for d in order]
 
 
 def straightness(order: Shape) -> int:
