@@ -42,7 +42,7 @@ from workloads import WORKLOADS, Peer
 
 ROUNDS, QUICK_ROUNDS, BUDGET = 11, 5, 0.05  # seconds a library and round
 # Of float32; in the networks another rounding may take an element of relu to the other side of 0.
-LIMITS = dict.fromkeys(("6", "7", "8", "10"), 1e-4) | dict.fromkeys(("3", "4", "5"), 1e-2)
+LIMITS = dict.fromkeys(("6", "6b", "7", "8", "10"), 1e-4) | dict.fromkeys(("3", "4", "5"), 1e-2)
 DOCS = Path(__file__).parents[1] / "docs"
 now = time.perf_counter
 

@@ -118,6 +118,11 @@ def elementwise(peer, size=1_000_000):
     return timed(peer, peer.compile(peer.gradient(f, 0)), x)
 
 
+def elementwise_large(peer):
+    """6b: the same of 1e7 float32."""
+    return elementwise(peer, 10_000_000)
+
+
 def normalised(peer):
     """7: layer normalisation and softmax cross-entropy (512, 1024), the gradient of all three."""
     rng, (n, k) = source(), (512, 1024)
@@ -203,6 +208,7 @@ WORKLOADS = {
     "4": (digits_network, (2, 1.05), "4: MLP 784-512-512-10, a step"),
     "5": (large_network, (2.2, 1.2), "5: MLP 784-2048-2048-10, a step"),
     "6": (elementwise, (9, 2), "6: ten elementwise operations, 1e6"),
+    "6b": (elementwise_large, (30, 5), "6b: the same, 1e7"),
     "7": (normalised, (2.7, 3.5), "7: layer norm, cross-entropy"),
     "8": (scanning, (60, 8), "8: MLP on 64 windows"),
     "9a": (hessian, (None, 4), "9a: Hessian, 50 variables"),
