@@ -255,9 +255,9 @@ def on_threads(options):
         (DOCS / "threads_table.md").write_text(text)
 
 
-def read(us):
-    """A time with four digits or all that stand before the point."""
-    return f"{us:,.0f}" if us >= 1000 else f"{us:.4g}"
+def read(number, digits=4):
+    """A time or a ratio with so many digits, or all that stand before the point."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.{digits}g}"
 
 
 def cell(found, key, target):
@@ -265,7 +265,8 @@ def cell(found, key, target):
     if key not in found["ratio"]:
         return "-"
     ratio = found["ratio"][key]
-    told = f"{ratio:.3g} (±{found['noise'][key]:.2g})"
+    noise = found["noise"][key]
+    told = f"{read(ratio, 3)} (±{f'{noise:.0f}' if noise >= 10 else f'{noise:.2g}'})"
     if target is None:
         return told
     return f"{told} of {target:g}" + ("" if ratio >= target else ", **missed**")
@@ -302,7 +303,7 @@ def plot(rows, path):
         # Bars begin at 1: to the left of it are those that took less time than adjoint.
         bars = axes.barh(np.arange(len(names)) + shift, np.array(values) - 1.0, 0.38, left=1.0,
                          color=colour, label=f"{key} / adjoint")
-        axes.bar_label(bars, [("" if np.isnan(v) else f"{v:.3g}") for v in values], padding=3,
+        axes.bar_label(bars, [("" if np.isnan(v) else read(v, 3)) for v in values], padding=3,
                        fontsize=8)
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set_xscale("log")
