@@ -149,3 +149,39 @@ def test_what_is_proved_finite_is_finite(seed):
     for z, x in itertools.permutations(found, 2):
         if finite_where(e, z, x):
             assert not (values[x] & ~values[z]).any(), (e.statements[z], e.statements[x])
+
+
+def powers(*signs_and_powers):
+    """A program's tanh of a sum of powers of its input, and the input."""
+    e = Editor()
+    x = e.input(aval_of(np.ones(64, np.float32)))
+    total = None
+    for sign, power in signs_and_powers:
+        term = x
+        for _ in range(power - 1):
+            term = e.map("multiply", term, x)
+        term = e.map("negative", term) if sign < 0 else term
+        total = term if total is None else e.map("add", total, term)
+    return e, e.map("tanh", total), x
+
+
+@pytest.mark.parametrize("terms, proved", [
+    (((1, 3), (1, 5)), True), (((1, 2), (1, 4)), True),
+    (((1, 3), (-1, 5)), False), (((1, 2), (-1, 4)), False), (((1, 3), (1, 4)), False)])
+def test_powers_of_one_sign_are_never_opposite_infinities(terms, proved):
+    """Both overflow at 1e30; where their signs are not the same there, the sum is NaN."""
+    e, y, x = powers(*terms)
+    assert finite_where(e, y, x) is proved
+    with np.errstate(all="ignore"):
+        both = [np.tanh(sum(s * np.float32(v) ** p for s, p in terms)) for v in (1e30, -1e30)]
+    assert np.isfinite(both).all() == proved
+
+
+def test_sums_of_opposite_infinities_may_be_nan():
+    one, most = np.float32(1), np.float32(np.inf)
+    low, high = Bounds(-most, one), Bounds(one, most)
+    assert ENCLOSED["add"](low, high).nan
+    assert ENCLOSED["add"](high, low).nan
+    assert ENCLOSED["subtract"](high, high).nan
+    assert not ENCLOSED["add"](high, high).nan
+    assert not ENCLOSED["subtract"](high, low).nan
