@@ -7,8 +7,8 @@ from tools.fuzz import report, work
 pytestmark = pytest.mark.filterwarnings("ignore")  # rules may overflow far from the case
 SEED, PROGRAMS = 20_262, 25
 # Programs that had a mismatch: a constant parameter of a row; arrays that Python looks at; a pad of
-# nothing.
-REGRESSIONS = [(6, 0), (6, 4), (5, 0), (5, 1), (20_262, 24)]
+# nothing; the logarithm of a constant matrix beside code that names `random`.
+REGRESSIONS = [(6, 0), (6, 4), (5, 0), (5, 1), (20_262, 24), (20_260, 517)]
 
 
 def test_compiled_programs_agree():

@@ -1,8 +1,8 @@
 """Streams of random numbers that the library does not carry: NumPy's, Python's, the user's own.
 
-What a function draws from them while it is traced would be the same at each call. SciPy draws from
-NumPy's common stream too (`logm`), which is its own affair: so the common streams are looked at
-only if the function's own code can reach them.
+What a function draws from them while it is traced would be the same at each call. What libraries
+draw from the common streams is their own affair: so those are looked at only if the function's own
+code can reach them.
 """
 
 from __future__ import annotations

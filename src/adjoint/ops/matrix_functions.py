@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adjoint.core.node import aval
+from adjoint.core.node import MODES, aval
 from adjoint.core.primitive import Label
 from adjoint.errors import MatrixError
 
@@ -77,8 +77,21 @@ def _ratio(e: Any, x: Any) -> Any:
 def _scipy(name: str) -> Any:
     def call(x: Any) -> Any:
         import scipy.linalg
-        return np.asarray(getattr(scipy.linalg, name)(x))
+        f = getattr(scipy.linalg, name)
+        return np.asarray(f(x) if MODES.get().trace is None else _undrawn(f, x))
     return call
+
+
+def _undrawn(f: Any, x: Any) -> Any:
+    """``f(x)`` with NumPy's common stream put back: SciPy's `logm` estimates norms by drawing.
+
+    While `ad.jit` traces, a stream that has moved on is that of a function which draws.
+    """
+    state = np.random.get_state()  # noqa: NPY002 - SciPy's, and the user's
+    try:
+        return f(x)
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def _positive(rng: np.random.Generator, *shape: int) -> Any:
