@@ -15,6 +15,7 @@ LAYERS = (  # what stands in one line may import what stands in the lines before
     {"errors"},
     {"drawing"},  # pictures of graphs; knows nothing of nodes or derivatives
     {"core"},
+    {"scalars"},  # who sees a change in place of a value without axes
     {"ops"},
     {"tensors", "modes", "methods", "hooks", "functions", "creation", "exits", "instead", "teach",
      "linalg", "generators", "random", "transforms", "updates"},

@@ -21,8 +21,9 @@ from adjoint.core.symbol import Symbol, symbol
 from adjoint.errors import DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
 
-from .exits import bottom, handed, is_concrete, is_tracked, refuse
+from .exits import handed, is_concrete, is_tracked, refuse
 from .hooks import follow, handle
+from .scalars import as_changeable, is_scalar
 from .updates import At
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def flags(x: Box) -> Any:
 def part(name: str) -> property:
     """``x.real`` and ``x.imag``, which are views in NumPy: a write into one is refused."""
     def get(x: Box) -> Any:
-        y = as_changeable(x, PUBLIC[name](x))
+        y = PUBLIC[name](x)
         note: Any = getattr(y, "copied_from", None)
         if note is not None:
             note(x)
@@ -164,29 +165,6 @@ def rebind(x: Any, y: Any, what: str) -> None:
     if forget is not None:
         forget()
         follow(x, before)
-
-
-def as_changeable(x: Any, y: Any) -> Any:
-    """``y``, with an array without axes at its bottom where ``x``, which it overwrites, has one.
-
-    NumPy's operations give scalars; whoever writes next must find what can be written to.
-    """
-    if x.shape or not is_changeable(bottom(x)):
-        return y
-    if not isinstance(y, Box):
-        return np.asarray(y)
-    if isinstance(y, Symbol):
-        return getattr(y, "as_changeable")()  # noqa: B009 - of a Symbol of ad.jit
-    holder: Any = y
-    while isinstance(holder.value, Box) and not isinstance(holder.value, Symbol):
-        holder = holder.value
-    holder.value = as_changeable(x, holder.value)
-    return y
-
-
-def is_changeable(held: Any) -> bool:
-    """Whether NumPy would have an array without axes here."""
-    return (held.__class__ is ndarray and not held.shape) or getattr(held, "changeable", False)
 
 
 def move(x: Any, y: Any, what: str) -> None:
@@ -294,25 +272,6 @@ def changed(x: Box, z: Any, name: str) -> Box:
     """``x``, which holds what the operation ``name`` makes of it and ``z``."""
     rebind(x, fitted(x, PUBLIC[name](x, z), name), name)
     return x
-
-
-TENSORS: set[int] = set()  # levels of functions of tensors
-
-
-def of_tensors(x: Box) -> bool:
-    """Whether ``x`` is a tensor outside of transformations, or one of a function of tensors."""
-    return x.level in TENSORS or (x.level == 0 and x.value.__class__ is not Symbol)
-
-
-def is_scalar(x: Any) -> bool:
-    """Whether NumPy would have a scalar here, which nobody can change, and no array.
-
-    A tensor of no axes can be changed, as PyTorch's. Under no_grad a write moves the value of what
-    is there, and leaves its derivative.
-    """
-    if x.shape or of_tensors(x) or (x.level < MODES.get().paused and not isinstance(x, Symbol)):
-        return False
-    return not is_changeable(bottom(x))  # an array with axes is a batch: one of its numbers
 
 
 def _inplace(name: str) -> Callable[[Box, Any], Any]:

@@ -41,7 +41,7 @@ from adjoint.errors import (
     escape,
 )
 
-from . import exits, hooks, methods
+from . import exits, hooks, methods, scalars
 from .exits import bottom, is_tracked
 from .modes import sweep
 from .ops import declare
@@ -361,7 +361,7 @@ class Tensor(Tracked):
 
         A leaf of the user's stays a leaf; for anything else the write is the identity.
         """
-        value = methods.as_changeable(self, value) if self.level else value
+        value = scalars.as_changeable(self, value) if self.level else value
         before, known = self.node, aval_of(value)
         self.value, self.aval = value, known
         self.forget_base()

@@ -15,17 +15,16 @@ import numpy as np
 from adjoint.core.box import Box, bind
 from adjoint.core.node import MODES, aval_of
 from adjoint.core.primitive import PUBLIC
-from adjoint.core.symbol import Symbol, symbol
+from adjoint.core.symbol import symbol
 from adjoint.errors import EscapeError
-from adjoint.methods import INPLACE, changed
 from adjoint.ops.protocol import BINARY, UNARY
+from adjoint.scalars import ScalarSymbol
 
 from . import shadows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from adjoint.core.node import Node
     from adjoint.core.primitive import Primitive
 
     from .tracing import Capture
@@ -35,7 +34,7 @@ LOGICAL = {"and", "or", "xor", "invert"}
 active: list[Capture] = []  # the tracings that have not ended: one inside the other
 
 
-class Traced(Symbol):
+class Traced(ScalarSymbol):
     """A Symbol that may turn out to be a value after all: one that Python code looks at.
 
     It can where it follows from numbers and arrays that were reached; they become guards then.
@@ -63,18 +62,6 @@ class Traced(Symbol):
         if capture in active and capture.graph is self.graph:
             return capture.settled(self.node)
         raise self.lost()
-
-    @property
-    def changeable(self) -> bool:
-        """Whether an operator in place changes what others hold too, as it does in NumPy."""
-        return not self.aval.shape and holds_array(self.node)
-
-    def as_changeable(self) -> Traced:
-        """This Symbol, noted as an array without axes."""
-        for capture in active:
-            if capture.graph is self.graph:
-                capture.cells.add(self.node)
-        return self
 
     def outside(self) -> Any:
         """What stands here for threads that do not trace: the number or array that was reached."""
@@ -108,16 +95,6 @@ class Traced(Symbol):
         return plain, (self.outside(),)
 
 
-def holds_array(n: Node) -> bool:
-    """Whether NumPy has an array without axes here: one that was given, or a view of something."""
-    if not n.inputs or not n.prim.alias:
-        return any(n in capture.cells for capture in active)
-    examples = [np.zeros(i.aval.shape, i.aval.dtype) for i in n.inputs]
-    some = [x if x.shape or holds_array(i) else x[()]
-            for x, i in zip(examples, n.inputs, strict=True)]
-    return isinstance(n.prim.impl(*some, **n.params), np.ndarray)
-
-
 class Number(Traced):
     """A Symbol where Python has a number, which adopts the dtype of the arrays that it meets.
 
@@ -146,17 +123,8 @@ def counted(x: Any) -> Any:
     return PUBLIC["astype"](x, int) if isinstance(x, Number) and x.dtype == bool else x
 
 
-def changing(row: str) -> Callable[[Traced, Any], Any]:
-    """An operator in place: what NumPy has as a scalar is not changed, but another is made."""
-    def apply(x: Traced, z: Any) -> Any:
-        return changed(x, z, row) if x.aval.shape or x.changeable else PUBLIC[row](x, z)
-    return apply
-
-
 for _name in (*UNARY, *BINARY, *[f"r{name}" for name in BINARY]):
     setattr(Number, f"__{_name}__", of_numbers(f"__{_name}__"))
-for _name, _row in INPLACE.items():
-    setattr(Traced, f"__{_name}__", changing(_row))
 
 
 def adopted_dtypes(args: Sequence[Any]) -> list[Any]:

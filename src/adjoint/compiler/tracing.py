@@ -22,6 +22,7 @@ from adjoint.core.node import Leaf, Mode, Node, aval_of, constant, leaf
 from adjoint.core.symbol import Symbol, Trace, symbol
 from adjoint.errors import AdjointError, ArgumentError, EscapeError, GraphError
 from adjoint.modes import site
+from adjoint.scalars import ScalarGraph, is_changeable
 from adjoint.tensors import Tensor
 from adjoint.transforms.trees import flatten, unflatten
 
@@ -109,6 +110,8 @@ class Capture(Trace):
 
     def __init__(self) -> None:
         super().__init__()
+        self.graph = ScalarGraph()
+        self.graph.tensors = True  # those there are can be changed
         self.sources: dict[Node, Source] = {}
         self.held: dict[int, Held] = {}
         self.own: dict[int, Tensor] = {}  # tensors whose shadow belongs to this tracing
@@ -117,7 +120,6 @@ class Capture(Trace):
         self.numbers: dict[Node, Any] = {}  # numbers and arrays that became inputs
         self.relied: dict[Node, Any] = {}  # those that Python code has looked at
         self.placed: list[Put] = []
-        self.cells: set[Node] = set()  # arrays without axes, which can be written to
         self.fixed: list[tuple[Place, Any]] = []  # numbers and arrays that are guards
         self.noted: set[str] = set()  # settings of the library that were read
         self.born: dict[int, Any] = {}  # tensors made while tracing: constants
@@ -131,9 +133,8 @@ class Capture(Trace):
 
     def stand_in(self, n: Node, value: Any) -> Symbol:
         """A Symbol for a value that is no tensor, as that behaves."""
-        if (isinstance(value, np.ndarray) and not value.ndim) or (
-                isinstance(value, Traced) and value.changeable):
-            self.cells.add(n)
+        if not n.aval.shape and is_changeable(value):
+            self.graph.arrays.add(n)
         return symbol(self.graph, n, Number if type(value) in NUMBERS or isinstance(
             value, Number) else Traced)
 

@@ -16,7 +16,7 @@ from adjoint.errors import ArgumentError, IndexingError, MutationError, ShapeErr
 from .arithmetic import astype, power, remainder
 from .arrange import along, broadcast_arrays, deep, whole
 from .complexes import conjugate
-from .declare import arrayed, broadcast_shape, check_axis, function, shape_of
+from .declare import arrayed, broadcast_shape, check_axis, function, gives_arrays, shape_of
 from .index import getitem, parse
 from .linalg import dot
 from .select import clip, where
@@ -304,7 +304,7 @@ def choose(indices: Any, choices: Any, mode: str = "raise") -> Any:
     return getitem(stack(xs), _grid((len(xs), *found.shape), found, 0))
 
 
-@function(np.select)
+@function(np.select, kind=gives_arrays)
 def select(conditions: Any, choices: Any, default: Any = 0) -> Any:
     """At each place the choice of the first condition that holds, else ``default``.
 
@@ -327,7 +327,7 @@ def select(conditions: Any, choices: Any, default: Any = 0) -> Any:
     return y
 
 
-@function(np.piecewise)
+@function(np.piecewise, kind=gives_arrays)
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -> Any:
     """Functions of ``x``, each computed where its condition holds; the last condition counts.
 

@@ -15,7 +15,7 @@ from adjoint.core.primitive import Label
 
 from . import loops
 from .cases import elementwise_cases
-from .declare import batch_elementwise, general, known_elementwise
+from .declare import batch_elementwise, function, general, keeps_arrays, known_elementwise
 
 REALS = elementwise_cases([(-2.0, 2.0)])
 
@@ -75,3 +75,5 @@ conjugate = _part(
     >>> ad.conjugate(1.0 + 2.0j)
     np.complex128(1-2j)
     """, [np.conjugate])
+for _numpy, _function in ((np.real, real), (np.imag, imag)):
+    function(_numpy, kind=keeps_arrays)(_function)

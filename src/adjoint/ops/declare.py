@@ -10,7 +10,7 @@ from __future__ import annotations
 import dis
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from adjoint.core.node import NO_PARAMS, aval, ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC, Label, Primitive, register
 from adjoint.core.reverse import Tracked
 from adjoint.errors import ArgumentError, ShapeError
+from adjoint.scalars import as_array, as_changeable
 
 from . import loops
 from .cases import Cases, Domain, elementwise_cases
@@ -269,21 +270,41 @@ class Composed:
 COMPOSED: dict[str, Composed] = {}
 
 
-def composed(*numpy: Any, label: Label, cases: Cases) -> Function:
+def composed(*numpy: Any, label: Label, cases: Cases, kind: Function | None = None) -> Function:
     """Decorator for an operation written in other rows, which differentiates because they do."""
     def enter(f: Function) -> Function:
         COMPOSED[f.__name__] = Composed(f.__name__, f, label, cases)
-        return function(*numpy)(f)
+        return function(*numpy, kind=kind)(f)
     return enter
 
 
-def function(*numpy: Any) -> Function:
-    """Decorator for a public function that does more than apply its row (axes, defaults)."""
+def function(*numpy: Any, kind: Function | None = None) -> Function:
+    """Decorator for a public function that does more than apply its row (axes, defaults).
+
+    ``kind`` makes of a result without axes what NumPy has there; rules do without.
+    """
     def enter(f: Function) -> Function:
-        PUBLIC[f.__name__] = f
-        NUMPY.update(dict.fromkeys(numpy, f))
+        shown = f if kind is None else kind(f)
+        PUBLIC[f.__name__] = shown
+        NUMPY.update(dict.fromkeys(numpy, shown))
         return f
     return enter
+
+
+def gives_arrays(f: Function) -> Function:
+    """``f`` with arrays without axes, where it gives scalars."""
+    @wraps(f)
+    def apply(*args: Any, **params: Any) -> Any:
+        return as_array(f(*args, **params))
+    return apply
+
+
+def keeps_arrays(f: Function) -> Function:
+    """``f`` of one argument with an array without axes where that is one."""
+    @wraps(f)
+    def apply(x: Any) -> Any:
+        return as_changeable(x, f(x))
+    return apply
 
 
 # ---- the public function of a row

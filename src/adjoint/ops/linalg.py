@@ -14,7 +14,16 @@ from adjoint.errors import ArgumentError, ShapeError
 
 from . import loops
 from .cases import CONTRACTED, Case, Cases, array_cases, draw, pair_cases
-from .declare import bilinear, composed, function, general, promoted, shape_of, total
+from .declare import (
+    bilinear,
+    composed,
+    function,
+    general,
+    gives_arrays,
+    promoted,
+    shape_of,
+    total,
+)
 from .shape import axes_once, broadcast_to, expand_dims, moveaxis, reshape, swapaxes, unbroadcast
 
 NO_BROADCAST = {"0-d": "matmul takes no 0-d array"}
@@ -317,8 +326,9 @@ def dot(x: Any, z: Any) -> Any:
     return matmul(x, z) if a <= 2 and b <= 2 else tensordot(x, z, ((-1,), (-2 if b > 1 else -1,)))
 
 
-@composed(np.tensordot, label=Label("tensordot({0}, {1})", r"\mathrm{{tensordot}}({0}, {1})",
-                                    ("{1}", "{0}"), "product rule"),
+@composed(np.tensordot, kind=gives_arrays,
+          label=Label("tensordot({0}, {1})", r"\mathrm{{tensordot}}({0}, {1})", ("{1}", "{0}"),
+                      "product rule"),
           cases=pair_cases(
               ((2, 3), (3, 2), {"axes": 1}), ((2, 3), (2, 3), {"axes": 2}),
               ((2,), (3,), {"axes": 0}),
@@ -328,7 +338,7 @@ def tensordot(x: Any, z: Any, axes: Any = 2) -> Any:
     """The sum of products over pairs of axes; the axes left over follow each other.
 
     >>> ad.tensordot([1.0, 2.0], [3.0, 4.0], 1)
-    np.float64(11.0)
+    array(11.)
     """
     a, b = len(shape_of(x)), len(shape_of(z))
     if isinstance(axes, int):

@@ -27,6 +27,7 @@ from .declare import (
     elementwise,
     function,
     general,
+    gives_arrays,
     promoted,
     total,
 )
@@ -190,7 +191,7 @@ _select = general(
                 ("0", "[{0}]", r"[\neg {0}]"), "choice"))
 
 
-@function(np.where)
+@function(np.where, kind=gives_arrays)
 def where(condition: Any, x: Any = None, z: Any = None) -> Any:
     """``x`` where the condition holds, else ``z``, element by element.
 

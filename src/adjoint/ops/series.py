@@ -16,7 +16,7 @@ from .arithmetic import astype, sqrt
 from .cases import CONTRACTED, Case, Cases, array_cases, draw, layouts
 from .complexes import conjugate
 from .counting import searchsorted
-from .declare import arrayed, bilinear, composed, function, promoted
+from .declare import arrayed, bilinear, composed, function, gives_arrays, promoted
 from .reduce import sum
 from .select import isnan, logical_and, where
 from .select import stop_gradient as stop
@@ -76,7 +76,7 @@ def _frequencies(kind: str, given: Any, n: int) -> Any:
     return doubled(weights)
 
 
-@composed(np.cov, label=Label("cov({0})", r"\mathrm{{cov}}\,{0}", (), "spread"),
+@composed(np.cov, kind=gives_arrays, label=Label("cov({0})", r"\mathrm{{cov}}\,{0}", (), "spread"),
           cases=array_cases({}, {"bias": True}, {"ddof": 0, "rowvar": False}, shapes=((3, 4),),
                             layout=False, extra=[
               Case((np.array([1.0, 2.0, 4.0]), np.array([0.5, 0.1, 3.0]))),

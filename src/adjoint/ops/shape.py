@@ -15,7 +15,16 @@ from adjoint.errors import AdjointError, ArgumentError, ShapeError
 
 from . import loops
 from .cases import Case, Cases, array_cases, draw
-from .declare import arrayed, check_axis, function, general, linear, promoted, shape_of
+from .declare import (
+    arrayed,
+    check_axis,
+    function,
+    general,
+    gives_arrays,
+    linear,
+    promoted,
+    shape_of,
+)
 
 PLAIN = Label("{0}", "{0}", ("1",), "change of shape")
 
@@ -277,7 +286,7 @@ _sum_to = linear(
                Case((np.ones((2, 3), np.float32),), {"shape": (1, 3)})]))
 
 
-@function(np.broadcast_to)
+@function(np.broadcast_to, kind=gives_arrays)
 def broadcast_to(x: Any, shape: Any) -> Any:
     """``x`` repeated to a larger shape by NumPy's rule; its vjp sums over what was repeated.
 

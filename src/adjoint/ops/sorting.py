@@ -287,9 +287,8 @@ def known_values(x: Any) -> Any:
 
 
 def shaped(y: Any, shape: tuple[int, ...]) -> Any:
-    """``y`` under another shape; without an axis a NumPy number, as NumPy's reductions give."""
-    y = reshape(y, shape)
-    return y if shape or isinstance(y, Box) else y[()]
+    """``y`` under another shape; without an axis a NumPy scalar, as NumPy's reductions give."""
+    return reshape(y, shape) if shape else y[(0,) * y.ndim]
 
 
 def _lined_up(x: Any, axes: Any) -> Any:

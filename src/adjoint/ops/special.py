@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from adjoint.core.node import Aval, aval
-from adjoint.core.primitive import Label
+from adjoint.core.primitive import NUMPY, Label
 from adjoint.core.symbol import trace
 from adjoint.errors import ArgumentError, DTypeError
 
@@ -32,6 +32,7 @@ from .declare import (
     elementwise,
     function,
     general,
+    gives_arrays,
     shape_of,
     total,
 )
@@ -348,7 +349,14 @@ _bessel = general(
                       extra=[Case((np.array([0.0, 1e-9]),), {"order": n}) for n in (0, 1)]))
 
 
-@function(np.i0, "i0")
+def _i0(x: Any) -> Any:
+    return _bessel(arrayed(x), order=0)
+
+
+NUMPY["i0"] = _i0  # SciPy's ufunc, with a scalar for one number; NumPy's function gives an array
+
+
+@function(np.i0, kind=gives_arrays)
 def i0(x: Any) -> Any:
     """The modified Bessel function of the first kind of order 0.
 
@@ -357,7 +365,7 @@ def i0(x: Any) -> Any:
     >>> ad.i0([0.0, 1.0])
     array([1.        , 1.26606588])
     """
-    return _bessel(arrayed(x), order=0)
+    return _i0(x)
 
 
 @function("i1")

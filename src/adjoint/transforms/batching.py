@@ -13,6 +13,7 @@ from adjoint.core.node import aval, aval_of, new
 from adjoint.core.primitive import Primitive
 from adjoint.errors import ArgumentError, EscapeError, ShapeError
 from adjoint.ops.shape import broadcast_to, moveaxis, stack
+from adjoint.scalars import gives_array, is_changeable
 
 from .trees import (
     NAMESPACE,
@@ -32,9 +33,14 @@ if TYPE_CHECKING:
 
 
 class Batch(Box):
-    """A value whose leading axis the function does not see: a row works on all of it at once."""
+    """A value whose leading axis the function does not see: a row works on all of it at once.
 
-    __slots__ = ()
+    ``changeable`` says whether NumPy would have an array without axes for each element, which a
+    change in place reaches, and no scalar.
+    """
+
+    __slots__ = ("changeable",)
+    changeable: bool
 
     def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Apply the batch rule of ``row``, or one element at a time where it has none."""
@@ -50,7 +56,16 @@ class Batch(Box):
             y = joined([bind(row, [part(a, i) if m else a
                                    for a, m in zip(lower, mine, strict=True)], params)
                         for i in range(size)])
-        return batch(y, level)
+        b = batch(y, level)
+        if row.alias and b.aval.__class__ is not tuple and not b.aval.shape:
+            b.changeable = gives_array(row, [*map(aval_of, args)], params,
+                                       lambda k: is_changeable(args[k]))
+        return b
+
+    def noted_as_array(self) -> Batch:
+        """This Batch, noted as one of arrays without axes."""
+        self.changeable = True
+        return self
 
     def concrete(self) -> Any:
         """Always an error: there are as many values as the batch is long."""
@@ -87,7 +102,7 @@ def without_axis(known: Any) -> Any:
 def batch(value: Any, level: int) -> Batch:
     """A Batch, without its constructor."""
     b = new(Batch)
-    b.value, b.level, b.aval = value, level, without_axis(aval_of(value))
+    b.value, b.level, b.aval, b.changeable = value, level, without_axis(aval_of(value)), False
     return b
 
 

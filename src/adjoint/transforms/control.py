@@ -7,7 +7,7 @@ The functions given are run once, on values that do not exist yet, and written d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import optree
@@ -20,14 +20,15 @@ from adjoint.errors import ArgumentError, DTypeError, MutationError, ShapeError
 from adjoint.exits import bottom, is_concrete
 from adjoint.ops.select import stop_gradient
 from adjoint.ops.several import item
-from adjoint.tensors import Tensor, untracked
+from adjoint.scalars import is_changeable, kind_given, stand_ins
+from adjoint.tensors import Tensor
 
 from . import control_watched as watched
 from .batching import Batch
 from .control_cond import COND
 from .control_graphs import WRITES, Body, Tracing, strong
 from .control_scan import SCAN, parts, with_residuals
-from .control_watched import boxed, fitted, is_watched
+from .control_watched import fitted, held_as, is_watched, passed
 from .control_while import WHILE, Turns, exists
 from .trees import (
     NAMESPACE,
@@ -49,15 +50,24 @@ NUMBERS = (bool, int, float, complex)
 
 # ---- writing the functions down
 
+class Argument(NamedTuple):
+    """An argument of a function that is written down: its structure, and what its leaves are."""
+
+    structure: Any
+    known: Sequence[Any]  # Avals
+    kinds: Sequence[str]  # what a change in place of a leaf does (`scalars.py`)
+
+
 class Written:
     """One function, run once on Symbols of the given Avals."""
 
-    def __init__(self, where: str, f: Function, arguments: Sequence[tuple[Any, Sequence[Any]]]
-                 ) -> None:
+    def __init__(self, where: str, f: Function, arguments: Sequence[Argument]) -> None:
         self.where, self.f, self.tracing = where, f, Tracing()
-        self.structures = [structure for structure, _ in arguments]
+        self.structures = [a.structure for a in arguments]
+        self.kinds = [kind for a in arguments for kind in a.kinds]
         with self.tracing.open():
-            symbols = [untracked(self.tracing.input(k)) for _, known in arguments for k in known]
+            symbols = [self.tracing.argument(known, kind) for a in arguments
+                       for known, kind in zip(a.known, a.kinds, strict=True)]
             self.tree = self.called(f, trees_of(self.structures, symbols))
         self.leaves, self.structure = flatten(self.tree)
         for y in self.leaves:
@@ -96,8 +106,14 @@ class Written:
         return graph, closed, tensors
 
     def again(self, values: Sequence[Any]) -> list[Any]:
-        """The leaves of what the function gives for other values."""
-        return flatten(self.f(*trees_of(self.structures, values)))[0]
+        """The leaves of what the function gives for other values, whose kinds stay the same."""
+        given = [passed(x, kind) for x, kind in zip(values, self.kinds, strict=True)]
+        token = stand_ins.set("tensor" not in self.kinds)
+        try:
+            leaves = flatten(self.f(*trees_of(self.structures, given)))[0]
+        finally:
+            stand_ins.reset(token)
+        return [fitted(y, a) for y, a in zip(leaves, self.known(), strict=True)]
 
     def known(self) -> list[Any]:
         """The Avals of the leaves."""
@@ -136,15 +152,20 @@ class Carry:
         self.names = names_of("carry", init)
         self.values = [lift(x) for x in self.given]
         self.known = [strong(aval_of(v)) for v in self.values]
+        self.kinds = [kind_given(x) for x in self.given]
 
-    def written(self, f: Function, after: Sequence[Any],
+    def argument(self) -> Argument:
+        """The carry as the argument of a function."""
+        return Argument(self.structure, self.known, self.kinds)
+
+    def written(self, f: Function, after: Sequence[Argument],
                 pick: Callable[[Any], Any] = lambda out: out) -> Written:
         """``f(carry, *after)`` written down; ``pick`` takes the carry out of the result.
 
         A Python number among the initial values adopts the dtype that the body gives it.
         """
         while True:
-            w = Written(self.where, f, [(self.structure, self.known), *after])
+            w = Written(self.where, f, [self.argument(), *after])
             leaves, structure = flatten(pick(w.tree))
             if structure != self.structure:
                 raise ArgumentError(
@@ -181,10 +202,11 @@ class Carry:
                           f"with {got.dtype}")
 
 
-def element(x: Any) -> Any:
-    """The Aval of one row of an array."""
-    known = aval_of(x)
-    return aval(known.shape[1:], known.dtype)
+def elements(structure: Any, columns: Sequence[Any]) -> Argument:
+    """One row of each of some arrays as an argument; NumPy has a scalar where no axis is left."""
+    known = [aval_of(x) for x in columns]
+    return Argument(structure, [aval(a.shape[1:], a.dtype) for a in known],
+                    ["tensor" if kind_given(x) == "tensor" else "number" for x in columns])
 
 
 # ---- results
@@ -201,10 +223,14 @@ def moved_on(y: Any, at: int, states: Sequence[Tensor], count: int) -> Any:
     return [*found[:at], *found[at + len(states):]]
 
 def finished(y: Any, kinds: Sequence[Callable[[Any], Any]]) -> list[Any]:
-    """The first results of a row with several, in their kinds; integers carry no derivative."""
+    """The first results of a row with several, in their kinds; integers carry no derivative.
+
+    Without axes they are scalars: which branch a function takes does not decide about that.
+    """
     out: list[Any] = []
     for k, kind in enumerate(kinds):
         x = item(y, index=k) if isinstance(y, Box) else y[k]
+        x = held_as(x, array=False) if is_changeable(x) else x
         out.append(kind(stop_gradient(x) if isinstance(x, Box) and not x.aval.inexact else x))
     return out
 
@@ -252,9 +278,8 @@ def scan(f: Function, init: Any, xs: Any = None, length: int | None = None,
     where = "ad.scan(f, init, xs)"
     check_function(f, where)
     carry = Carry(where, init)
-    columns, structure, count = stacks_of(where, xs, length)
-    known = [element(x) for x in columns]
-    w = carry.written(f, [(structure, known)], lambda out: pair(where, out)[0])
+    columns, row, count = stacks_of(where, xs, length)
+    w = carry.written(f, [row], lambda out: pair(where, out)[0])
     out = scanned(w, [*carry.values, *columns], len(columns), len(carry.known), count,
                   bool(reverse), (carry.given, flatten(xs)[0]))
     return unflatten(w.structure, out)
@@ -268,8 +293,8 @@ def pair(where: str, out: Any) -> tuple[Any, Any]:
     return out
 
 
-def stacks_of(where: str, xs: Any, length: int | None) -> tuple[list[Any], Any, int]:
-    """The leaves of ``xs``, their structure and their length."""
+def stacks_of(where: str, xs: Any, length: int | None) -> tuple[list[Any], Argument, int]:
+    """The leaves of ``xs``, one element of each as an argument, and their length."""
     given, structure = flatten(xs)
     columns, names = [lift(x) for x in given], names_of("xs", xs)
     sizes: dict[str, int] = {} if length is None else {"length": turns_of(where, length)}
@@ -285,7 +310,7 @@ def stacks_of(where: str, xs: Any, length: int | None) -> tuple[list[Any], Any, 
         told = ", ".join(f"{name}: {n}" for name, n in sizes.items())
         raise ShapeError(f"{where}: the lengths differ ({told}); all leaves of xs, and length, are "
                          "one number of turns")
-    return columns, structure, next(iter(sizes.values()))
+    return columns, elements(structure, given), next(iter(sizes.values()))
 
 
 def turns_of(where: str, length: Any) -> int:
@@ -319,9 +344,8 @@ def map(f: Function, xs: Any) -> Any:
     """
     where = "ad.map(f, xs)"
     check_function(f, where)
-    columns, structure, count = stacks_of(where, xs, None)
-    known = [element(x) for x in columns]
-    w = Written(where, f, [(structure, known)])
+    columns, row, count = stacks_of(where, xs, None)
+    w = Written(where, f, [row])
     return unflatten(w.structure, scanned(w, columns, len(columns), 0, count, False,
                                           ([], flatten(xs)[0])))
 
@@ -347,7 +371,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Function, init: Any) -> Any:
                          (lift(lower) + np.int64(0), init))
         return out[1]
     carry, numbers = Carry(where, init), np.arange(first, max(first, end))
-    w = carry.written(lambda c, i: body_fun(i, c), [(flatten(0)[1], [aval((), numbers.dtype)])])
+    w = carry.written(lambda c, i: body_fun(i, c), [elements(flatten(0)[1], [numbers])])
     return unflatten(w.structure, scanned(w, [*carry.values, numbers], 1, len(carry.known),
                                           len(numbers), False, (carry.given, [])))
 
@@ -368,11 +392,11 @@ def while_loop(cond_fun: Function, body_fun: Function, init: Any) -> Any:
     check_function(body_fun, where)
     carry = Carry(where, init)
     w = carry.written(body_fun, ())
-    test = Written(where, cond_fun, [(carry.structure, carry.known)])
+    test = Written(where, cond_fun, [carry.argument()])
     check_truth(f"{where}: cond_fun", test.leaves, test.tree)
     y: Any = None
     if is_watched():
-        y = watched.looped(lambda s: test.again(s)[0], w.again, carry.values, carry.known)
+        y = watched.looped(lambda s: test.again(s)[0], w.again, carry.values)
     if y is None:
         own = len(carry.known)
         if any(isinstance(a.after, Symbol) and a.after.node is not a.node
@@ -413,18 +437,14 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
     check_truth(f"{where}: pred", [pred], pred)
     given = flatten(operands)[0]
     values = [lift(x) for x in given]
-    known = [strong(aval_of(v)) for v in values]
-    structures = [flatten(o)[1] for o in operands]
-    arguments = []
-    for s in structures:
-        arguments.append((s, known[:s.num_leaves]))
-        known = known[s.num_leaves:]
+    known = iter([strong(aval_of(v)) for v in values])
+    arguments = [Argument(s, [next(known) for _ in leaves], [kind_given(x) for x in leaves])
+                 for leaves, s in [flatten(o) for o in operands]]
     yes, no = (Written(where, f, arguments) for f in (true_fun, false_fun))
     check_branches(where, yes, no)
     if is_watched() and exists(pred):
         taken = yes if bool(bottom(pred)) else no
-        y: Any = [fitted(y, a) for y, a in zip(
-            taken.again([boxed(x) for x in values]), taken.known(), strict=True)]
+        y: Any = taken.again(values)
         closed = []
     else:
         false, true, closed, states = side_by_side(no, yes, len(values), 0)

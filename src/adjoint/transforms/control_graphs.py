@@ -22,6 +22,7 @@ from adjoint.errors import LevelError, MutationError, UnsupportedError
 from adjoint.exits import bottom
 from adjoint.ops.select import stop_gradient
 from adjoint.ops.shape import broadcast_to
+from adjoint.scalars import ScalarGraph, ScalarSymbol, is_changeable
 from adjoint.tensors import Tensor, untracked
 
 from .batching import Batch, batch
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 ITEM, CAST = REGISTRY["item"], REGISTRY["cast"]
 
 
-class Body(Graph):
+class Body(ScalarGraph):
     """A Graph whose values all come in as arguments, with what has been made of it."""
 
     __slots__ = ("derived", "plan", "quiet", "root")
@@ -144,6 +145,18 @@ class Tracing(Trace):
         self.adopted: list[Adopted] = []
         self.born: dict[int, Tensor] = {}  # made by the body, which may write to them
 
+    def input(self, known: Any) -> Symbol:
+        """A new input of the Body."""
+        return symbol(self.graph, super().input(known).node, ScalarSymbol)
+
+    def argument(self, known: Any, kind: str) -> Tensor:
+        """A new argument of the function, which changes in place as what the caller gave."""
+        s = self.input(known)
+        if kind == "array":
+            self.graph.arrays.add(s.node)
+        self.graph.tensors = self.graph.tensors or kind == "tensor"
+        return untracked(s)
+
     def bear(self, x: Tensor) -> None:
         """Note a Tensor that the body has made."""
         self.born[id(x)] = x
@@ -154,7 +167,7 @@ class Tracing(Trace):
             return
         if id(x) not in self.born:
             raise MutationError(WRITES)
-        x.value = symbol(self.graph, constant(x.value))
+        x.value = symbol(self.graph, constant(x.value), ScalarSymbol)
 
     def open(self) -> Mode:
         """The block in which operations are written down."""
@@ -172,7 +185,10 @@ class Tracing(Trace):
         """The Symbol that stands for ``x``; what a Tensor holds is remembered."""
         if isinstance(x, Tensor) and id(x) not in self.symbols:
             self.before.append((x, x.value))
-        return super().close(x)
+        s = super().close(x)
+        if s.aval.__class__ is not tuple and not s.aval.shape and is_changeable(x):
+            self.graph.arrays.add(s.node)
+        return s
 
     def adopt(self, x: Tensor) -> None:
         """Let a Tensor from outside hold a Symbol: what the body makes of it is its next state."""

@@ -12,9 +12,11 @@ import numpy as np
 from adjoint.core.box import Box
 from adjoint.core.node import MODES, switch
 from adjoint.exits import bottom
+from adjoint.hooks import copied, handle
 from adjoint.ops.assemble import stack
 from adjoint.tensors import untracked
 
+from .batching import Batch
 from .control_while import exists
 
 if TYPE_CHECKING:
@@ -31,6 +33,24 @@ def boxed(x: Any) -> Any:
     return x if isinstance(x, Box) else untracked(x)
 
 
+def passed(x: Any, kind: str) -> Any:
+    """An argument of a function: a Box of its own, without axes an array or a number as it was."""
+    y = copied(boxed(x))
+    return y if y.shape else held_as(y, array=kind == "array")
+
+
+def held_as(y: Any, *, array: bool) -> Any:
+    """``y``, which has no axes, with an array or a number at its bottom."""
+    if not isinstance(y, Box):
+        return np.array(y) if array else np.asarray(y)[()]
+    y = handle(y)
+    if isinstance(y, Batch):
+        y.changeable = array
+    else:
+        y.value = held_as(y.value, array=array)
+    return y
+
+
 def fitted(y: Any, known: Any) -> Any:
     """A result of a function as a Box of the Aval that was announced."""
     return y if isinstance(y, Box) else untracked(np.asarray(y, known.dtype)[()])
@@ -42,26 +62,24 @@ def scanned(turn: Callable[[Sequence[Any]], list[Any]], state: Sequence[Any],
 
     ``known`` are the Avals of what a turn gives.
     """
-    carries, rows = len(state), list[list[Any]]()
-    state, columns = [boxed(x) for x in state], [boxed(x) for x in columns]
+    carries, rows, columns = len(state), list[list[Any]](), [boxed(x) for x in columns]
     for t in range(count)[::-1 if reverse else 1]:
         found = turn([*state, *[x[t] for x in columns]])
-        found = [fitted(y, a) for y, a in zip(found, known, strict=True)]
         state = found[:carries]
         rows.append(found[carries:])
     empty = [untracked(np.zeros((0, *a.shape), a.dtype)) for a in known[carries:]]
     stacks = [stack(column) for column in zip(*rows[::-1 if reverse else 1], strict=True)]
-    return [*state, *(stacks if rows else empty)]
+    return [*map(boxed, state), *(stacks if rows else empty)]
 
 
 def looped(condition: Callable[[Sequence[Any]], Any], turn: Callable[[Sequence[Any]], list[Any]],
-           state: Sequence[Any], known: Sequence[Any]) -> list[Any] | None:
+           state: Sequence[Any]) -> list[Any] | None:
     """``state = turn(state)`` as long as the condition holds; None if it has no one value."""
     state = [boxed(x) for x in state]
     holds = condition(state)
     if not exists(holds):
         return None
     while bool(bottom(holds)):
-        state = [fitted(y, a) for y, a in zip(turn(state), known, strict=True)]
+        state = turn(state)
         holds = condition(state)
     return state

@@ -16,7 +16,7 @@ from adjoint.core.node import aval_of, private
 from adjoint.core.symbol import Symbol
 from adjoint.errors import ArgumentError, DTypeError, ShapeError
 from adjoint.hooks import copied
-from adjoint.methods import TENSORS, of_tensors
+from adjoint.scalars import TENSORS, of_tensors
 from adjoint.tensors import Tensor, is_tracked, untracked
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def kind_like(x: Any) -> Callable[[Any], Any]:
         return lambda y: y if isinstance(y := plain(y), Box) or np.ndim(y) else np.asarray(y).item()
     if isinstance(x, np.ndarray):
         return lambda y: y if isinstance(y := plain(y), Box) else np.asarray(y)
-    return plain
+    return scalar
 
 
 def plain(y: Any) -> Any:
@@ -144,6 +144,11 @@ def plain(y: Any) -> Any:
     if not isinstance(y, Tensor) or y.node is not None:
         return y
     return y.value if isinstance(y.value, Symbol) else y if is_tracked(y) else y.concrete()
+
+
+def scalar(y: Any) -> Any:
+    """The same with a scalar for an array without axes (`np.where` gives one)."""
+    return y[()] if isinstance(y := plain(y), np.ndarray) else y
 
 
 def kind_of_all(leaves: Sequence[Any]) -> Callable[[Any], Any]:
