@@ -1113,8 +1113,53 @@ def quantile(x):
     return z * y
 
 
+def chosen(x):
+    y = z = np.where(x > 0, x, 0.0)
+    y += 1.0
+    return z * y
+
+
+def selected(x):
+    y = z = np.select([x > 5.0, x > 0.0], [0.0 * x, x * x])
+    y *= x
+    return z * y
+
+
+def contracted(x):
+    v = np.stack([x, 2.0 * x])
+    y = z = np.tensordot(v, v, 1)
+    y /= 2.0
+    return z * y
+
+
+def real_part(x):
+    y = z = np.where(x > 0, x, 0.0).real
+    y += 1.0
+    v = w = (x * (1.0 + 2.0j)).real
+    v += 1.0
+    return z * y + w * v
+
+
+def varied(x):
+    y = z = np.cov(np.stack([x, 3.0 * x, -x]))
+    y += x
+    return z * y
+
+
+def of_bessel(x):
+    y = z = np.i0(x)
+    y *= x
+    return z * y
+
+
+def mean_of_known(x):
+    y = z = np.nanmean(np.stack([x, 2.0 * x]))
+    y *= x
+    return z * y
+
+
 WITHOUT_AXES = [given_twice, given_and_again, written_to, copied, cast, viewed, flattened, computed,
-                quantile]
+                quantile, chosen, selected, contracted, real_part, varied, of_bessel, mean_of_known]
 
 
 @pytest.mark.parametrize("f", WITHOUT_AXES)
@@ -1136,8 +1181,13 @@ def test_what_numpy_changes_without_axes(f, kind):
         np.testing.assert_allclose(both(x), (expected, slope), rtol=1e-7)
     for second in (ad.grad(ad.grad(f)), ad.jit(ad.grad(ad.grad(f))), ad.hessian(f)):
         np.testing.assert_allclose(second(x), curve, rtol=1e-4, atol=1e-4)
-    assert ad.linearize(f, x)[0] == expected
+    assert ad.linearize(f, x)[0] == pytest.approx(expected, rel=1e-14)
     assert x == 3.0
+    if kind is np.float64:  # as for the elements of an array
+        xs = np.array([3.0, 3.0])
+        for batch in (ad.vmap(f)(xs), ad.jit(ad.vmap(f))(xs)):
+            np.testing.assert_allclose(batch, [expected] * 2, rtol=1e-14)
+        np.testing.assert_allclose(ad.vmap(ad.grad(f))(xs), [slope] * 2, rtol=1e-7)
 
 
 @pytest.mark.parametrize("f", WITHOUT_AXES)
@@ -1159,13 +1209,73 @@ def test_a_jit_of_an_argument_that_changes_is_refused():
             ad.jit(given_twice)(x)
 
 
-def test_a_number_under_scan_is_not_changed_in_place():
-    def body(c, _):
-        d = c
-        d *= 2.0
-        return d + c, None
-    assert ad.scan(body, 1.0, None, length=3)[0] == 27.0
-    assert ad.grad(lambda c: ad.scan(body, c, None, length=3)[0])(1.0) == 27.0
+# ---- in bodies of control flow: what is passed is what it was
+
+def doubled(c):
+    d = c
+    d *= 2.0
+    return d + c
+
+
+def chosen_and_doubled(c):
+    return doubled(np.where(c > 0, c, 0.0))
+
+
+BODIES = {  # a loop of Python's, which NumPy runs, and ours
+    "cond": (doubled, lambda x: ad.cond(x > 0, doubled, lambda c: c, x)),
+    "cond of a result": (chosen_and_doubled,
+                         lambda x: ad.cond(x > 0, chosen_and_doubled, lambda c: c, x)),
+    "cond in cond": (doubled, lambda x: ad.cond(
+        x > 0, lambda c: ad.cond(c > 1, doubled, lambda c: c, c), lambda c: c, x)),
+    "scan": (doubled, lambda x: ad.scan(lambda c, _: (doubled(c), None), x, length=1)[0]),
+    "scan, what is stacked": (doubled, lambda x: ad.scan(
+        lambda c, _: (c, doubled(c)), x, length=1)[1][0]),
+    "fori_loop": (doubled, lambda x: ad.fori_loop(0, 1, lambda _, c: doubled(c), x)),
+    "while_loop": (doubled, lambda x: ad.while_loop(lambda c: c < 5.0, doubled, x)),
+    "derivative inside": (
+        lambda x: (4.0 if isinstance(x, (np.ndarray, ad.Tensor)) else 3.0) * x,
+        lambda x: ad.cond(x > 0, lambda c: ad.grad(doubled)(c) * c, lambda c: c, x)),
+    "elements": (lambda x: doubled(x * 1.0) if not isinstance(x, ad.Tensor) else doubled(x),
+                 lambda x: ad.map(doubled, np.stack([x, x]))[0]),
+    "result": (lambda x: doubled(x * 1.0) if not isinstance(x, ad.Tensor) else doubled(x),
+               lambda x: doubled(ad.cond(x > 0, lambda c: c, lambda c: 2.0 * c, x))),
+}
+
+
+def watched(f):
+    def g(*args):
+        with ad.doctor():
+            return f(*args)
+    return g
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("kind", [float, np.float64, np.array, ad.tensor])
+def test_bodies_change_in_place_what_they_were_given(name, kind):
+    numpy, f = BODIES[name]
+    expected = float(numpy(kind(3.0)))
+    slope = expected / 3.0  # all are linear
+    x = kind(3.0)
+    assert float(f(kind(3.0))) == expected
+    assert float(ad.jit(f)(x)) == expected
+    assert float(watched(f)(kind(3.0))) == expected
+    both = ad.value_and_grad(f)
+    one = ad.tensor(1.0) if kind is ad.tensor else 1.0
+    for call in (both, ad.jit(both), watched(both), ad.value_and_grad(ad.checkpoint(f)),
+                 lambda v: ad.jvp(f, (v,), (one,)), ad.jit(lambda v: ad.jvp(f, (v,), (one,))),
+                 watched(lambda v: ad.jvp(f, (v,), (one,)))):
+        assert [float(v) for v in call(x)] == [expected, slope]
+    assert float(x) == 3.0
+
+
+def test_a_loop_keeps_the_kind_of_its_carry():
+    """In the second turn too, where NumPy would go on with the scalar that the first gave."""
+    def f(x):
+        return ad.scan(lambda c, _: (doubled(c), None), x, length=3)[0]
+    for x, expected in ((1.0, 27.0), (np.float64(1.0), 27.0), (np.array(1.0), 64.0),
+                        (ad.tensor(1.0), 64.0)):
+        for call in (f, ad.grad(f), ad.jit(f), ad.jit(ad.grad(f)), watched(ad.grad(f))):
+            assert float(call(x)) == expected
 
 
 def test_a_tensor_of_no_axes_is_changed_in_place():
