@@ -401,7 +401,7 @@ def test_lstsq_in_a_batch():
     lambda f, x: f.diagonal(x, offset=-1), lambda f, x: f.cross(x, x[::-1]),
     lambda f, x: f.cross(x, x[:, ::-1], axis=1), lambda f, x: f.vecdot(x, x[0]),
     lambda f, x: f.vecdot(x, x[:, ::-1], axis=0), lambda f, x: f.outer(x[0, 0], x[0, 1]),
-    lambda f, x: f.tensordot(x, x, axes=((1, 2), (1, 2))), lambda f, x: f.matmul(x, x)], ids=str)
+    lambda f, x: f.tensordot(x, x, axes=((1, 2), (1, 2))), lambda f, x: f.matmul(x, x)])
 def test_second_names(call):
     x = draw(3, 3, 3, dtype=complex)
     np.testing.assert_allclose(call(np.linalg, ad.tensor(x)).numpy(), call(np.linalg, x),
