@@ -156,7 +156,7 @@ CASES = {
         lambda x: np.divmod(x, 0.7), V + 0.01), "modf": (np.modf, V), "frexp": (np.frexp, V * 1.3),
 }
 # What reads the numbers themselves to choose the shape or the branch cannot run under vmap.
-BY_VALUE = {"piecewise", "piecewise, the rest", "piecewise, 0-d", "piecewise, one condition"}
+BY_VALUE = ("piecewise", "piecewise, the rest", "piecewise, 0-d", "piecewise, one condition")
 every_case = pytest.mark.parametrize("case", CASES)
 
 

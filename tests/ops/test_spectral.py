@@ -138,7 +138,8 @@ def test_forward_mode():
 
 @pytest.mark.parametrize("second", [
     lambda f, a: ad.hessian(f)(a), lambda f, a: ad.jacobian(ad.grad(f))(a),
-    lambda f, a: ad.grad(lambda a: ad.jvp(f, (a,), (np.diag([1.0, 2.0]),))[1])(a)], ids=str)
+    lambda f, a: ad.grad(lambda a: ad.jvp(f, (a,), (np.diag([1.0, 2.0]),))[1])(a)],
+    ids=["hessian", "twice reverse", "reverse over forward"])
 @pytest.mark.parametrize("f", [
     lambda a: function_of(same)(a).sum(), lambda a: (L.eigvalsh(a) ** 2).sum(),
     lambda a: (L.svdvals(a) ** 2).sum()], ids=["eigh", "eigvalsh", "svdvals"])
