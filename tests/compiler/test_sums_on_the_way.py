@@ -58,6 +58,19 @@ def test_sums_over_a_batch_are_made_with_the_products(target, curve):
             close(program, args, target)
 
 
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.vector_bytes)
+@pytest.mark.parametrize(("own", "other"), [(np.float32, np.float64), (np.float64, np.float32)])
+def test_a_sum_over_a_batch_of_what_has_another_dtype(target, own, other):
+    rng, b = np.random.default_rng(7), ProgramBuilder()
+    args = [rng.integers(-9, 9, s).astype(own) for s in ((3, 5, 4), (3, 4, 37))]
+    d = b.dot([tuple(b.input(aval_of(a)) for a in args)])
+    changed = b.cast(d, np.dtype(other))
+    b.program.outputs = [b.reduce("add", s, (0,)).number
+                         for s in (changed, b.elementwise("multiply", changed, changed), d)]
+    assert [g.kind for g in fused(b.program).groups] == ["dot"]
+    close(b.program, args, target, checked=True)
+
+
 SCHEMES = {  # sizes that lead to a scheme, with what blocks.py is told of the caches
     "small": ((37, 9, 70), {}), "large": ((50, 75, 70), {"PANEL": 1 << 10}),
     "sweep": ((2, 21, 301), {"FAR": 0, "BEYOND": 0})}
@@ -96,7 +109,7 @@ def test_a_sum_over_rows_of_a_product_is_no_sum_over_its_batch():
 def test_a_first_turn_that_does_not_begin_with_zero_is_noticed(monkeypatch):
     rng = np.random.default_rng(1)
     program, args = batch_of_products(rng, np.float64, (3,), (4, 5, 6), False)
-    monkeypatch.setattr(Tiles, "unless_first", lambda self, axes, value: value.text)
+    monkeypatch.setattr(Tiles, "unless_first", lambda self, axes, value, at: value.text)
     with pytest.raises(AssertionError):
         close(program, args, host())
 

@@ -285,25 +285,24 @@ class Tiles:
 
     def add_up(self, root: int, place: Place, value: Value) -> None:
         """A term of a sum over axes of the batch, added to what is in memory."""
-        k, depth = self.kernel, self.writer.depth
+        k, depth, dtype = self.kernel, self.writer.depth, self.kernel.known(root).dtype
         axes = k.program.statements[root].parameters[1]
         to = tuple([entry for d, entry in enumerate(place) if d not in axes])
         old = k.load(root, to, depth)
-        old = old._replace(text=self.unless_first(axes, old))
-        (before, more), _, wide = k.joined([(old, self.dtype), (value, self.dtype)])
-        at = k.lanes(self.dtype, depth, wide)
+        old = old._replace(text=self.unless_first(axes, old, k.lanes(dtype, old.depth, old.wide)))
+        (before, more), _, wide = k.joined([(old, dtype), (value, dtype)])
+        at = k.lanes(dtype, depth, wide)
         k.store(root, to, Value(at.add(before, more), depth, wide))
 
-    def unless_first(self, axes: Sequence[int], value: Value) -> str:
+    def unless_first(self, axes: Sequence[int], value: Value, at: Lanes) -> str:
         """The bits of a value, but 0 in the first turn of some axes of the batch."""
-        w, dtype = self.writer, INT32 if self.dtype.itemsize == INT32.itemsize else INT64
+        w, dtype = self.writer, INT32 if at.dtype.itemsize == INT32.itemsize else INT64
         turns = [w.variables[f"batch{d}"] for d in axes]
         depth, some = max(v.depth for v in turns), "0"
         for v in turns:
             some = w.once(depth, f"or i64 {some}, {v.text}")
         later = w.once(depth, f"icmp ne i64 {some}, 0")
         mask = Value(w.once(depth, f"sext i1 {later} to {memory_type(dtype)}"), depth)
-        at = self.kernel.lanes(self.dtype, value.depth, value.wide)
         bits = at.of(dtype)
         text = bits.put(f"bitcast {at.type} {value.text} to {bits.type}")
         keep = (self.kernel.wide(mask, dtype) if value.wide else mask).text
