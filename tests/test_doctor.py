@@ -344,6 +344,28 @@ def test_arguments_have_the_names_of_the_function():
 
 X, Z = np.array([0.3, 0.7]), np.zeros(2)
 BIG = np.array([1.0, 1000.0])
+ROWS, LABELS, ONES = np.arange(2), np.array([0, 1]), np.eye(3)[:2]
+LOGITS = np.array([[-900.0, 900.0, 0.0], [900.0, -900.0, 1.0]])
+
+
+def shares(x, axis=-1):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+CROSS_ENTROPIES = [
+    lambda x: np.log(shares(x)[ROWS, LABELS]), lambda x: np.log(shares(x).reshape(3, 2)[0]),
+    lambda x: np.log(shares(x).T[LABELS, ROWS]), lambda x: np.log(np.take(shares(x), [0, 4])),
+    lambda x: np.log(np.take_along_axis(shares(x), LABELS[:, None], 1)),
+    lambda x: np.log(np.squeeze(np.flip(shares(x).ravel()))[None]),
+    lambda x: (ONES * np.log(shares(x))).sum(), lambda x: np.vdot(ONES, np.log(shares(x))),
+    lambda x: np.log((ONES * shares(x)).sum(1)), lambda x: np.log(np.where(ONES, shares(x), 1.0)),
+    lambda x: np.log(np.einsum("nc,nc->n", ONES, shares(x))),
+    lambda x: np.log(np.stack([shares(row)[k] for row, k in zip(x, LABELS, strict=True)])),
+    lambda x: np.log(ad.vmap(shares)(x)[ROWS, LABELS]),
+    lambda x: np.log((e := np.exp(x - 900.0)) * (1 / e.sum(1, keepdims=True))),
+    lambda x: np.log((e := np.exp(x - 900.0))[ROWS, LABELS]) - np.log(e.sum(1)),
+    lambda x: np.log((e := np.exp(x - 900.0))[ROWS, LABELS] / e.sum(1))]
 REMEDY = {
     "np.linalg.norm(x) instead": [
         (lambda x: np.sqrt(np.sum(x ** 2)), Z), (lambda x: (x * x).sum() ** 0.5, Z),
@@ -357,6 +379,7 @@ REMEDY = {
     "ad.log_softmax": [
         (lambda x: np.log(ad.softmax(x)[0]), BIG),
         (lambda x: np.log(np.exp(x) / np.exp(x).sum()), -BIG)],
+    "ad.log_softmax(x, axis) instead": [(f, LOGITS) for f in CROSS_ENTROPIES],
     "ad.logsumexp(x) instead": [
         (lambda x: np.log(np.sum(np.exp(x))), BIG), (lambda x: np.log(np.exp(x).sum()), -BIG * 1e3),
         (lambda x: np.log(np.mean(np.exp(x))), BIG)],

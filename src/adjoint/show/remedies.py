@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORWARD, BACKWARD, TANGENT = "forward", "backward", "tangent"  # phases in which a step goes wrong
 THROUGH = frozenset({"cast", "broadcast_to", "reshape", "transpose", "positive", "getitem", "hook",
-                     "sum_to", "item"})
+                     "sum_to", "item", "concatenate", "pad"})
 NEAR, LOOKS = 4, 2000  # how far downstream a pattern may begin; steps that one match may look at
 
 
@@ -58,6 +58,13 @@ SQUARE = [("square", "*"), ("power", "*", 2), ("multiply", "s", "s"), ("abs", "*
 SUM = [("sum", SQUARE), ("einsum", "s", "s"), ("matmul", "s", "s")]
 MEAN = [("divide", SUM, "*"), ("multiply", SUM, "*"), ("mean", SQUARE)]
 EXPS = ("sum", (EXP, "*"))
+PRODUCT = frozenset({"multiply", "einsum", "matmul"})
+SHARES = [("softmax", "*"), ("divide", (EXP, "*"), EXPS),
+          ("multiply", (EXP, "*"), [("divide", 1, EXPS), ("reciprocal", EXPS)])]
+# Chosen by a mask, or by the ones among zeros.
+CHOSEN = [*SHARES, ("where", "*", SHARES), ("where", "*", "*", SHARES),
+          ("sum", [("multiply", "*", SHARES), ("multiply", SHARES, "*")]),
+          (PRODUCT, "*", SHARES), (PRODUCT, SHARES, "*")]
 
 
 def root(inner: Any) -> Any:
@@ -96,7 +103,8 @@ REMEDIES = (
            "to 0 for x far below 0, log_sigmoid stays about x"),
     Remedy((LOG, ("subtract", 1, ("sigmoid", "*"))), "ad.log_sigmoid(-x) instead of log(1 - "
            "sigmoid(x)): it does not round to log(0)"),
-    Remedy((LOG, [("softmax", "*"), ("divide", (EXP, "*"), EXPS)]), "ad.log_softmax(x, axis) "
+    Remedy([(LOG, CHOSEN), (PRODUCT, "*", (LOG, CHOSEN)), (PRODUCT, (LOG, CHOSEN), "*"),
+            ("subtract", (LOG, (EXP, "*")), (LOG, EXPS))], "ad.log_softmax(x, axis) "
            "instead of log(softmax(x)): softmax rounds small probabilities to 0 (and of labels "
            "ad.nn.functional.cross_entropy takes the logits themselves)"),
     Remedy((LOG, [EXPS, ("divide", EXPS, "*"), ("mean", (EXP, "*"))]), "ad.logsumexp(x) instead of "
