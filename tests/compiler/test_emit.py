@@ -119,6 +119,18 @@ def test_extremes_and_positions_of_nan_and_ties(build):
 
 
 @builds
+@pytest.mark.parametrize("shape", [(1,), (3, 1), (1, 3), (1, 1), (40, 1), (20, 3, 1)])
+def test_sums_of_one_minus_zero(shape, build):
+    x = np.full(shape, -0.0)
+    axes = tuple([d for d, n in enumerate(shape) if n == 1])
+    program = built(lambda b, x: [b.reduce("add", x, a) for a in (axes, axes[:1], ())], x)
+    for got, want in zip(compiled(program, **build)(x), program(x), strict=True):
+        assert got.shape == want.shape
+        assert not np.signbit(got).any()
+        assert not np.signbit(want).any()
+
+
+@builds
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3), ()])
 def test_empty_and_scalar(shape, build):
     x = np.ones(shape)
@@ -323,6 +335,22 @@ def test_a_pick_from_what_is_not_stored():
     np.testing.assert_allclose(compiled(x, i)[0], np.exp(x)[::-1][i], rtol=1e-15)
     with pytest.raises(IndexingError, match=r"out of range of %3 = view"):
         compiled(x, i + 3)
+
+
+@builds
+@pytest.mark.parametrize("i", [[0], [0, 0]], ids=str)
+def test_a_loaded_index_of_a_sum_that_a_register_holds(i, build):
+    def write(b, x, i):  # along an axis of one row: the only place that there is
+        centred = b.elementwise("subtract", x, b.view(
+            b.reduce("maximum", x, (1,)), ((0, ()),), (1, 3)))
+        squares = b.reduce("add", b.elementwise("multiply", centred, centred), (1,))
+        return [centred, b.elementwise("tanh", b.pick(squares, [i]))]
+    x, i = np.array([[1.0, 2.0, 4.0]]) / 8, np.array(i)
+    program = built(write, x, i)
+    for got, want in zip(compiled(program, **build)(x, i), program(x, i), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-15)
+    with pytest.raises(IndexingError, match="an index is out of range of %"):
+        compiled(program, **build)(x, i + 1)
 
 
 def test_an_error_names_the_users_line():

@@ -407,6 +407,12 @@ RULES = {
     "turned matrix by vector": (lambda b, x, z: b.dot([(b.view(x, TURN, (4, 3)), z)]),
                                 [M, np.arange(3.0).reshape(3, 1)],
                                 ["view", "multiply", "reduce", "view"]),
+    "one number for a matrix by vector": (lambda b, x, z: b.dot([(b.view(x, (), (2, 3)), z)]),
+                                          [np.float64(1.5), np.arange(3.0).reshape(3, 1)],
+                                          ["view", "multiply", "reduce", "view"]),
+    "vector by one number for a matrix": (lambda b, x, z: b.dot([(z, b.view(x, (), (3, 2)))]),
+                                          [np.float64(1.5), np.arange(3.0).reshape(1, 3)],
+                                          ["view", "multiply", "reduce", "view"]),
 }
 
 

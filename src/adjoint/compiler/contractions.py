@@ -262,7 +262,10 @@ def turned(e: Editor, x: int) -> int:
 
 
 def lies_turned(e: Editor, x: int) -> bool:
-    """Whether a view's last axis is not the one along which its operand lies in memory."""
+    """Whether a view's last axis is not the one along which its operand lies in memory.
+
+    An operand without axes, one number that is broadcast, lies along none.
+    """
     s = e.statements[x]
-    last = s.parameters[0][-1][1]
-    return last == ((len(s.known.shape) - 2, 1),)
+    index: Index = s.parameters[0]
+    return bool(index) and index[-1][1] == ((len(s.known.shape) - 2, 1),)

@@ -186,11 +186,14 @@ class Evaluator(Memory):
         return (yield x, tuple(entries))
 
     def dynamic(self, value: Value, dtype: Any, size: int, code: int) -> Entry:
-        """An index entry from a number that was loaded, which must be in range."""
+        """An index entry from a number that was loaded, which must be in range.
+
+        Along an axis of size 1 that is 0, spelled as everywhere: what is known there is found.
+        """
         at = self.lanes(dtype, value.depth, value.wide)
         text = at.cast(value.text, INT64)
         whole = at.of(INT64)
         # Unsigned numbers compare negative ones as large.
         inside = whole.put(f"icmp ult {whole.type} {text}, {whole.constant(size)}")
         self.demand(inside, value.depth, value.wide, code)
-        return self.named(Value(text, value.depth, value.wide))
+        return (0, ()) if size == 1 else self.named(Value(text, value.depth, value.wide))

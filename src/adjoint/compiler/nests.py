@@ -239,11 +239,19 @@ class Nest(Beside):
             elif n in self.riding:
                 self.riding[n] = self.combined(r, self.riding[n], place)
             else:
-                self.reduced(n, r, self.value(r.x, place))
+                value = self.value(r.x, place)
+                self.reduced(n, r, value if r.partial else self.of_one(r, value))
         for n, value in made:
             self.reader = n
             self.store(n, place, value)
         return carried
+
+    def of_one(self, r: Reduction, value: Value) -> Value:
+        """A reduction along axes of one element: a sum is 0 and that, which is no -0."""
+        if r.op != "add" or r.dtype.kind != "f":
+            return value
+        at = self.lanes(r.dtype, value.depth, value.wide)
+        return value._replace(text=at.add(at.constant(start(r.op, r.dtype)), value.text))
 
     def combined(self, r: Reduction, before: str, place: Place) -> str:
         """What registers carry, and the value of this point; not in lanes that do not count."""
