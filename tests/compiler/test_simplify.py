@@ -284,6 +284,12 @@ RULES = {
     "max over one": (lambda b, x: b.reduce("maximum", b.view(x, ((0, ((1, 1),)),), (1, 16)), (
         0, 1)), [SPECIAL], ["reduce"]),
     "max of broadcast": (lambda b, x: b.reduce("maximum", rows(b, x), (1,)), [SPECIAL], []),
+    "sum of more equal integers than their dtype counts": (
+        lambda b, x: b.reduce("add", rows(b, x, 640), (1,)), [np.arange(-4, 5, dtype=np.int8)],
+        ["multiply"]),
+    "sum of more equal halves than their dtype counts": (
+        lambda b, x: b.reduce("add", rows(b, x, 70_000), (1,)), [np.zeros(2, np.float16)],
+        ["view", "reduce"]),
     "sum of broadcast": (lambda b, x: b.reduce("add", rows(b, x), (1,)), [SPECIAL],
                          ["add", "multiply"]),
     "max of max": (lambda b, x: b.reduce("maximum", b.reduce("maximum", x, (0,)), (0,)), [ROWS_OF],

@@ -66,12 +66,15 @@ def reduce_of_broadcast(e: Editor, s: Statement) -> int | None:
     still = tuple([d for d in axes if d not in moved])
     if not still or not all(shape[d] for d in still):
         return None
+    with np.errstate(over="ignore"):  # integers wrap, as their sums do; halves end soon
+        count = np.asarray(prod([shape[d] for d in still])).astype(s.known.dtype)
+    if op == "add" and not np.isfinite(count):
+        return None
     rest = tuple([d - sum(k < d for k in still) for d in axes if d not in still])
     y = dropped(e, x, still)
     y = e.reduce(op, y, rest) if rest else y
     if op != "add":
         return y
-    count = int(np.prod([shape[d] for d in still]))
     return e.map("multiply", plus_zero(e, y), e.like(y, count))
 
 
