@@ -211,6 +211,22 @@ def test_a_full_disk_is_said_once(monkeypatch, compilations, folder):
     assert not [*folder.iterdir()] if folder.exists() else True
 
 
+def test_clearing_while_an_entry_is_written_is_no_trouble(monkeypatch, compilations, folder):
+    real = os.rename
+
+    def late(*args, **kwargs):
+        cache.clear()
+        real(*args, **kwargs)
+    with warnings.catch_warnings(), monkeypatch.context() as patched:
+        warnings.simplefilter("error")
+        patched.setattr(cache.os, "rename", late)
+        assert Library(text(), (), host()).function("f")(0, 0) == 7
+    assert [*folder.iterdir()] == []
+    for _ in range(2):
+        assert Library(text(), (), host()).function("f")(0, 0) == 7
+    assert len(compilations) == 2
+
+
 @pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
 def test_an_entry_that_others_write_is_replaced(mode, folder, compilations):
     answer()

@@ -281,6 +281,8 @@ def write(folder: int, key: str, whole: bytes) -> None:
         with os.fdopen(file, "wb") as stream:
             stream.write(whole)
         os.rename(name, key + SUFFIX, src_dir_fd=folder, dst_dir_fd=folder)
+    except FileNotFoundError:  # another process has cleared the folder meanwhile
+        return
     except BaseException:
         with suppress(OSError):
             os.unlink(name, dir_fd=folder)
