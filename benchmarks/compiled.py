@@ -233,7 +233,7 @@ def threads_table(rows, keys, threads):
         cells = [WORKLOADS[name][0].__doc__.strip().rstrip(".")]
         cells += [f"{read(both[k][0])}; {read(both[k][1])}" if k in both else "-" for k in keys]
         cells += [f"{both[k][0] / both[k][1]:.2f}" if k in both else "-" for k in keys]
-        cells += [f"{both[k][1] / both['adjoint'][1]:.3g}" if k in both else "-"
+        cells += [read(both[k][1] / both["adjoint"][1], 3) if k in both else "-"
                   for k in keys if k != "adjoint"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -257,7 +257,8 @@ def on_threads(options):
 
 def read(number, digits=4):
     """A time or a ratio with so many digits, or all that stand before the point."""
-    return f"{number:,.0f}" if number >= 1000 else f"{number:.{digits}g}"
+    short = f"{number:.{digits}g}"
+    return short if float(short) < 1000 else f"{number:,.0f}"
 
 
 def cell(found, key, target):

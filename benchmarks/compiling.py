@@ -191,18 +191,20 @@ def of_peer(name, key):
 
 def peers_table(rows):
     """The Markdown table of first calls beside those of other libraries."""
+    from compiled import read
     keys = [k for k in TARGETS if any(k in r for r in rows.values())]
     heads = ["workload", "adjoint, ms: cold, cached", *[
         f"{k}, ms" + (": cold, cached" if len(TARGETS[k]) > 1 else "") for k in keys],
         *[f"{k} / adjoint of target" for k in keys]]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
-    for name in sorted(rows, key=[*WORKLOADS].index):
-        found = rows[name]
+    for name in WORKLOADS:  # a file of figures may have chains, too
+        if (found := rows.get(name)) is None:
+            continue
         ours = [found[how]["first"] for how in ("cold", "cached")]
         cells = [WORKLOADS[name][0].__doc__.strip().rstrip("."), f"{ours[0]:.1f}, {ours[1]:.1f}"]
         cells += [", ".join(f"{t:,.0f}" for t in found.get(k, [])) or "-" for k in keys]
         cells += [", ".join(
-            f"{t / o:.3g} of {wanted}" + ("" if t / o >= wanted else " **missed**")
+            f"{read(t / o, 3)} of {wanted}" + ("" if t / o >= wanted else " **missed**")
             for t, o, wanted in zip(found.get(k, []), ours, TARGETS[k], strict=False)) or "-"
             for k in keys]
         lines.append("| " + " | ".join(cells) + " |")
