@@ -62,7 +62,7 @@ def as_array(y: Any) -> Any:
 
     For functions that give arrays in NumPy, such as `np.where`.
     """
-    if np.shape(y):
+    if isinstance(y, tuple) or y.shape:  # a tuple: of where(condition)
         return y
     if not isinstance(y, Box):
         return np.asarray(y)
@@ -87,6 +87,23 @@ def as_changeable(x: Any, y: Any) -> Any:
     return as_array(y) if is_changeable(x) else y
 
 
+def note_view(y: Any, x: Any) -> Any:
+    """``y``, noted as what NumPy has as a view of ``x``: a write into it is refused.
+
+    For functions that are no rows with ``alias`` and still give views, such as `np.einsum`. Below
+    derivatives and batches stand arrays, which know by themselves.
+    """
+    inner, base = y, x
+    while isinstance(inner, Box):
+        note = getattr(inner, "copied_from", None)
+        if note is not None:
+            note(base)
+            break
+        base = base.value if isinstance(base, Box) and base.level == inner.level else base
+        inner = inner.value
+    return y
+
+
 def gives_array(row: Primitive, known: Sequence[Any], params: dict[str, Any],
                 held: Callable[[int], bool]) -> bool:
     """Whether NumPy's function gives an array without axes for arguments of these Avals.
@@ -105,11 +122,12 @@ def gives_array(row: Primitive, known: Sequence[Any], params: dict[str, Any],
 class ScalarGraph(Graph):
     """A Graph that is written while a function runs, whose values without axes can be changed."""
 
-    __slots__ = ("arrays", "tensors")
+    __slots__ = ("arrays", "tensors", "views")
 
     def __init__(self) -> None:
         super().__init__()
         self.arrays: set[Node] = set()  # without axes, beside those that rows give
+        self.views: set[Node] = set()  # beside those that rows with `alias` give
         self.tensors = False  # the function was given some: PyTorch's rule is its
 
     def holds_array(self, n: Node) -> bool:
@@ -135,6 +153,11 @@ class ScalarSymbol(Symbol):
     def of_tensors(self) -> bool:
         """Whether the function that is being written down was given tensors."""
         return self.graph.tensors
+
+    def copied_from(self, base: Any) -> None:
+        """Note that NumPy has a view of ``base`` here."""
+        if self.aval.shape and base is not self:
+            self.graph.views.add(self.node)
 
     def noted_as_array(self) -> Symbol:
         """This Symbol, noted as an array without axes."""
