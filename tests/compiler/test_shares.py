@@ -11,6 +11,7 @@ X = np.array([[-1000.0, 0.0, 3.0, 1.0], [1000.0, 1.0, 2.0, 3.0], [-800.0, -900.0
 D = np.random.default_rng(0).normal(size=X.shape)
 LABELS = np.array([0, 2, 1, -1])
 ROWS = np.arange(4)
+PAIRS = np.arange(2)[:, None]
 
 
 def two_steps(x):
@@ -29,7 +30,15 @@ SHARES = {
 TAKEN = {
     "all": lambda p: p, "labels": lambda p: p[ROWS, LABELS],
     "given labels": lambda p: p[np.arange(4), np.arange(4)], "rows": lambda p: p[1:3, 0],
-    "turned": lambda p: p.T[::-1]}
+    "turned": lambda p: p.T[::-1], "given places": lambda p: np.take(p, 4 * ROWS + LABELS),
+    "turned labels": lambda p: p.T[LABELS, ROWS], "flipped": lambda p: np.flip(p, 1)[ROWS, LABELS],
+    "reshaped": lambda p: p.reshape(2, 2, 4)[PAIRS, ROWS[:2], LABELS.reshape(2, 2)],
+    "flat": lambda p: p.ravel()[2:11:3], "one of a reshape": lambda p: p.reshape(2, 2, 4)[1, :, 2],
+    "turned pairs": lambda p: p.reshape(2, 2, 4).transpose(1, 0, 2).reshape(4, 4)[ROWS, LABELS],
+    "one of turned pairs": lambda p: p.reshape(2, 2, 4).transpose(1, 2, 0)[0, 1:, 1],
+    "along the rows": lambda p: np.take_along_axis(p, LABELS[:, None] % 4, 1).squeeze(1),
+    "masked": lambda p: p[X > 0.5], "repeated": lambda p: np.tile(p, (2, 1))[3:6, 1],
+    "row by row": lambda p: ad.vmap(lambda row, label: row[label])(p, LABELS)}
 WAYS = {"value": lambda f: f, "grad": lambda f: ad.grad(lambda x: (f(x) ** 2).sum()),
         "jvp": lambda f: lambda x: ad.jvp(f, (x,), (D,))[1],
         "mean": lambda f: ad.value_and_grad(lambda x: -f(x).mean())}
@@ -53,6 +62,27 @@ def test_as_log_softmax(shares, taken, way):
             for got, want in zip(*[v if way == "mean" else (v,) for v in (found, expected)],
                                  strict=True):
                 np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
+
+
+TOGETHER = {
+    "one by one": lambda p, log: sum(log(p[i, i % 4]) * (i + 1) for i in range(12)),
+    "beside each other": lambda p, log: log(p.T)[1].sum() + log(p.ravel())[3] - log(p[1:, 0]).sum(),
+    "chosen": lambda p, log: np.where(X > 0.5, log(p), 0.0).sum(),
+    "of a compiled function": lambda p, log: ad.jit(
+        lambda p: log(np.take_along_axis(p, ROWS[:, None], 1).squeeze(1)).sum())(p)}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize("shares", SHARES)
+@quiet
+def test_several_logarithms(shares, name):
+    """Each gives its own cotangent to the same shares."""
+    (spelled, axis), f = SHARES[shares], TOGETHER[name]
+    x = X[:, :] if name != "one by one" else np.tile(X, (3, 1))
+    with np.errstate(all="ignore"):
+        expected = ad.grad(lambda x: f(logarithms(x, axis), lambda y: y))(x)
+        found = ad.jit(ad.grad(lambda x: f(spelled(x), np.log)))(x)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("shares", SHARES)

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from adjoint.ops.loops import split
-
 from .algebra import is_zero
-from .branches import through
+from .branches import opposite, through
 from .editor import rule
+from .returns import LINEAR, SELECTS, moved, origin, returned, selected_alike
 from .softmaxes import centred, kept
-from .views import composed, is_identity, normal
 
 if TYPE_CHECKING:
     from adjoint.ops.loops import Shape
@@ -73,9 +71,7 @@ def share_of(e: Editor, p: int) -> Share | None:
 
 def noted(e: Editor, n: int) -> Share | None:
     """The share that a statement is or sees some elements of, noted for the rules of products."""
-    while e.statements[n].name in {"view", "pick", "copy"}:
-        n = e.statements[n].inputs[0]
-    share = share_of(e, n)
+    share = share_of(e, origin(e, n))
     if share is not None:
         found: dict[int, Share] = e.memo.setdefault("shares", {})
         for k in (share.p, share.power, share.seen):
@@ -103,79 +99,89 @@ def logarithm_of_share(e: Editor, s: Statement) -> int | None:
     """The logarithm of shares, or of some of them."""
     if (share := noted(e, s.inputs[0])) is None:
         return None
-    share = shifted(e, share)
-    value = e.map("subtract", share.x, e.map("log", share.seen))
-    return seen_alike(e, s.inputs[0], value)
-
-
-def seen_alike(e: Editor, n: int, value: int) -> int:
-    """``value`` where ``n`` sees something of its shape."""
-    s = e.statements[n]
-    if s.name not in {"view", "pick", "copy"}:
-        return value
-    inner = seen_alike(e, s.inputs[0], value)
-    return e.view(inner, *s.parameters) if s.name == "view" else e.made(
-        s.name, (inner, *s.inputs[1:]), s.parameters, s.known)
+    near = shifted(e, share)
+    value = e.map("subtract", near.x, e.map("log", near.seen))
+    return selected_alike(e, s.inputs[0], share.p, value)
 
 
 # ---- the chain rule
 
-@rule("scatter_add", "pad", "copy", "view", says="c / p[i] put at i is what c is there, / p",
-      stabilises=True)
+@rule("scatter_add", "pad", "copy", "view", "reduce",
+      says="c / p[i] put at i is what c is there, / p", stabilises=True)
 def quotient_put_back(e: Editor, s: Statement) -> int | None:
-    """The cotangent of shares in other places, as one of the shares."""
-    if "shares" not in e.memo or (s.name == "pad" and s.parameters[2] != 0):
+    """The cotangent of some of the shares, a step on its way back to them.
+
+    A view may be offered again while it is rewritten: 1 / p[i] is (1 / p)[i].
+    """
+    if "shares" not in e.memo:
         return None
-    found = put_back(e, s, s.inputs[0], DEPTH)
-    if found is None:
+    key = "put back", s.name, s.inputs, s.parameters[:2]
+    if key not in e.memo:
+        e.memo[key] = None
+        e.memo[key] = put_back(e, s)
+    return e.memo[key]
+
+
+def put_back(e: Editor, s: Statement) -> int | None:
+    """A quotient by shares after the statement, where it was before it."""
+    n = s.inputs[0]
+    if s.name in LINEAR and e.function(n) in {"add", "subtract"}:
+        terms = [(i, *s.inputs[1:]) for i in e.statements[n].inputs]
+        if any(quotient_put_back(e, s._replace(inputs=i)) is not None for i in terms):
+            return e.map(e.function(n), *[moved(e, s, i) for i, *_ in terms])
+    c, d = parted(e, n, DEPTH) or (-1, -1)
+    if d < 0 or d == origin(e, d) or (p := returned(e, s, d)) is None:
         return None
-    c, p = found
-    placed = e.view(c, *s.parameters) if s.name == "view" else e.made(
-        s.name, (c, *s.inputs[1:]), s.parameters, s.known)
-    product = e.map("multiply", placed, e.map("divide", e.like(p, 1), p))
-    nothing = e.like(placed, 0)
-    lost = e.map("logical_and", e.map("equal", placed, nothing), e.map("isnan", product))
+    return over(e, moved(e, s, c), p)
+
+
+def over(e: Editor, c: int, p: int) -> int:
+    """``c / p``, but 0 where c is 0 and that is NaN."""
+    product = e.map("multiply", c, e.map("divide", e.like(p, 1), p))
+    nothing = e.like(c, 0)
+    lost = e.map("logical_and", e.map("equal", c, nothing), e.map("isnan", product))
     return e.select(lost, nothing, product)
 
 
-def put_back(e: Editor, s: Statement, n: int, depth: int) -> tuple[int, int] | None:
-    """``c`` and ``p`` of ``c / p[i]``, where i is where a statement puts it."""
+@rule("add", says="c / p + d / p = (c + d) / p, p some shares of a sum of exponentials",
+      stabilises=True)
+def sum_of_quotients(e: Editor, s: Statement) -> int | None:
+    """Cotangents that several logarithms give to the same shares, as one quotient."""
+    if "shares" not in e.memo:
+        return None
+    (c, p), (d, q) = [parted(e, i, DEPTH) or (-1, -1) for i in s.inputs]
+    return over(e, e.map("add", c, d), p) if p == q >= 0 else None
+
+
+def parted(e: Editor, n: int, depth: int) -> tuple[int, int] | None:
+    """``c`` and ``d`` of ``c / d``, where d is some of the shares."""
     inner = e.statements[n]
     if inner.name == "view" and e.function(inner.inputs[0]) == "divide":
         c, p = e.statements[inner.inputs[0]].inputs
-        return (e.view(c, *inner.parameters), p) if undone(e, s, p, n) else None
+        return (moved(e, inner, c), moved(e, inner, p)) if of_shares(e, p) else None
     if e.function(n) == "divide":
-        c, seen = inner.inputs
-        p = e.statements[seen].inputs[0] if e.statements[seen].name in {"view", "pick"} else -1
-        return (c, p) if p >= 0 and undone(e, s, p, seen) else None
+        c, d = inner.inputs
+        return (c, d) if of_shares(e, d) else None
     if not depth:
         return None
     if e.function(n) == "add" and is_zero(e, inner.inputs[1]):
-        return put_back(e, s, inner.inputs[0], depth - 1)
+        return parted(e, inner.inputs[0], depth - 1)
     if e.function(n) == "negative":
-        found = put_back(e, s, inner.inputs[0], depth - 1)
+        found = parted(e, inner.inputs[0], depth - 1)
         return found and (e.map("negative", found[0]), found[1])
     m = product_of(e, n)
     if m is not None and e.function(m) == "multiply":
         for one, other in ((both := e.statements[m].inputs), both[::-1]):
-            found = put_back(e, s, one, depth - 1)
+            found = parted(e, one, depth - 1)
             if found is not None:
                 return e.map("multiply", found[0], other), found[1]
     return None
 
 
-def undone(e: Editor, s: Statement, p: int, seen: int) -> bool:
-    """Whether a statement puts back what was seen of shares, to where it was."""
-    share, got = e.memo["shares"].get(p), e.statements[seen]
-    if share is None or share.p != p or e.known(p).shape != s.known.shape:
-        return False
-    if s.name == "scatter_add" or got.name == "pick":
-        return s.name == "scatter_add" and got.name == "pick" and got.inputs[1:] == s.inputs[1:]
-    index, shape = got.parameters
-    if s.name == "copy":
-        return index == normal(split(s.known.shape, shape) or (), shape)
-    return index == s.parameters[0] if s.name == "pad" else is_identity(
-        composed(index, s.parameters[0]), s.known.shape, s.known.shape)
+def of_shares(e: Editor, d: int) -> bool:
+    """Whether a statement is a share, or selects some."""
+    share = e.memo["shares"].get(p := origin(e, d))
+    return share is not None and share.p == p
 
 
 @rule("multiply", says="(c / p) p = c, p a share of a sum of exponentials", stabilises=True)
@@ -197,19 +203,18 @@ def cancelled_before(e: Editor, s: Statement) -> int | None:
     if "shares" not in e.memo:
         return None
     for quotient, other in (s.inputs, s.inputs[::-1]):
-        below, seen = e.statements[quotient], e.statements[other]
-        if e.function(quotient) != "divide" or seen.name not in {"view", "pick"} or (
-                e.numbers.get(below.inputs[0]) != 1):
+        if e.function(quotient) != "divide" or e.statements[other].name not in SELECTS:
             continue
-        same = e.statements[below.inputs[1]]
-        share = e.memo["shares"].get(same.inputs[0]) if same.inputs else None
-        if share is None or same != (*seen[:1], (share.p, *seen.inputs[1:]), *seen[2:]):
+        one, below = e.statements[quotient].inputs
+        if e.numbers.get(one) != 1 or not of_shares(e, below):
             continue
-        terms = expanded(e, seen.inputs[0], share, DEPTH)
+        p, source = origin(e, below), origin(e, other)
+        if below == p or selected_alike(e, below, p, source) != other:
+            continue
+        terms = expanded(e, source, e.memo["shares"][p], DEPTH)
         if terms and all(t.shares == 1 for t in terms):
-            value = e.map("multiply", seen.inputs[0], e.map("divide", e.like(share.p, 1), share.p))
-            return e.view(value, *seen.parameters) if seen.name == "view" else e.made(
-                "pick", (value, *seen.inputs[1:]), (), seen.known)
+            value = e.map("multiply", source, e.map("divide", e.like(p, 1), p))
+            return selected_alike(e, other, source, value)
     return None
 
 
@@ -324,20 +329,42 @@ def product_of(e: Editor, n: int, share: Share | None = None) -> int | None:
         return None
     f, parts = through(e, s.inputs[0])
     conditions = (s.inputs[0],) if f == "equal" else parts if f == "logical_and" else ()
-    factors = factors_of(e, s.inputs[2], DEPTH) | {*over_shares(e, s.inputs[2], share)}
+    inner = s.inputs[2]
+    if conditions and e.statements[inner].name == "select":
+        inner = product_of(e, inner, share)
+    if inner is None:
+        return None
+    factors = factors_of(e, inner, DEPTH) | {*over_shares(e, inner, share)}
     for condition in conditions:
         f, parts = through(e, condition)
-        if zero_by_number(e, condition, factors) or (f == "equal" and is_zero(e, parts[1]) and (
+        if zero_there(e, condition, factors) or (f == "equal" and is_zero(e, parts[1]) and (
                 parts[0] in factors or only_zero_by(e, parts[0], factors, share))):
-            return s.inputs[2]
+            return inner
     return None
 
 
-def zero_by_number(e: Editor, condition: int, factors: set[int]) -> bool:
-    """Whether a constant condition holds only where a constant factor is 0."""
-    where = e.array(condition)
-    return where is not None and any(
-        not (array != 0)[where].any() for i in factors if (array := e.array(i)) is not None)
+def zero_there(e: Editor, condition: int, factors: set[int]) -> bool:
+    """Whether a condition holds only where a factor is 0."""
+    told = e.statements[condition]
+    for i in factors:
+        s = e.statements[i]
+        alike = s.name == told.name == "view" and s.parameters == told.parameters
+        if zero_by(e, *((told.inputs[0], s.inputs[0]) if alike else (condition, i))):
+            return True
+    return False
+
+
+def zero_by(e: Editor, condition: int, factor: int) -> bool:
+    """Whether a constant, or a choice by the same condition, is 0 where it holds."""
+    where, array = e.array(condition), e.array(factor)
+    if where is not None and array is not None and where.shape == array.shape:
+        return not (array != 0)[where].any()
+    choice = e.statements[factor]
+    if choice.name != "select":
+        return False
+    c, x, z = choice.inputs
+    negated = opposite(e, condition) == c or opposite(e, c) == condition
+    return (negated and is_zero(e, z)) or (c == condition and is_zero(e, x))
 
 
 def only_zero_by(e: Editor, n: int, factors: set[int], share: Share | None) -> bool:
