@@ -43,7 +43,13 @@ CLEAR = 1.15            # how far from that a time of two rounds is that needs n
 KEPT = b"calibration of products\n"
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
            "VECLIB_MAXIMUM_THREADS", "GOTO_NUM_THREADS")
-lock = Lock()
+
+
+class State:
+    """One measures at a time; others wait for what it finds."""
+
+    lock = Lock()
+
 
 
 def prepare(program: Program, target: Target, threads: int = 0) -> None:
@@ -65,11 +71,11 @@ def prepare(program: Program, target: Target, threads: int = 0) -> None:
 
 def know(dtypes: list[str], target: Target, threads: int = 0) -> None:
     """Know from which size on BLAS is used for products of these dtypes."""
-    if target != host() or blas.only_generated.get():
+    if target != host() or blas.is_never():
         return
     threads = threads or (processors() if possible() else 1)
     for dtype in dtypes:
-        with lock:
+        with State.lock:
             key = (dtype, target.vector_bytes)
             if key not in blas.limits:
                 blas.limits[key] = limit_of(dtype, target, threads)
@@ -95,7 +101,7 @@ def wanted(program: Program) -> list[str]:
             for k in CONTROL[s.name]:
                 found.update(dict.fromkeys(wanted(body_of(s.parameters[k]))))
         elif gemm.suits(program, n):
-            depth = program.statements[s.inputs[0]].known.shape[-1]
+            depth = sum([program.statements[x].known.shape[-1] for x in s.inputs[::2]])
             if prod(s.known.shape[-2:]) * depth >= LARGE:
                 found[s.known.dtype.name] = None
     return list(found)
@@ -164,13 +170,16 @@ def multiplication(dtype: Any, side: int) -> Callable[[], object]:
 
 def square(dtype: Any, side: int, target: Target, limit: int) -> Running:
     """A square product that runs: by BLAS if its side reaches a limit that is not 0."""
-    key, before = (dtype.name, target.vector_bytes), dict(blas.limits)
-    blas.limits[key] = limit or blas.NEVER
+    key = dtype.name, target.vector_bytes
+    before = blas.limits.get(key)
+    blas.limits[key] = limit or blas.NEVER  # other threads plan by the other limits meanwhile
     try:
         return made(dtype, side, target)
     finally:
-        blas.limits.clear()
-        blas.limits.update(before)
+        if before is None:
+            del blas.limits[key]
+        else:
+            blas.limits[key] = before
 
 
 def made(dtype: Any, side: int, target: Target) -> Running:
@@ -206,3 +215,12 @@ class Running:
     def __call__(self) -> None:
         """Run it."""
         self.function(self.place, self.place)
+
+
+def after_fork() -> None:
+    """A lock that another thread held when the process forked is free in the child."""
+    State.lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork)
