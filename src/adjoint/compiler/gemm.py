@@ -19,8 +19,8 @@ Interface (for who plans and drives kernels)
     packed first, so that it is computed once for a block).
 ``PACK``
     The scratch memory is ``kernel.buffer(PACK)``: a kernel that needs it has ``PACK`` among its
-    ``buffers``, and the driver finds its pointer as ``layout.homes[PACK]``, aligned to 64 bytes:
-    space for the largest ``workspace`` of the program. It is not shared by threads.
+    ``buffers``, and the driver finds ``workspace`` bytes, aligned to 64, as ``layout.packs[n]``.
+    Of a kernel that threads share each has some of its own.
 ``units(program, n, stored, vector_bytes, fused, roots) -> int`` and ``span``
     The result falls apart into so many parts that may be computed apart, in any order and by any
     thread: with ``span = ("%first", "%last")``, the names of two i64 parameters, the kernel

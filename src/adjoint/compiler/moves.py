@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .editor import Editor
     from .program import Statement
 
-Straight = tuple[int, int, int]  # offset, output axis, step
-
 
 # ---- views
 

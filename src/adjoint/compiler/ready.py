@@ -118,13 +118,24 @@ class Ready(Compiled):
 
 def kept(compiled: Compiled) -> bytes:
     """The entry of a program; empty if a call needs more than an entry says."""
-    program, layout = compiled.program, compiled.layout
+    program = compiled.program
     distinct = list(dict.fromkeys([*program.inputs, *program.outputs]))
     if any(n >= 0 for _, n in compiled.segments) or not compiled.segments or not all(
             is_simple(compiled, n) for n in distinct):
         return b""
-    where = {n: k for k, n in enumerate(distinct)}
     arrays: list[Any] = []
+    told = told_of_call(compiled, distinct, arrays)
+    parts = [np.array(a, order="C") for a in arrays]
+    told["arrays"] = [(p.dtype.str, p.shape, isinstance(a, (bool, int, float)))
+                      for a, p in zip(arrays, parts, strict=True)]
+    header = json.dumps(told).encode()
+    return b"".join([len(header).to_bytes(LENGTH, "big"), header, *[p.tobytes() for p in parts]])
+
+
+def told_of_call(compiled: Compiled, distinct: list[int], arrays: list[Any]) -> dict[str, Any]:
+    """All that a call needs to know, as JSON has it; its constants are put behind ``arrays``."""
+    program, layout = compiled.program, compiled.layout
+    where, made = {n: k for k, n in enumerate(distinct)}, layout.made()
 
     def constant(value: Any) -> int:
         arrays.append(value)
@@ -136,8 +147,7 @@ def kept(compiled: Compiled) -> bytes:
         given = [constant(program.constants[s.parameters[0]])] if name == "const" else [
             s.parameters[0]] if name == "input" else []
         return [name, given, told_of(s.known)]
-    made = layout.made()
-    told: dict[str, Any] = {
+    return {
         "statements": [statement(n) for n in distinct],
         "inputs": [where[n] for n in program.inputs],
         "outputs": [where[n] for n in program.outputs],
@@ -149,11 +159,6 @@ def kept(compiled: Compiled) -> bytes:
         "seconds": compiled.seconds(), "code": compiled.library.key,
         "externals": sorted(compiled.externals), "limits": calibration.asked(
             program, compiled.target)}
-    parts = [np.array(a, order="C") for a in arrays]
-    told["arrays"] = [(p.dtype.str, p.shape, isinstance(a, (bool, int, float)))
-                      for a, p in zip(arrays, parts, strict=True)]
-    header = json.dumps(told).encode()
-    return b"".join([len(header).to_bytes(LENGTH, "big"), header, *[p.tobytes() for p in parts]])
 
 
 def is_simple(compiled: Compiled, n: int) -> bool:
