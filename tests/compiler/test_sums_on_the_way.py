@@ -71,6 +71,15 @@ def test_a_sum_over_a_batch_of_what_has_another_dtype(target, own, other):
     close(b.program, args, target, checked=True)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_a_sum_over_a_batch_of_a_product_of_integers_has_loops_of_its_own(dtype):
+    rng, b = np.random.default_rng(8), ProgramBuilder()
+    args = [rng.integers(-9, 9, s).astype(dtype) for s in ((3, 5, 4), (3, 4, 7))]
+    changed = b.cast(b.dot([tuple(b.input(aval_of(a)) for a in args)]), np.dtype(np.float64))
+    b.program.outputs = [b.reduce("add", changed, (0,)).number]
+    close(b.program, args, host(), checked=True)
+
+
 SCHEMES = {  # sizes that lead to a scheme, with what blocks.py is told of the caches
     "small": ((37, 9, 70), {}), "large": ((50, 75, 70), {"PANEL": 1 << 10}),
     "sweep": ((2, 21, 301), {"FAR": 0, "BEYOND": 0})}

@@ -16,6 +16,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from .functions_ir import FORMULAS
+from .gemm import suits
 from .roots import LONG, POINTWISE, REPEATED, SHORT, Roots, read_again
 from .schedule import Group, Pass, Schedule, straight
 from .views import substituted
@@ -158,7 +159,7 @@ class Fusing(Roots):
         group, space = self.schedule.groups[k], self.schedule.space(n)
         mine = lowest == k
         if group.kind == "dot":
-            whole = self.statements[n].name in POINTWISE or self.over_batch(n)
+            whole = self.statements[n].name in POINTWISE or self.over_batch(group, n)
             return 0 if mine and whole and space == group.passes[0].space and (
                 self.need(k, n) == 0) else None
         if group.kind != "nest" or not (mine or (read & group.reads and group.work < MOST)):
@@ -180,11 +181,12 @@ class Fusing(Roots):
             return None
         return p
 
-    def over_batch(self, n: int) -> bool:
-        """Whether it is a sum of floats over axes of a batch of matrices."""
+    def over_batch(self, group: Group, n: int) -> bool:
+        """Whether it is a sum of floats over axes of a batch of matrices, which tiles compute."""
         s = self.statements[n]
         return s.name == "reduce" and s.parameters[0] == "add" and s.known.dtype.kind == "f" and (
-            s.known.dtype == self.statements[s.inputs[0]].known.dtype
+            suits(self.program, group.roots[0])
+            and s.known.dtype == self.statements[s.inputs[0]].known.dtype
             and 0 < len(s.parameters[1]) <= max(s.parameters[1]) + 1 <= (
                 len(self.schedule.space(n)) - 2))
 
