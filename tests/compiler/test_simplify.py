@@ -667,6 +667,16 @@ def test_bodies_of_loops_are_simplified():
         same(after(SPECIAL)[0], program(SPECIAL)[0])
 
 
+def test_an_index_that_a_loop_has_left():
+    i = np.array([0, 1, 3])
+    graph, out = trace(lambda a: (a + a,), aval_of(i))
+    graph.outputs = [o.node for o in out]
+    program = built(lambda b, x, i: [b.pick(x, [n]) for left in [b.item(b.loop(
+        graph, 2, [i], []), 0)] for n in (left, b.elementwise("add", i, left))], SPECIAL, i)
+    for got, want in zip(simplified(program)(SPECIAL, i), program(SPECIAL, i), strict=True):
+        same(got, want)
+
+
 # ---- whole rows and programs
 
 def special(x, rng):

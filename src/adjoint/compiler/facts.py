@@ -123,7 +123,8 @@ def affine(e: Writer, n: int, depth: int = DEPTH) -> Axis | None:
         return int(e.numbers[n]), ()
     if s.name == "iota":
         return 0, ((s.parameters[1], 1),)
-    if not depth or not s.inputs:
+    f = e.function(n)
+    if not depth or not (s.name in {"view", "cast"} or f in {"add", "subtract"}):
         return None
     inner = affine(e, s.inputs[0], depth - 1)
     if inner is None:
@@ -135,8 +136,7 @@ def affine(e: Writer, n: int, depth: int = DEPTH) -> Axis | None:
         low, high = extent(inner, s.known.shape)
         info = np.iinfo(s.known.dtype)
         return inner if info.min <= low <= high <= info.max else None
-    f = e.function(n)
-    other = affine(e, s.inputs[1], depth - 1) if f in {"add", "subtract"} else None
+    other = affine(e, s.inputs[1], depth - 1)
     if other is None:
         return None
     total = combined(inner, other, 1 if f == "add" else -1)
