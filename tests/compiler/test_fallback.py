@@ -149,6 +149,37 @@ def test_what_processors_get(kind, features, size, fused, registers):
     assert blocks.registers(target.vector_bytes, target.fused) == registers
 
 
+def features(*levels, more=()):
+    """What LLVM tells of a processor of some levels of x86-64."""
+    has = {"64bit", *more}.union(*[native.LEVELS[f"x86-64-v{k}"] for k in levels])
+    return ",".join([*["+" + f for f in sorted(has)], "-sse4a"])
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    (features(2, 3, 4, more=["avx512vbmi", "aes"]), ("x86-64-v4", "+avx512vbmi")),
+    (features(2, 3), ("x86-64-v3", "")),
+    (features(2, 4, more=["prfchw"]), (  # no level is reached over a gap
+        "x86-64-v2", "+avx512bw,+avx512cd,+avx512dq,+avx512f,+avx512vl,+prfchw")),
+    (features(), ("x86-64", "")),
+    ("+neon,-sve", ("name", "+neon,-sve"))])
+def test_processors_are_told_in_few_words(given, told):
+    target = native.Target("name", given, 16, fused=True)
+    assert target.told() == told
+    assert ('"tune-cpu"="name"' in target.attributes()) == (told[0] != "name")
+
+
+def test_few_words_give_the_same_code(monkeypatch):
+    """As all that LLVM tells of the processor."""
+    codes: list[bytes] = []
+    for full in (False, True):
+        if full:
+            monkeypatch.setattr(native.Target, "told", lambda self: (self.cpu, self.features))
+        f = ad.jit(lambda x, z: (np.exp(x @ z) + np.tanh(x.sum(1))[:, None]).sum(1))
+        text = f.show(np.ones((9, 33)), np.ones((33, 20)), stage="llvm")
+        codes.append(llvm().emitted(text, (*native.host().told(), native.SPEED)))
+    assert codes[0] == codes[1]
+
+
 @pytest.mark.parametrize(("target", "sizes"), [
     (BASELINE, [(16, 4), (16, 2)]), (AVX2, [(16, 8), (16, 4)]),
     (BASELINE._replace(fused=True), [(32, 4), (32, 2)]),

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 OLDEST = 20  # version of LLVM that reads what is written here
 SPEED = 1  # of LLVM's code generator; 0 gives code several times slower, 2 the same
+# What each level of x86-64 has more than the one before, by LLVM's names.
+LEVELS = {
+    "x86-64-v2": {"cx16", "crc32", "popcnt", "sahf", "sse3", "ssse3", "sse4.1", "sse4.2"},
+    "x86-64-v3": {"avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave"},
+    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}}
+MORE = ("avx", "gfni", "prfchw")  # what begins so is used besides: vectors, and writes soon to come
 
 
 class Target(NamedTuple):
@@ -39,13 +45,34 @@ class Target(NamedTuple):
         """Whether it looks coefficients up in registers and scales by powers of two: AVX-512."""
         return self.fused and "+avx512f" in self.features.split(",")
 
+    def told(self) -> tuple[str, str]:
+        """Processor and features as LLVM is told them: each feature costs it 20 microseconds.
+
+        The level of x86-64 stands for most. What is not needed to compute with vectors is left out.
+        """
+        left = {f[1:] for f in self.features.split(",") if f.startswith("+")}
+        if "64bit" not in left:  # of another kind, or a level itself
+            return self.cpu, self.features
+        reached = "x86-64"
+        for level, has in LEVELS.items():
+            if not has <= left:
+                break
+            reached, left = level, left - has
+        every = set[str]().union(*LEVELS.values())
+        more = [f for f in sorted(left) if f in every or f.startswith(MORE)]
+        return reached, ",".join(["+" + f for f in more])
+
     def attributes(self) -> str:
         """What every function says of its processor."""
-        told = f'"target-cpu"="{self.cpu}" "prefer-vector-width"="{8 * self.vector_bytes}"'
-        features = f' "target-features"="{self.features}"' if self.features else ""
+        cpu, features = self.told()
+        told = f'"target-cpu"="{cpu}" "prefer-vector-width"="{8 * self.vector_bytes}"'
+        if cpu != self.cpu:
+            told += f' "tune-cpu"="{self.cpu}"'  # how long its instructions take
+        if features:
+            told += f' "target-features"="{features}"'
         # With a frame pointer the stack is aligned: a spilled vector lies in one line of the cache.
         frame = ' "frame-pointer"="all"' if self.vector_bytes == 64 else ""
-        return f"attributes #0 = {{ nounwind {told}{frame}{features} }}"
+        return f"attributes #0 = {{ nounwind {told}{frame} }}"
 
 
 # The levels of x86-64 that any such processor of its time has.
@@ -115,7 +142,7 @@ def asked() -> tuple[Target, str]:
     """This machine and the version of LLVM, as LLVM tells."""
     known = llvm()
     target = target_of(known.triple().partition("-")[0], known.processor(), known.features())
-    with known.machine(target.cpu, target.features, SPEED):
+    with known.machine(*target.told(), SPEED):
         pass  # a failure is noticed before anything is written for it
     return target, ".".join(map(str, known.version))
 
@@ -188,7 +215,7 @@ class Library:
 
     def machine(self) -> tuple[str, str, int]:
         """What LLVM writes for."""
-        return self.target.cpu, self.target.features, self.speed
+        return *self.target.told(), self.speed
 
     def load(self, code: bytes) -> None:
         """Make the functions of an object file callable."""
@@ -202,7 +229,7 @@ class Library:
         empty = binding.parse_assembly("")
         empty.triple = binding.get_process_triple()
         machine = binding.Target.from_default_triple().create_target_machine(
-            cpu=self.target.cpu, features=self.target.features, opt=self.speed, jit=True)
+            cpu=self.machine()[0], features=self.machine()[1], opt=self.speed, jit=True)
         self.engine = binding.create_mcjit_compiler(empty, machine)  # which owns it from then on
         for part in unpacked(code):
             self.engine.add_object_file(binding.ObjectFileRef.from_data(part))

@@ -256,7 +256,13 @@ class Lanes:
                      for odd in (0, 1)]
             done = [self.chosen(done[i & ~(1 << j)], done[i | 1 << j], takes[i >> j & 1])
                     if i in made else "poison" for i in range(n)]
+            if wanted:
+                done = [self.fenced(a) for a in done]
         return [done[column.index(c)] for c in range(count)]
+
+    def fenced(self, a: str) -> str:
+        """The same: what LLVM makes of exchanges does not look behind it, which takes it long."""
+        return a if a == "poison" or not self.floating else self.intrinsic("arithmetic.fence", a)
 
     def in_turns(self, size: int, block: int, odd: int) -> list[int]:
         """Chunks of half of each block, the upper one if ``odd``, of two vectors in turns."""

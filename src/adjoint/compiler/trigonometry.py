@@ -230,7 +230,7 @@ def library(x: Value, near: Value, name: str) -> Value:
 
 
 ONE_BY_ONE = """\
-define internal {V} @{helper}({V} %x, {V} %near) noinline nounwind {{
+define internal {V} @{helper}({V} %x, {V} %near) noinline #0 {{
 entry:
   %xs = alloca {V}
   %ys = alloca {V}
