@@ -107,6 +107,17 @@ def test_reductions_of_each_dtype(dtype, build):
 
 
 @builds
+@pytest.mark.parametrize("depths", [(5, 1), (1, 5), (17, 1, 9), (0, 3)], ids=str)
+@pytest.mark.parametrize("dtype", [np.int64, np.int8])
+def test_sums_of_products_of_unlike_depths(dtype, depths, build):
+    rng = np.random.default_rng(4)
+    args = [rng.integers(-3, 4, shape).astype(dtype) for k in depths
+            for shape in ((3, k), (k, 1))]
+    program = built(lambda b, *xs: b.dot(list(zip(xs[::2], xs[1::2], strict=True))), *args)
+    np.testing.assert_array_equal(compiled(program, **build)(*args)[0], program(*args)[0])
+
+
+@builds
 def test_extremes_and_positions_of_nan_and_ties(build):
     nan = np.nan
     rows = np.array([[1.0, nan, 3, nan], [3, 3, 1, 1], [nan, nan, nan, nan], [-np.inf] * 4,

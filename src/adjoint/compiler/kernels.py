@@ -239,7 +239,9 @@ class Kernel(Loops):
                 more = at.select(self.mask(), more, *carried)
             return [more]
         type_ = register_type(self.dtype, self.width)
-        return self.nest([("k", size)] if size > 1 else [], body, [(type_, total)])[0]
+        # Where another pair's k runs over lanes, one product counts in one lane only.
+        axes = [("k", size)] if size > 1 or self.vector == "k" else []
+        return self.nest(axes, body, [(type_, total)])[0]
 
     def write_scatter_add(self) -> None:
         """Zeros, then one element after another."""
