@@ -18,12 +18,12 @@ from adjoint.core.node import MODES, ndarray
 from adjoint.core.primitive import PUBLIC
 from adjoint.core.reverse import Tracked
 from adjoint.core.symbol import Symbol, symbol
-from adjoint.errors import DTypeError, MutationError, ShapeError
+from adjoint.errors import ArgumentError, DTypeError, MutationError, ShapeError
 from adjoint.ops import shape as shapes
 
 from .exits import handed, is_concrete, is_tracked, refuse
 from .hooks import follow, handle
-from .scalars import as_changeable, is_scalar
+from .scalars import as_changeable, is_scalar, viewed
 from .updates import At
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ SAME_NAME = (
     "astype dot matmul exp exp2 expm1 log log2 log10 log1p sqrt square abs sign sin cos tan arcsin "
     "arccos arctan sinh cosh tanh arcsinh arccosh arctanh reciprocal floor ceil trunc isfinite "
     "isnan isinf relu sigmoid softmax log_softmax logsumexp flip where maximum minimum trace "
-    "broadcast_to moveaxis expand_dims conjugate round take diagonal diag diagflat tril triu roll "
+    "broadcast_to moveaxis expand_dims round take diagonal diag diagflat tril triu roll "
     "tile fliplr flipud rot90 kron cross vdot outer inner gather scatter scatter_add index_add "
     "index_select masked_fill hypot logaddexp logaddexp2 xlogy sinc fmod fmax fmin copysign "
     "heaviside nan_to_num ldexp frexp erf erfc digamma logit i0 "
-    "var std median quantile cumsum cumprod diff sort argsort ptp topk unique nonzero nansum "
+    "var std median quantile cumsum cumprod diff argsort ptp topk unique nonzero nansum "
     "nanmean nanmedian count_nonzero searchsorted bincount")
 HABITS = {  # PyTorch's name -> ours
     "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power",
@@ -48,11 +48,12 @@ HABITS = {  # PyTorch's name -> ours
     "permute": "transpose", "amax": "max", "amin": "min", "mm": "matmul", "asin": "arcsin",
     "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
     "atanh": "arctanh", "expand": "broadcast_to", "clamp": "clip",
-    "conj": "conjugate", "lgamma": "gammaln", "unbind": "unstack", "movedim": "moveaxis",
+    "lgamma": "gammaln", "unbind": "unstack", "movedim": "moveaxis",
     "repeat_interleave": "repeat", "take_along_dim": "take_along_axis"}
 INPLACE = {
     "isub": "subtract", "iadd": "add", "imul": "multiply", "itruediv": "divide", "ipow": "power",
-    "imatmul": "matmul", "ifloordiv": "floor_divide", "imod": "remainder"}
+    "imatmul": "matmul", "ifloordiv": "floor_divide", "imod": "remainder",
+    "iand": "bitwise_and", "ior": "bitwise_or", "ixor": "bitwise_xor"}
 
 
 class Count(int):
@@ -113,13 +114,7 @@ def flags(x: Box) -> Any:
 
 def part(name: str) -> property:
     """``x.real`` and ``x.imag``, which are views in NumPy: a write into one is refused."""
-    def get(x: Box) -> Any:
-        y = PUBLIC[name](x)
-        note: Any = getattr(y, "copied_from", None)
-        if note is not None:
-            note(x)
-        return y
-    return property(get, doc=PUBLIC[name].__doc__)
+    return property(PUBLIC[name], doc=PUBLIC[name].__doc__)
 
 
 def refused(x: Box) -> Any:
@@ -152,6 +147,8 @@ def rebind(x: Any, y: Any, what: str) -> None:
     if x.level < MODES.get().paused and not isinstance(x, Symbol):
         move(x, y, what)
         return
+    if y.__class__ is not x.__class__ and isinstance(x, Dual):  # a constant: its tangent is 0
+        y = as_changeable(x, PUBLIC["setitem"](x, ..., y))
     if y.__class__ is not x.__class__:
         raise MutationError(
             f"{what} in place would turn a {type(x).__name__} into a {type(y).__name__}; write it "
@@ -200,6 +197,25 @@ def fitted(x: Box, y: Any, what: str) -> Any:
     return PUBLIC["astype"](y, x.dtype) if isinstance(y, Box) else y.astype(x.dtype)
 
 
+def fits_into(x: Any, z: Any) -> bool:
+    """Whether ``x op z`` has the shape and dtype of x, so that it can be written over x."""
+    if z.__class__ is ndarray and z.shape == x.shape and z.dtype == x.dtype:
+        return x.dtype.kind in "fc"  # an optimiser's step, without NumPy's general promotion
+    shape = np.shape(z)
+    known = np.result_type(x.value, z)
+    return known == x.dtype and x.dtype.kind in "fc" and (
+        shape == () or (len(shape) <= x.ndim and np.broadcast_shapes(shape, x.shape) == x.shape))
+
+
+def wrote(x: Any, key: Any, value: Any) -> bool:
+    """Write into ``x``; False where NumPy refuses: the general way then says what is wrong."""
+    try:
+        x[key] = value
+    except (IndexError, ValueError):
+        return False
+    return True
+
+
 def is_plain(key: Any) -> bool:
     """Whether NumPy and we read a key alike without looking closer: integers, slices, arrays."""
     if isinstance(key, tuple):
@@ -235,14 +251,17 @@ def writable(x: Any, what: str) -> None:
             return
         inner = inner.value
     x = inner
-    if x.__class__ is ndarray and x.base is not None and shared(x):
-        raise aliased(what, f"an array of shape {x.base.shape}")
+    if x.__class__ is ndarray:
+        base = x.base if x.base is not None and shared(x) else viewed(x)
+        if base is not None:
+            raise aliased(what, f"an array of shape {base.shape}")
 
 
 def check_traced(x: Symbol, what: str) -> None:
     """The same under a trace, where nobody knows who holds the base: a view is never written."""
     row, inputs = x.node.prim, x.node.inputs
-    if row.alias and len(inputs) == 1 and not isinstance(inputs[0].aval, tuple):
+    viewed = row.alias or x.node in getattr(x.graph, "views", ())
+    if viewed and len(inputs) == 1 and not isinstance(inputs[0].aval, tuple):
         raise aliased(what, f"a traced array of shape {inputs[0].aval.shape}")
 
 
@@ -285,6 +304,24 @@ def copy(x: Any) -> Any:
     return as_changeable(x, +x)
 
 
+def conjugated(x: Any) -> Any:
+    """The complex conjugate; of real numbers the array itself, as in NumPy and PyTorch."""
+    return PUBLIC["conjugate"](x) if x.dtype.kind == "c" else x
+
+
+def sort(x: Any, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+         ) -> None:
+    """Sort in place, as NumPy's method does: the result is None. A new array: ``ad.sort(x)``."""
+    if order is not None:
+        raise ArgumentError("x.sort(order=...) is for arrays with fields; there are none here")
+    x[...] = PUBLIC["sort"](x, axis=axis, kind=kind, stable=True if stable is None else stable)
+
+
+def fill(x: Any, value: Any) -> None:
+    """Set every element to ``value``, in place."""
+    x[...] = value
+
+
 def symbol_of(x: Any, dtype: Any) -> Any:
     """A Symbol with what an array or an untracked tensor will be; None for what has a value."""
     x = x.value if isinstance(x, Tracked) and x.node is None else x
@@ -319,7 +356,8 @@ def install() -> None:
         "numel": lambda x: x.aval.size, "__array_priority__": 1000,
         "__array_namespace__": _namespace, "item": number, "__format__": shown,
         "__repr__": named, "numpy": refused, "clone": copy, "copy": copy,
-        "astype": lambda x, dtype, copy=True: as_changeable(x, PUBLIC["astype"](x, dtype)),
+        "astype": lambda x, dtype, copy=True: as_changeable(x, PUBLIC["astype"](x, dtype, copy)),
+        "conjugate": conjugated, "conj": conjugated, "sort": sort, "fill": fill,
         "__array__": handed, "__trunc__": _refuses("int"), "flags": property(flags),
         "itemsize": property(lambda x: x.dtype.itemsize),
         "nbytes": property(lambda x: x.aval.size * x.dtype.itemsize),

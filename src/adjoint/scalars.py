@@ -7,6 +7,7 @@ tensor. A function under a transformation does what it would do there: start at 
 
 from __future__ import annotations
 
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from adjoint.core.node import Node
     from adjoint.core.primitive import Primitive
 
+COPIES: dict[int, tuple[Any, Any]] = {}  # by its id: an array that is a view in NumPy, and its base
 TENSORS: set[int] = set()  # levels of functions of tensors
 # In loops run by Python for a doctor, whether tensors stand for what the function was given.
 stand_ins: ContextVar[bool] = ContextVar("stand_ins", default=False)
@@ -41,7 +43,7 @@ def is_scalar(x: Any) -> bool:
 def of_tensors(x: Box) -> bool:
     """Whether ``x`` is a tensor outside of transformations, or one of a function of tensors."""
     if x.level:
-        return x.level in TENSORS
+        return x.level in TENSORS or (isinstance(x, ScalarSymbol) and x.stands_for_tensor)
     inner = x.value
     return inner.of_tensors if isinstance(inner, ScalarSymbol) else (
         inner.__class__ is not Symbol and not stand_ins.get())
@@ -88,20 +90,30 @@ def as_changeable(x: Any, y: Any) -> Any:
 
 
 def note_view(y: Any, x: Any) -> Any:
-    """``y``, noted as what NumPy has as a view of ``x``: a write into it is refused.
+    """``y``, noted as what NumPy has as a view of ``x`` where it is a copy: no write is lost in it.
 
-    For functions that are no rows with ``alias`` and still give views, such as `np.einsum`. Below
-    derivatives and batches stand arrays, which know by themselves.
+    For functions that are no rows with ``alias`` and give views in NumPy, such as `np.einsum`.
     """
     inner, base = y, x
     while isinstance(inner, Box):
         note = getattr(inner, "copied_from", None)
         if note is not None:
             note(base)
-            break
+            return y
         base = base.value if isinstance(base, Box) and base.level == inner.level else base
         inner = inner.value
+    while isinstance(base, Box):
+        base = base.value
+    if y is not inner and inner.__class__ is base.__class__ is ndarray and inner.shape:
+        key = id(inner)
+        COPIES[key] = weakref.ref(inner, lambda _: COPIES.pop(key, None)), weakref.ref(base)
     return y
+
+
+def viewed(x: Any) -> Any:
+    """The array, if it is still there, of which NumPy would have the array ``x`` as a view."""
+    known = COPIES.get(id(x))
+    return None if known is None else known[1]()
 
 
 def gives_array(row: Primitive, known: Sequence[Any], params: dict[str, Any],
@@ -122,12 +134,13 @@ def gives_array(row: Primitive, known: Sequence[Any], params: dict[str, Any],
 class ScalarGraph(Graph):
     """A Graph that is written while a function runs, whose values without axes can be changed."""
 
-    __slots__ = ("arrays", "tensors", "views")
+    __slots__ = ("arrays", "inner", "tensors", "views")
 
     def __init__(self) -> None:
         super().__init__()
         self.arrays: set[Node] = set()  # without axes, beside those that rows give
         self.views: set[Node] = set()  # beside those that rows with `alias` give
+        self.inner = False  # it was given values of a function of tensors, which are no Tensors
         self.tensors = False  # the function was given some: PyTorch's rule is its
 
     def holds_array(self, n: Node) -> bool:
@@ -148,6 +161,11 @@ class ScalarSymbol(Symbol):
     def changeable(self) -> bool:
         """Whether a change in place is seen by everyone who holds this."""
         return not self.aval.shape and self.graph.holds_array(self.node)
+
+    @property
+    def stands_for_tensor(self) -> bool:
+        """Whether this Symbol by itself, in no Tensor, is what a function of tensors made."""
+        return False
 
     @property
     def of_tensors(self) -> bool:

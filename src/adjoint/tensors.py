@@ -48,7 +48,9 @@ from .ops import declare
 from .ops.protocol import check_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from .core.primitive import Primitive
 
 GRADFUL = "fc"
 arrived, conjugate = hooks.arrived, hooks.conjugate
@@ -376,10 +378,20 @@ class Tensor(Tracked):
             self.node = node(hooks.WRITTEN, (before, written), NO_PARAMS, None, known)
             hooks.follow(self, before)
 
+    def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Apply ``row`` one level down and record the step; a view knows whose memory it shares."""
+        y = super().interpret(row, args, params)
+        if row.alias and isinstance(args[0], Tensor):
+            y.shares(args[0])
+        return y
+
     def shares(self, base: Any) -> None:
         """Note the tensor whose memory this one shares, if it does."""
         value, source = self.value, base.value
         if value.__class__ is not ndarray or source.__class__ is not ndarray:
+            if (isinstance(value, np.generic) or isinstance(source, np.generic)) and (
+                    scalars.of_tensors(self)):  # PyTorch has views without axes, and of such
+                self._base = weakref.ref(base)
             return
         if value.base is not None and (value.base is source or value.base is source.base):
             root = getattr(base, "_base", None)
@@ -399,13 +411,12 @@ class Tensor(Tracked):
         """An error if a write would, in NumPy, reach another tensor of the same memory."""
         if switch.armed:
             methods.about_to_write(self)
-        if isinstance(self.value, Box):
-            methods.writable(self.value, what)
-            return
         base = getattr(self, "_base", None)
         base = None if base is None else base()
         if base is not None:
             raise methods.aliased(what, f"a tensor of shape {base.shape}")
+        if isinstance(self.value, Box):
+            methods.writable(self.value, what)
 
     def check_leaf(self, what: str) -> None:
         """An error for a change of a leaf that wants a gradient, outside no_grad().
@@ -458,7 +469,7 @@ class Tensor(Tracked):
         if not unrecorded or isinstance(value, Box) or isinstance(self.value, Box):
             methods.set_item(self, key, value)
             return
-        if methods.is_plain(key) and self.owns_buffer() and wrote(self.value, key, value):
+        if methods.is_plain(key) and self.owns_buffer() and methods.wrote(self.value, key, value):
             return
         y = PUBLIC["setitem"](self.value, key, value)
         self.replace(y if y.dtype == self.dtype else y.astype(self.dtype))
@@ -471,7 +482,7 @@ class Tensor(Tracked):
         boxed = isinstance(z, Box) or isinstance(self.value, Box)
         if boxed or (recorded and self.node is not None):
             methods.rebind(self, methods.fitted(self, PUBLIC[name](self, z), name), name)
-        elif ufunc is not None and self.owns_buffer() and fits_into(self, z):
+        elif ufunc is not None and self.owns_buffer() and methods.fits_into(self, z):
             ufunc(self.value, z, out=self.value)
             self.forget_base()
         else:
@@ -555,25 +566,6 @@ def untracked(value: Any, level: int = 0) -> Tensor:
     if switch.armed:
         methods.born(y)
     return y
-
-
-def fits_into(x: Tensor, z: Any) -> bool:
-    """Whether ``x op z`` has the shape and dtype of x, so that it can be written over x."""
-    if z.__class__ is ndarray and z.shape == x.shape and z.dtype == x.dtype:
-        return x.dtype.kind in GRADFUL  # an optimiser's step, without NumPy's general promotion
-    shape = np.shape(z)
-    known = np.result_type(x.value, z)
-    return known == x.dtype and x.dtype.kind in GRADFUL and (
-        shape == () or (len(shape) <= x.ndim and np.broadcast_shapes(shape, x.shape) == x.shape))
-
-
-def wrote(x: Any, key: Any, value: Any) -> bool:
-    """Write into ``x``; False where NumPy refuses: the general way then says what is wrong."""
-    try:
-        x[key] = value
-    except (IndexError, ValueError):
-        return False
-    return True
 
 
 def _count_sole() -> int:

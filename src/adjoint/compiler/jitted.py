@@ -17,6 +17,7 @@ from adjoint.core.box import Box
 from adjoint.core.node import MODES, aval_of, leaf, switch
 from adjoint.errors import ArgumentError, CompileWarning, GraphError
 from adjoint.modes import DEFAULT_DTYPE
+from adjoint.scalars import is_changeable, of_tensors
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import check_function, flatten, kind_like, plain, unflatten
 
@@ -291,13 +292,15 @@ def argument(capture: Capture, x: Any, nodes: list[Any]) -> Any:
 def kind_of(x: Any) -> Any:
     """What a compiled function is specific to in a leaf: the class, what is known, if tracked.
 
+    And what a change in place does, inside of transformations (`adjoint/scalars.py`).
     Raises ArgumentError for what is no number and no array.
     """
     if x.__class__ is np.ndarray or isinstance(x, (np.generic, *NUMBERS)):
         if getattr(x, "dtype", FLOAT).kind in "fciub":
             return x.__class__, aval_of(x)
     elif isinstance(x, Box):
-        return x.__class__, x.aval, x.level > 0, getattr(x, "node", None) is None
+        held = (of_tensors(x), not x.shape and is_changeable(x)) if x.level else None
+        return x.__class__, x.aval, x.level > 0, getattr(x, "node", None) is None, held
     raise refused(x)
 
 

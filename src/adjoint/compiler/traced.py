@@ -42,6 +42,11 @@ class Traced(ScalarSymbol):
 
     __slots__ = ()
 
+    @property
+    def stands_for_tensor(self) -> bool:
+        """Whether the function was given values of a function of tensors, which are no Tensors."""
+        return self.graph.inner
+
     def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Write ``row`` down; its parameters are settings, so numbers among them are guards."""
         if get_ident() != shadows.tracer.thread:
@@ -102,6 +107,11 @@ class Number(Traced):
     """
 
     __slots__ = ()
+
+    @property
+    def stands_for_tensor(self) -> bool:
+        """Never."""
+        return False
 
 
 def of_numbers(operator: str) -> Callable[..., Any]:

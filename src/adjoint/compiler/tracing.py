@@ -22,7 +22,7 @@ from adjoint.core.node import Leaf, Mode, Node, aval_of, constant, leaf
 from adjoint.core.symbol import Symbol, Trace, symbol
 from adjoint.errors import AdjointError, ArgumentError, EscapeError, GraphError
 from adjoint.modes import site
-from adjoint.scalars import ScalarGraph, is_changeable
+from adjoint.scalars import ScalarGraph, is_changeable, of_tensors
 from adjoint.tensors import Tensor
 from adjoint.transforms.trees import flatten, unflatten
 
@@ -133,6 +133,7 @@ class Capture(Trace):
 
     def stand_in(self, n: Node, value: Any) -> Symbol:
         """A Symbol for a value that is no tensor, as that behaves."""
+        self.met_inner(value)
         if not n.aval.shape and is_changeable(value):
             self.graph.arrays.add(n)
         return symbol(self.graph, n, Number if type(value) in NUMBERS or isinstance(
@@ -147,8 +148,13 @@ class Capture(Trace):
     def close(self, x: Box) -> Symbol:
         """The Symbol of a value of an outer transformation."""
         s = super().close(x)
+        self.met_inner(x)
         self.sources[s.node] = Source("box", x)
         return s
+
+    def met_inner(self, x: Any) -> None:
+        """Note a value of a function of tensors, which makes this one a function of tensors too."""
+        self.graph.inner = self.graph.inner or (isinstance(x, Box) and of_tensors(x))
 
     def adopt(self, t: Tensor, of: Tensor | None = None) -> Tensor:
         """Let a tensor hold a Symbol, and its gradient too; ``of`` is the one whose .grad it is."""

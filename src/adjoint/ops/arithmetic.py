@@ -469,12 +469,15 @@ _round_off = constant(
 def astype(x: Any, dtype: Any, copy: bool = True) -> Any:
     """``x`` in another dtype; the gradient comes back in the dtype of x.
 
-    Integers and booleans have no derivative: what is cast to them is a constant.
+    Integers and booleans have no derivative: what is cast to them is a constant. Without ``copy``
+    an array of that dtype is itself the result, which a change in place reaches.
 
     >>> ad.astype([1.5, 2.5], int)
     array([1, 2])
     """
     dtype = np.dtype(dtype)
+    if not copy and isinstance(x, (Box, np.ndarray)) and x.dtype == dtype:
+        return x
     return _cast(x, dtype=dtype) if dtype.kind in "fc" else _round_off(x, dtype=dtype)
 
 

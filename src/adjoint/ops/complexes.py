@@ -7,15 +7,18 @@ dL/dRe x + i dL/dIm x, the direction of steepest ascent (PyTorch's convention).
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
+from adjoint.core.box import Box
 from adjoint.core.primitive import Label
+from adjoint.scalars import as_changeable, note_view
 
 from . import loops
 from .cases import elementwise_cases
-from .declare import batch_elementwise, function, general, keeps_arrays, known_elementwise
+from .declare import Function, batch_elementwise, function, general, known_elementwise
 
 REALS = elementwise_cases([(-2.0, 2.0)])
 
@@ -75,5 +78,17 @@ conjugate = _part(
     >>> ad.conjugate(1.0 + 2.0j)
     np.complex128(1-2j)
     """, [np.conjugate])
+
+
+def _viewed(f: Function) -> Function:
+    """``f`` with NumPy's memory: the parts are views, and the real part of reals is the array."""
+    @wraps(f)
+    def apply(x: Any) -> Any:
+        if isinstance(x, Box) and x.dtype.kind != "c":
+            return x if f is real else as_changeable(x, f(x))
+        return note_view(as_changeable(x, f(x)), x)
+    return apply
+
+
 for _numpy, _function in ((np.real, real), (np.imag, imag)):
-    function(_numpy, kind=keeps_arrays)(_function)
+    function(_numpy, kind=_viewed)(_function)

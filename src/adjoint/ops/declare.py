@@ -20,7 +20,7 @@ from adjoint.core.node import NO_PARAMS, aval, ndarray
 from adjoint.core.primitive import NUMPY, PUBLIC, Label, Primitive, register
 from adjoint.core.reverse import Tracked
 from adjoint.errors import ArgumentError, ShapeError
-from adjoint.scalars import as_array, as_changeable
+from adjoint.scalars import as_array
 
 from . import loops
 from .cases import Cases, Domain, elementwise_cases
@@ -296,14 +296,6 @@ def gives_arrays(f: Function) -> Function:
     @wraps(f)
     def apply(*args: Any, **params: Any) -> Any:
         return as_array(f(*args, **params))
-    return apply
-
-
-def keeps_arrays(f: Function) -> Function:
-    """``f`` of one argument with an array without axes where that is one."""
-    @wraps(f)
-    def apply(x: Any) -> Any:
-        return as_changeable(x, f(x))
     return apply
 
 

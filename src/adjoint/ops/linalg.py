@@ -11,6 +11,7 @@ from adjoint.core.box import Box
 from adjoint.core.node import aval, ndarray
 from adjoint.core.primitive import Label
 from adjoint.errors import ArgumentError, ShapeError
+from adjoint.scalars import note_view
 
 from . import loops
 from .cases import CONTRACTED, Case, Cases, array_cases, draw, pair_cases
@@ -304,7 +305,8 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
     xs = [x if isinstance(x, (Box, ndarray)) else np.asarray(x) for x in operands]
     terms, out = parse_subscripts(subscripts, [len(x.shape) for x in xs])
     _sizes(terms, xs, subscripts)
-    return _einsum(*xs, subscripts=",".join(terms) + "->" + out)
+    y = _einsum(*xs, subscripts=",".join(terms) + "->" + out)
+    return note_view(y, xs[0]) if len(xs) == 1 and {*terms[0]} == {*out} else y
 
 
 # ---- written with them

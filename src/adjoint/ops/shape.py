@@ -203,6 +203,8 @@ def squeeze(x: Any, axis: Any = None) -> Any:
     for a in gone:
         if shape[a] != 1:
             raise ShapeError(f"squeeze: axis {a} has size {shape[a]}, not 1")
+    if not gone and isinstance(x, Box):
+        return x  # itself, as in NumPy: a change in place reaches it
     return reshape(x, tuple(n for a, n in enumerate(shape) if a not in gone))
 
 

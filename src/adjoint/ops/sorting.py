@@ -149,8 +149,9 @@ def sort(x: Any, axis: Any = -1, kind: Any = None, *, stable: bool = True,
 
         y_i = x_(o_i) with o = argsort(x),    dL/dx_(o_i) = dL/dy_i
 
-    A new array, also as a method; PyTorch gives a pair with the places (`ad.argsort`). At a tie
-    each result feeds the element it came from. Raises ShapeError if the axis does not exist.
+    A new array; the method ``x.sort()`` sorts in place, as NumPy's does. PyTorch gives a pair with
+    the places (`ad.argsort`). At a tie each result feeds the element it came from. Raises
+    ShapeError if the axis does not exist.
 
     >>> ad.sort([3.0, 1.0, 2.0])
     array([1., 2., 3.])

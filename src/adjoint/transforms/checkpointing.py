@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from adjoint.core.node import Leaf, Mode, Node, aval_of, leaf
 from adjoint.core.primitive import CONSTANT, Label, Primitive, register
 from adjoint.core.reverse import order, tracked
 from adjoint.core.symbol import Graph
+from adjoint.errors import MutationError
 from adjoint.exits import bottom, is_concrete
+from adjoint.methods import rebind
 from adjoint.ops.several import Parts, item
 from adjoint.tensors import Tensor, conjugate
 
@@ -113,13 +115,18 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         at = [n for n, x in enumerate(given) if is_variable(x)]
         values = [given[n] if isinstance(given[n], Box) else lift(given[n]) for n in at]
         kind = kind_of_all([given[n] for n in at])
-        results, s, graph = record(f, given, structure, at, values, kind)
-        if not graph.outputs:
-            return unflatten(s, results)
-        y = bind(CHECKPOINT, [*values, *graph.closed], {"graph": graph})
-        fresh = iter([kind(item(y, index=k) if isinstance(y, Box) else y[k])
-                      for k in range(len(graph.outputs))])
-        return unflatten(s, [next(fresh) if r is None else r for r in results])
+        results, s, graph, computed, changed = record(f, given, structure, at, values)
+        fresh: Any = ()
+        if graph.outputs:
+            y = bind(CHECKPOINT, [*values, *graph.closed], {"graph": graph})
+            fresh = [item(y, index=k) if isinstance(y, Box) else y[k]
+                     for k in range(len(graph.outputs))]
+        made = [x if k is None else fresh[k] for k, x in computed]
+        for n, r in changed.items():
+            overwrite(given[n], made[r], sum(x is given[n] for x in given) > 1)
+        made = [*map(kind, made)]
+        return unflatten(s, [given[r.argument] if isinstance(r, Argument) else
+                             made[r.number] if isinstance(r, Result) else r for r in results])
     return forgetful
 
 
@@ -128,10 +135,42 @@ def is_variable(x: Any) -> bool:
     return isinstance(x, (Box, np.ndarray, np.generic)) and aval_of(x).inexact
 
 
-def record(f: Any, given: Any, structure: Any, at: Any, values: Any, kind: Any) -> Any:
+class Argument(NamedTuple):
+    """Among the results of a function: one of its arguments, which everyone who holds it sees."""
+
+    argument: int
+
+
+class Result(NamedTuple):
+    """Among the results of a function: a value that it made. Twice the same is one object."""
+
+    number: int
+
+
+def overwrite(x: Any, y: Any, twice: bool) -> None:
+    """Let an argument that the function changed in place hold what it made of it."""
+    what = "ad.checkpoint(f)(x), where f changes its argument x"
+    if twice:
+        raise MutationError(f"{what} in place: x is passed twice, and f got two values of it; "
+                            "pass one of them as x.copy()")
+    if isinstance(x, Box):
+        check_leaf: Any = getattr(x, "check_leaf", None)
+        if check_leaf is not None:
+            check_leaf(what)
+        rebind(x, y, what)
+    elif isinstance(y, Box):
+        raise MutationError(f"{what} in place: x is an array, which holds no tracked value; write "
+                            "y = x.copy() in f and change that")
+    else:
+        x[...] = y
+
+
+def record(f: Any, given: Any, structure: Any, at: Any, values: Any) -> Any:
     """Run ``f`` once and write down its steps without their values.
 
-    None among the results is an output of the Graph; those without a derivative get their ``kind``.
+    Returns the results, with an `Argument` or a `Result` for each of this call; their structure;
+    the Graph; of each Result its place among the outputs, and its value if it is a constant (None
+    for the other); and {argument that was changed in place: number of the Result that it holds}.
     """
     concrete = all(map(is_concrete, values))
     leaves = [leaf(bottom(v) if concrete else v) for v in values]
@@ -142,16 +181,25 @@ def record(f: Any, given: Any, structure: Any, at: Any, values: Any, kind: Any) 
         args, kwargs = unflatten(structure, inner)
         with Mode(lambda modes: modes._replace(whole=True)):
             results, s = flatten(f(*args, **kwargs))
-    made = [r for r in results if isinstance(r, Tensor) and r.level == level]
-    outputs = [r for r in made if r.node is not None]
+    outputs, computed, numbers = list[Any](), list[tuple[int | None, Any]](), dict[int, int]()
+
+    def number(r: Tensor) -> int:
+        if id(r) not in numbers:
+            numbers[id(r)] = len(computed)
+            computed.append((None, r.value) if r.node is None else (len(outputs), None))
+            outputs.extend([r] if r.node is not None else [])
+        return numbers[id(r)]
+    changed = {n: number(inner[n]) for n, node in zip(at, leaves, strict=True)
+               if inner[n].node is not node}
+    own = {id(inner[n]): Argument(n) for n in at}
+    results = [own[id(r)] if id(r) in own else Result(number(r)) if isinstance(r, Tensor) and (
+        r.level == level) else r for r in results]
     graph = Program()
-    graph.outputs = [r.node for r in outputs if r.node is not None]
+    graph.outputs = [r.node for r in outputs]
     ready = [bottom(r.value) for r in outputs]
     graph.ready = tuple(ready) if concrete and all(map(is_concrete, outputs)) else None
-    results = [None if any(r is o for o in outputs) else
-               kind(r.value) if any(r is m for m in made) else r for r in results]
     close(graph, leaves)
-    return results, s, graph
+    return results, s, graph, computed, changed
 
 
 def close(graph: Graph, leaves: list[Leaf]) -> None:

@@ -25,6 +25,7 @@ from adjoint.tensors import Tensor
 
 from . import control_watched as watched
 from .batching import Batch
+from .control_arrays import arrays_of, written
 from .control_cond import COND
 from .control_graphs import WRITES, Body, Tracing, strong
 from .control_scan import SCAN, parts, with_residuals
@@ -33,6 +34,7 @@ from .control_while import WHILE, Turns, exists
 from .trees import (
     NAMESPACE,
     check_function,
+    distinct,
     flatten,
     kind_of_all,
     lift,
@@ -74,13 +76,15 @@ class Written:
             result(y, where)
 
     def called(self, f: Function, trees: Sequence[Any]) -> Any:
-        """What ``f`` returns; tensors from outside are afterwards what they were before."""
+        """What ``f`` returns; what is outside of it is afterwards what it was before."""
+        arrays = arrays_of(f)
         try:
             y = f(*trees)
         except BaseException:
             self.tracing.restored()
+            written(arrays)
             raise
-        if self.tracing.restored():
+        if written(arrays) or self.tracing.restored():
             raise MutationError(f"{self.where}: {WRITES}")
         return y
 
@@ -450,6 +454,7 @@ def cond(pred: Any, true_fun: Function, false_fun: Function, *operands: Any) -> 
         false, true, closed, states = side_by_side(no, yes, len(values), 0)
         y = bind(COND, [lift(pred), *states, *values, *closed], {"branches": (false, true)})
         y = moved_on(y, 0, states, len(yes.leaves))
+        y = y if isinstance(y, Box) else distinct(y)
     return unflatten(yes.structure, finished(y, [kind_of_all(given or closed)] * len(yes.leaves)))
 
 

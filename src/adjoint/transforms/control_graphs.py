@@ -106,8 +106,8 @@ def planned(graph: Graph) -> Plan:
                 [number[o] for o in graph.outputs])
 
 
-WRITES = ("the function writes into a tensor from outside, which every turn would have to see. "
-          "Make it part of the carry and return its new value.")
+WRITES = ("the function writes into a tensor or array from outside, which every turn would have to "
+          "see. Make it part of the carry and return its new value.")
 
 
 class Ended(list[Node]):

@@ -33,6 +33,11 @@ def boxed(x: Any) -> Any:
     return x if isinstance(x, Box) else untracked(x)
 
 
+def own(state: Sequence[Any]) -> list[Any]:
+    """Values as Boxes of their own, which a function gives back where it does nothing."""
+    return [copied(boxed(x)) for x in state]
+
+
 def passed(x: Any, kind: str) -> Any:
     """An argument of a function: a Box of its own, without axes an array or a number as it was."""
     y = copied(boxed(x))
@@ -52,8 +57,8 @@ def held_as(y: Any, *, array: bool) -> Any:
 
 
 def fitted(y: Any, known: Any) -> Any:
-    """A result of a function as a Box of the Aval that was announced."""
-    return y if isinstance(y, Box) else untracked(np.asarray(y, known.dtype)[()])
+    """A result of a function as a Box of its own, of the Aval that was announced."""
+    return copied(y) if isinstance(y, Box) else untracked(np.array(y, known.dtype)[()])
 
 
 def scanned(turn: Callable[[Sequence[Any]], list[Any]], state: Sequence[Any],
@@ -69,13 +74,13 @@ def scanned(turn: Callable[[Sequence[Any]], list[Any]], state: Sequence[Any],
         rows.append(found[carries:])
     empty = [untracked(np.zeros((0, *a.shape), a.dtype)) for a in known[carries:]]
     stacks = [stack(column) for column in zip(*rows[::-1 if reverse else 1], strict=True)]
-    return [*map(boxed, state), *(stacks if rows else empty)]
+    return [*(map(boxed, state) if rows else own(state)), *(stacks if rows else empty)]
 
 
 def looped(condition: Callable[[Sequence[Any]], Any], turn: Callable[[Sequence[Any]], list[Any]],
            state: Sequence[Any]) -> list[Any] | None:
     """``state = turn(state)`` as long as the condition holds; None if it has no one value."""
-    state = [boxed(x) for x in state]
+    state = own(state)
     holds = condition(state)
     if not exists(holds):
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from adjoint.core.node import aval_of
 from adjoint.errors import ArgumentError, DTypeError, ShapeError
 from adjoint.ops.shape import moveaxis, reshape, swapaxes
-from adjoint.tensors import conjugate
+from adjoint.tensors import Tensor, conjugate
 
 from .batching import vmap
 from .gradients import Recorded, grad, jvp
@@ -137,6 +137,8 @@ class Columns:
         self.given = [x for leaves, _ in flat for x in leaves]
         self.values = [differentiable(x, "ad.jacobian(f)", "ad.jacobian(f)({0})")
                        for x in self.given]
+        self.primals = tuple([x if isinstance(x, Tensor) else v  # which is changed as a tensor is
+                              for x, v in zip(self.given, self.values, strict=True)])
         self.value: Any = None
 
     def call(self, *leaves: Any) -> Any:
@@ -149,7 +151,7 @@ class Columns:
     def push(self, k: int, dx: Any) -> Any:
         """The tangent of all results as leaf argument ``k`` moves by ``dx``."""
         moves = tuple(dx if j == k else zeros(v) for j, v in enumerate(self.values))
-        self.value, tangent, *aux = jvp(self.call, tuple(self.values), moves, self.has_aux)
+        self.value, tangent, *aux = jvp(self.call, self.primals, moves, self.has_aux)
         self.aux = aux[0] if aux else None
         return tangent
 
