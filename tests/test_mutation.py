@@ -1425,3 +1425,74 @@ def test_second_derivatives_of_functions_of_tensors_change_tensors(change):
         np.testing.assert_allclose(second(x).numpy(), expected, rtol=1e-12)
     y = ad.jacobian(f, mode="forward")(x)
     np.testing.assert_allclose(y.numpy(), ad.grad(f)(x).numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("operator", ["iand", "ior", "ixor"])
+def test_masks_change_for_everyone_who_holds_them(operator):
+    def f(x):
+        mask = held = x > 0.5
+        mask = getattr(python_operator, operator)(mask, x < 1.0)
+        return np.where(held, x, 3.0 * x).sum()
+    x = np.array([0.4, -0.8, 1.3, 0.7])
+    expected = f(x)
+    for got in (ad.value_and_grad(f)(x)[0], ad.jvp(f, (x,), (x,))[0], ad.jit(f)(x),
+                ad.vmap(f)(np.stack([x, x]))[0], f(ad.tensor(x)).item()):
+        np.testing.assert_allclose(got, expected, rtol=1e-14)
+
+
+def in_a_body(run):
+    def f(x):
+        known, y = np.array([1.0, 2.0]), x * 1.0
+
+        def body(c, _):
+            known[...] *= 2.0
+            return c * known.sum(), None
+        return run(body, y)
+    return f, np.array([1.0, 2.0])
+
+
+@pytest.mark.parametrize("run", [
+    lambda b, y: ad.scan(b, y, length=3)[0], lambda b, y: ad.fori_loop(
+        0, 3, lambda k, c: b(c, k)[0], y),
+    lambda b, y: ad.cond(False, lambda c: b(c, c)[0], lambda c: c * 1.0, y),
+    lambda b, y: ad.map(lambda c: b(c, c)[0], y)], ids=["scan", "fori_loop", "cond", "map"])
+def test_a_body_may_not_change_an_array_outside(run):
+    """It would change when the body is written down, once, and in a branch that is not taken."""
+    f, x = in_a_body(run)
+    for call in (f, ad.grad(lambda v: f(v).sum()), ad.jit(f), lambda v: ad.jvp(f, (v,), (v,)),
+                 watched(f)):
+        with pytest.raises(MutationError, match="writes into a tensor or array from outside"):
+            call(x)
+    known = np.array([1.0, 2.0])
+
+    def change(c):
+        known[0] = 5.0
+        return c
+    with pytest.raises(MutationError):
+        ad.cond(True, change, change, 1.0)
+    assert known.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("body", [
+    lambda c, y: (c, c), lambda c, y: (c, y), lambda c, y: (y, y), lambda c, y: (c, c[::-1])])
+@pytest.mark.parametrize("run", [
+    lambda b, y: ad.cond(True, lambda c: b(c, y), lambda c: (c * 1.0, c * 1.0), y),
+    lambda b, y: ad.scan(lambda c, _: b(c, y), y, length=1),
+    lambda b, y: ad.fori_loop(0, 0, lambda _, s: b(s[0], y), (y, y)),
+    lambda b, y: ad.while_loop(lambda s: s[0].sum() < -9.0, lambda s: b(s[0], y), (y, y))],
+    ids=["cond", "scan", "fori_loop", "while_loop"])
+def test_results_of_control_flow_are_values_of_their_own(run, body):
+    def f(x):
+        y = x * 1.0
+        first, second = run(body, y)
+        before = second * 1.0
+        first += 1.0
+        kept = second - before
+        second *= 2.0
+        return y.sum() + 10.0 * (kept * kept).sum()
+    x = np.array([1.0, 2.0])
+    for call in (f, watched(f), lambda v: ad.value_and_grad(f)(v)[0], ad.jit(f),
+                 watched(lambda v: ad.value_and_grad(f)(v)[0]),
+                 watched(lambda v: ad.jvp(f, (v,), (v,))[0])):
+        assert call(x) == 3.0
+    assert f(ad.tensor(x)).item() == 3.0
