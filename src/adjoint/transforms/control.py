@@ -25,7 +25,7 @@ from adjoint.tensors import Tensor
 
 from . import control_watched as watched
 from .batching import Batch
-from .control_arrays import arrays_of, written
+from .control_arrays import absolve, arrays_of, written
 from .control_cond import COND
 from .control_graphs import WRITES, Body, Tracing, strong
 from .control_scan import SCAN, parts, with_residuals
@@ -86,6 +86,7 @@ class Written:
             raise
         if written(arrays) or self.tracing.restored():
             raise MutationError(f"{self.where}: {WRITES}")
+        absolve(f)
         return y
 
     def body(self, carries: int = 0) -> tuple[Body, list[Any], list[Tensor]]:
