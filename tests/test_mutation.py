@@ -1496,3 +1496,28 @@ def test_results_of_control_flow_are_values_of_their_own(run, body):
                  watched(lambda v: ad.jvp(f, (v,), (v,))[0])):
         assert call(x) == 3.0
     assert f(ad.tensor(x)).item() == 3.0
+
+
+def as_given(c):
+    return c
+
+
+def as_pair(c):
+    return c, c
+
+
+@pytest.mark.parametrize("give", [
+    lambda y: (ad.vmap(as_given)(y), y), lambda y: ad.vmap(as_pair)(y),
+    lambda y: ad.jit(lambda c: (c * 1.0, c))(y), lambda y: ad.jit(as_pair)(y),
+    lambda y: ad.vjp(as_pair, y)[0], lambda y: ad.jvp(as_pair, (y,), (y,))[0]],
+    ids=["batch", "batch twice", "compiled", "compiled twice", "reverse", "forward"])
+def test_results_of_transformations_are_values_of_their_own(give):
+    def f(x):
+        y = x * 1.0
+        first, second = give(y)
+        first *= 0.0
+        return y.sum() + second.sum()
+    x = np.array([1.0, 2.0])
+    for call in (f, lambda v: ad.value_and_grad(f)(v)[0], lambda v: ad.jvp(f, (v,), (v,))[0],
+                 ad.jit(f), lambda v: f(ad.tensor(v)).item()):
+        assert call(x) == 6.0

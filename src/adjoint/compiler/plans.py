@@ -17,6 +17,7 @@ from adjoint.core.node import Leaf as LeafNode
 from adjoint.core.node import Node, aval_of
 from adjoint.core.symbol import Symbol
 from adjoint.errors import GraphError, MutationError
+from adjoint.hooks import handle
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import flatten, unflatten
 
@@ -210,6 +211,8 @@ class Leaf:
         """The array, on memory of its own."""
         if self.index >= 0:
             y = outs[self.index]
+            if self.copied and isinstance(y, Box):
+                return handle(y)
             return y.copy() if self.copied and isinstance(y, np.ndarray) else y
         return self.constant.copy() if isinstance(self.constant, np.ndarray) else self.constant
 

@@ -15,7 +15,7 @@ from adjoint.core.box import Box, Level, live
 from adjoint.core.node import aval_of, private
 from adjoint.core.symbol import Symbol
 from adjoint.errors import ArgumentError, DTypeError, ShapeError
-from adjoint.hooks import copied
+from adjoint.hooks import copied, handle
 from adjoint.scalars import TENSORS, of_tensors
 from adjoint.tensors import Tensor, is_tracked, untracked
 
@@ -109,12 +109,14 @@ def check_function(f: Any, where: str) -> None:
 
 
 def distinct(parts: Sequence[Any]) -> list[Any]:
-    """Gradients of which no two share memory, and none that of something else."""
+    """Results of which no two share memory, or are one object, and none that of something else."""
     seen: set[int] = set()
     out: list[Any] = []
     for dx in parts:
         if isinstance(dx, np.ndarray) and (dx.base is not None or id(dx) in seen):
             dx = dx.copy()
+        elif isinstance(dx, Box):
+            dx = handle(dx)
         seen.add(id(dx))
         out.append(dx)
     return out
