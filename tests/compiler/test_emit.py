@@ -206,6 +206,37 @@ def test_loops(count, build):
         np.testing.assert_allclose(got, want, rtol=1e-14)
 
 
+@builds
+def test_a_stored_view_whose_rows_a_loop_reads(build):
+    x, start = np.arange(12.0).reshape(4, 3) / 8, np.array([1.0, 2.0, 3.0])
+    graph = traced_body(lambda a, row, w: (a * row + w.sum(),),
+                        *[aval(s, x.dtype) for s in ((3,), (3,), (3, 4))])
+    def write(b, x, start):
+        rows = b.scan("add", x, 0)
+        back = b.view(rows, ((3, ((0, -1),)), (0, ((1, 1),))), (4, 3))
+        later = b.scan("add", b.scan("maximum", b.view(x, TRANSPOSED, (3, 4)), 0), 1)
+        return back, b.item(b.loop(graph, 4, [start], [back, later], 1), 0)
+    program = built(write, x, start)
+    for got, want in zip(Compiled(program, **build)(x, start), program(x, start), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+@builds
+def test_a_view_that_python_reads_after_a_loop_had_a_copy(build):
+    x, start = np.arange(12.0).reshape(4, 3) / 8, np.arange(4.0)
+    graph = traced_body(lambda a, row: (a * row + 1.0,), *[aval((4,), x.dtype)] * 2)
+    def write(b, x, start):
+        turned = b.view(b.scan("add", x, 0), TRANSPOSED, (3, 4))
+        one = b.item(b.loop(graph, 3, [start], [turned]), 0)
+        later = b.scan("add", b.scan("maximum", b.view(x, TRANSPOSED, (3, 4)), 0), 1)
+        late = b.elementwise("add", later, b.view(one, ((0, ((1, 1),)),), (3, 4)))
+        again = b.call(twice_by_python, [turned], aval((3, 4), x.dtype))
+        return b.elementwise("add", b.scan("add", late, 0), again)
+    program = built(write, x, start)
+    for got, want in zip(Compiled(program, **build)(x, start), program(x, start), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
 def test_a_loop_whose_body_calls_python_runs_by_call():
     graph = traced_body(lambda a: (np.linalg.inv(a),), aval((2, 2), np.dtype(np.float64)))
     program = built(lambda b, x: b.item(b.loop(graph, 2, [x], []), 0), np.eye(2) * 2)

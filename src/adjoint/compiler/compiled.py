@@ -173,8 +173,15 @@ class Run:
 
     def call(self, n: int) -> None:
         """Run a statement by its meaning."""
-        found = {i: self.read(i) for i in self.program.statements[n].inputs}
+        found = {i: self.operand(i) for i in self.program.statements[n].inputs}
         self.hold(n, self.program.run(self.builder, n, found).value)
+
+    def operand(self, n: int) -> Value:
+        """What Python reads: a view where its operand lies, as `Roots.operands` says."""
+        s = self.program.statements[n]
+        if s.name != "view":
+            return self.read(n)
+        return self.program.run(self.builder, n, {i: self.read(i) for i in s.inputs})
 
     def read(self, n: int) -> Value:
         """A value for Python: held, in the workspace, a constant, or a view of such."""

@@ -101,11 +101,6 @@ class Fusing(Roots):
             return min(s.parameters[1], default=max(rank - 1, 0))
         return max(rank - 1, 0)
 
-    def operands(self, n: int) -> list[int]:
-        """What a root reads, of what has a place."""
-        s = self.statements[n]
-        return [*map(self.base, s.inputs)] if n in self.called else [*s.inputs]
-
     def latest(self, i: int) -> int:
         """The last group that the value of an operand comes from."""
         if i in self.schedule.at:

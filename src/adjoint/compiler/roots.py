@@ -121,6 +121,18 @@ class Roots:
         """What a view looks at."""
         return self.statements[n].inputs[0] if self.statements[n].name == "view" else n
 
+    def operands(self, n: int) -> list[int]:
+        """What a statement reads, and what must be in memory until it has, if Python or a loop.
+
+        These read a view where its operand lies, even if the view is stored, too.
+        """
+        s = self.statements[n]
+        if n in self.called:
+            return [*map(self.base, s.inputs)]
+        if s.name == "loop":
+            return [rows_of(self.program, n, k).base for k in range(len(s.inputs))]
+        return [*s.inputs]
+
     def choose(self) -> None:
         """The roots, by one sweep from operands to results."""
         needed = {*self.program.outputs}
@@ -190,11 +202,9 @@ class Roots:
         volume, turned, straightly = dict[int, int](), set[int](), set[int]()
         for n in self.live:
             s = self.statements[n]
-            if s.name == "loop" and n not in self.called:
-                needed.update([rows_of(self.program, n, k).base for k in range(len(s.inputs))])
-            elif s.name in CONTROL and n not in self.called:
-                needed.update(s.inputs)
-            elif n in self.called or s.name == "dot":
+            if n in self.called or s.name in CONTROL:
+                needed.update(self.operands(n))
+            elif s.name == "dot":
                 needed.update(map(self.base, s.inputs))
             elif s.name == "copy":
                 needed.update([i for i in s.inputs if self.statements[i].name in POINTWISE])
