@@ -1507,8 +1507,8 @@ def as_pair(c):
 
 
 @pytest.mark.parametrize("give", [
-    lambda y: (ad.vmap(as_given)(y), y), lambda y: ad.vmap(as_pair)(y),
-    lambda y: ad.jit(lambda c: (c * 1.0, c))(y), lambda y: ad.jit(as_pair)(y),
+    lambda y: (ad.vmap(as_given)(y), y), ad.vmap(as_pair),
+    ad.jit(lambda c: (c * 1.0, c)), ad.jit(as_pair),
     lambda y: ad.vjp(as_pair, y)[0], lambda y: ad.jvp(as_pair, (y,), (y,))[0]],
     ids=["batch", "batch twice", "compiled", "compiled twice", "reverse", "forward"])
 def test_results_of_transformations_are_values_of_their_own(give):
