@@ -152,3 +152,22 @@ def test_0d_has_no_axis():
     with pytest.raises(ShapeError, match="axis 0 does not exist"):
         ad.sum(np.float64(1.0), axis=0)
     assert ad.sum(np.float64(1.0), axis=()) == 1.0
+
+
+@pytest.mark.parametrize("f", [
+    np.sum, np.prod, np.cumsum, np.cumprod, np.add.reduce, np.multiply.reduce, np.add.accumulate,
+    np.multiply.accumulate])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, bool, np.float32, np.int64, float])
+def test_the_dtype_that_is_asked_for(f, dtype):
+    for x in (np.array([100, 100, 27], np.int8), np.array([3, 0, 200]), np.array([1, 1], bool)):
+        for got in (f(ad.tensor(x), dtype=dtype), ad.jit(lambda x: f(x, dtype=dtype))(x)):
+            expected = f(x, dtype=dtype)
+            assert got.dtype == expected.dtype
+            np.testing.assert_array_equal(np.asarray(got), expected)
+
+
+def test_a_trace_counts_truths():
+    for x in (np.ones((3, 3), bool), np.full((2, 2), 100, np.int8), np.ones((2, 3), np.uint16)):
+        for got in (np.trace(ad.tensor(x)), ad.jit(np.trace)(x), ad.trace(x)):
+            assert got.dtype == np.trace(x).dtype
+            assert int(np.asarray(got)) == np.trace(x)

@@ -14,6 +14,7 @@ from adjoint.errors import ArgumentError, ShapeError
 from adjoint.scalars import note_view
 
 from . import loops
+from .arithmetic import astype
 from .cases import CONTRACTED, Case, Cases, array_cases, draw, pair_cases
 from .declare import (
     bilinear,
@@ -416,4 +417,6 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     rows, columns = shape_of(x)[-2:]
     x = x[..., :, offset:] if offset >= 0 else x[..., -offset:, :]
     n = max(min(rows - max(-offset, 0), columns - max(offset, 0)), 0)
+    if x.dtype.kind not in "fc":  # counted as by a sum
+        x = astype(x, np.add.reduce(np.ones(1, x.dtype)).dtype)
     return einsum("...ii->...", x[..., :n, :n])

@@ -134,6 +134,14 @@ _sum = linear(
 _sum_record = _sum.record
 
 
+def in_dtype(f: Any, x: Any, dtype: Any, **params: Any) -> Any:
+    """``f`` of ``x`` in a dtype, also a small one of integers: rows count those in 64 bits."""
+    if dtype is None:
+        return f(x, **params)
+    y = f(astype(x, dtype), **params)
+    return y if y.dtype == dtype else astype(y, dtype)
+
+
 @function(np.sum)
 def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, dim: Any = None,
         keepdim: bool | None = None) -> Any:
@@ -151,7 +159,7 @@ def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, 
     if isinstance(dtype, bool):  # PyTorch's x.sum(dim, keepdim)
         dtype, keepdims = None, dtype
     x, axes, keepdims = settings("sum", x, axis, keepdims, dim, keepdim)
-    return _sum(x if dtype is None else astype(x, dtype), axis=axes, keepdims=keepdims)
+    return in_dtype(_sum, x, dtype, axis=axes, keepdims=keepdims)
 
 
 @composed(np.mean, label=Label("mean({0})", r"\overline{{{0}}}", (r"\frac{{1}}{{n}}",), "mean"),
@@ -235,7 +243,7 @@ def prod(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, *,
     if isinstance(dtype, bool):  # PyTorch's x.prod(dim, keepdim)
         dtype, keepdims = None, dtype
     x, axes, keepdims = settings("prod", x, axis, keepdims, dim, keepdim)
-    return _prod(x if dtype is None else astype(x, dtype), axis=axes, keepdims=keepdims)
+    return in_dtype(_prod, x, dtype, axis=axes, keepdims=keepdims)
 
 
 # ---- max and min: ties share
@@ -417,8 +425,9 @@ def any(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
 def reduce_of(f: Any) -> Any:
     """NumPy's ``ufunc.reduce`` by our function: its axis is the first unless one is named."""
     def reduce(x: Any, axis: Any = 0, dtype: Any = None, *, keepdims: bool = False) -> Any:
-        x = arrayed(x) if dtype is None else astype(arrayed(x), dtype)
-        return f(x, axis if x.shape or axis != 0 else None, keepdims=keepdims)
+        x = arrayed(x)
+        return in_dtype(f, x, dtype, axis=axis if x.shape or axis != 0 else None,
+                        keepdims=keepdims)
     return reduce
 
 

@@ -21,7 +21,7 @@ from . import loops
 from .arithmetic import annihilate, astype
 from .cases import Case, Cases, array_cases, draw, integers, layouts
 from .declare import arrayed, check_axis, composed, function, general, linear, promoted, total
-from .reduce import _summed, sum
+from .reduce import _summed, in_dtype, sum
 from .select import equal, isnan, not_equal, where
 from .shape import _pad, broadcast_to, concatenate, ravel, reshape, stack
 
@@ -134,7 +134,7 @@ def cumsum(x: Any, axis: Any = None, dtype: Any = None, *, dim: Any = None) -> A
     array([1., 3., 6.])
     """
     x, axis = one_axis("cumsum", x, axis, dim)
-    return _cumsum(x if dtype is None else astype(x, dtype), axis=axis, reverse=False)
+    return in_dtype(_cumsum, x, dtype, axis=axis, reverse=False)
 
 
 @function(np.nancumsum)
@@ -316,7 +316,7 @@ def cumprod(x: Any, axis: Any = None, dtype: Any = None, *, dim: Any = None) -> 
     array([ 2.,  6., 24.])
     """
     x, axis = one_axis("cumprod", x, axis, dim)
-    return _cumprod(x if dtype is None else astype(x, dtype), axis=axis)
+    return in_dtype(_cumprod, x, dtype, axis=axis)
 
 
 @function(np.nancumprod)
@@ -406,7 +406,7 @@ def cummin(x: Any, axis: Any = None, *, dim: Any = None) -> Any:
 def _accumulate(f: Any) -> Any:
     """NumPy's ``ufunc.accumulate``, whose axis is the first unless one is named."""
     def accumulate(x: Any, axis: Any = 0, dtype: Any = None) -> Any:
-        return f(x if dtype is None else astype(arrayed(x), dtype), axis)
+        return in_dtype(f, arrayed(x), dtype, axis=axis)
     return accumulate
 
 
