@@ -502,6 +502,11 @@ def plain_some_shares(x):
     return np.tile(np.log(shares(x)[::-2]), 2)
 
 
+def plain_shares_twice(x):
+    p = shares(x)
+    return np.tile(np.log(p)[0] + np.log(p[1:])[2] - np.log(p.reshape(2, 5))[1, 1], 10)
+
+
 @quiet
 def test_a_quotient_by_another_sigmoid_stays():
     def write(b, x, z):
@@ -593,7 +598,7 @@ def test_every_rule_has_a_test(monkeypatch):
     for write, args, _ in (*RULES.values(), *STABILISING.values()):
         refined(simplified(built(write, *args)))
     simplified(built(softmax_by_logarithm, ROWS_OF))
-    for way, f in product(WAYS, (plainly, plain_shares, plain_some_shares)):
+    for way, f in product(WAYS, (plainly, plain_shares, plain_some_shares, plain_shares_twice)):
         simplified(of_way(way, f))
     assert fired == everything
     assert {line[2:] for line in rules().splitlines()} == everything
