@@ -51,7 +51,6 @@ class State:
     lock = Lock()
 
 
-
 def prepare(program: Program, target: Target, threads: int = 0) -> None:
     """Know from which size on BLAS is used, if the program has a product for which that matters.
 

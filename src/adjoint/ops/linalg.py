@@ -26,6 +26,7 @@ from .declare import (
     shape_of,
     total,
 )
+from .reduce import _summed
 from .shape import axes_once, broadcast_to, expand_dims, moveaxis, reshape, swapaxes, unbroadcast
 
 NO_BROADCAST = {"0-d": "matmul takes no 0-d array"}
@@ -418,5 +419,5 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     x = x[..., :, offset:] if offset >= 0 else x[..., -offset:, :]
     n = max(min(rows - max(-offset, 0), columns - max(offset, 0)), 0)
     if x.dtype.kind not in "fc":  # counted as by a sum
-        x = astype(x, np.add.reduce(np.ones(1, x.dtype)).dtype)
+        x = astype(x, _summed(x.dtype))
     return einsum("...ii->...", x[..., :n, :n])
