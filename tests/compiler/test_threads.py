@@ -251,7 +251,22 @@ def test_workers_begin_when_there_is_something_for_them():
     assert runtime.workers() == before
     threads.set_threads(before + 3)
     assert f(x) == want
-    assert runtime.workers() == (before + 2 if runtime.several else 0)
+    assert runtime.workers() == (before + 2 if threads.possible() else 0)
+
+
+@pytest.mark.skipif(not threads.possible(), reason="this system has no threads of POSIX")
+def test_a_process_of_one_thread_that_wants_more():
+    """What makes workers is compiled when a second thread is wanted, and old programs use it."""
+    code = """
+from adjoint.compiler import threads
+first = f(x)
+runtime = threads.runtime()
+print(runtime.several, runtime.workers())
+ad.set_threads(3)
+print(runtime.several, f(x) == first, runtime.workers())
+ad.set_threads(1)
+print(f(x) == first, ad.jit(lambda x: (ad.exp(ad.sin(x)) * x).sum())(x) == first)"""
+    assert run(code, ADJOINT_THREADS="1") == ["False", "0", "True", "True", "2", "True", "True"]
 
 
 def test_several_threads_of_python_at_once():
@@ -343,7 +358,7 @@ from adjoint.compiler import threads
 print(f(x), threads.runtime().workers())
 time.sleep({pause})"""
     told = run(code, ADJOINT_THREADS="3")
-    assert told[1] == str(2 * threads.runtime().several)
+    assert told[1] == str(2 * threads.possible())
     assert told[0] == run(code, ADJOINT_THREADS="1")[0]
 
 
@@ -401,7 +416,7 @@ def test_more_threads_than_there_may_be():
 
 def test_a_system_without_these_threads(monkeypatch):
     monkeypatch.setattr(threads.sys, "platform", "elsewhere")
-    runtime = threads.made()
+    runtime = threads.made(2)
     assert not runtime.several
     runtime.limit(4)
     runtime.forget()
@@ -409,7 +424,7 @@ def test_a_system_without_these_threads(monkeypatch):
     assert runtime.workers() == 0
     _, x, want = work()
     program, args = traced(lambda x: (ad.exp(ad.sin(x)) * x).sum(), x)
-    monkeypatch.setitem(native.places, sharing_ir.SHARE, runtime.library.address(sharing_ir.SHARE))
+    monkeypatch.setitem(native.places, sharing_ir.SHARE, runtime.entry.address(sharing_ir.SHARE))
     native.address_of.cache_clear()
     monkeypatch.setattr("adjoint.compiler.compiled.provide", lambda: None)
     alone = Compiled(program)
@@ -424,4 +439,7 @@ def test_a_library_without_a_function_that_workers_need(monkeypatch):
     for name in ("STATE", "WORK", "CALLING"):
         monkeypatch.setattr(sharing_ir, name, getattr(sharing_ir, name).replace(
             "pthread_cond_wait", "pthread_that_nobody_has"))
-    assert not threads.made().several
+    runtime = threads.made(2)
+    assert not runtime.several
+    runtime.limit(2)
+    assert not runtime.several

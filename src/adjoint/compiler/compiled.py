@@ -87,14 +87,13 @@ class Compiled:
 
     def code(self, names: Sequence[str]) -> dict[str, Any]:
         """The functions of the text, callable."""
-        if SHARE in self.externals:
-            provide()
         self.library = self.loaded()
         return {name: self.library.function(name) for name in names}
 
     def loaded(self) -> Library:
         """The machine code."""
-        return Library(self.text, self.externals, self.target, threads=get_threads())
+        return Library(self.text, self.externals, self.target, threads=get_threads(),
+                       beside=provide if SHARE in self.externals else None)
 
     def seconds(self) -> float:
         """About how long a call takes."""

@@ -20,7 +20,7 @@ from .llvm import Direct, Whole, direct_place, gate
 from .machine import description
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 OLDEST = 20  # version of LLVM that reads what is written here
 SPEED = 1  # of LLVM's code generator; 0 gives code several times slower, 2 the same
@@ -182,15 +182,20 @@ class Library:
     """Compiled functions of one module; they live as long as this object.
 
     The code is that of the cache, if it has an entry for this text. ``speed`` is that of LLVM's
-    code generator; at most so many ``threads`` compile a long text.
+    code generator; at most so many ``threads`` compile a long text. ``beside`` provides what it
+    calls: that is done before it is loaded, by a thread of its own if there may be several.
     """
 
-    def __init__(self, text: str, externals: Iterable[str], target: Target,
-                 speed: int = SPEED, threads: int = 1) -> None:
+    def __init__(self, text: str, externals: Iterable[str], target: Target, speed: int = SPEED,
+                 threads: int = 1, beside: Callable[[], Any] | None = None) -> None:
         self.text, self.target, self.speed, self.threads = text, target, speed, threads
         self.externals, known = externals, versions()
         self.key = cache.key_of(text, target, f"{known}, speed {speed}")
         code = cache.found(self.key, known)
+        if beside and (code is not None or threads == 1):
+            beside()
+            beside = None
+        self.beside = [beside] if beside else []
         if code is None:
             code = self.compiled()
             cache.keep(self.key, known, code)
@@ -204,14 +209,15 @@ class Library:
             return None
         library = object.__new__(cls)
         library.key, library.externals, library.target = key, externals, target
-        library.speed = SPEED
+        library.speed, library.beside = SPEED, []
         library.load(code)
         return library
 
     def compiled(self) -> bytes:
         """The code: an object file, or several."""
         parts = apart(self.text, self.threads)
-        return packed(together([partial(llvm().emitted, part, self.machine()) for part in parts]))
+        jobs = [partial(llvm().emitted, part, self.machine()) for part in parts]
+        return packed(together([*jobs, *self.beside])[:len(parts)])
 
     def machine(self) -> tuple[str, str, int]:
         """What LLVM writes for."""

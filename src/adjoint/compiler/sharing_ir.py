@@ -34,10 +34,25 @@ out:
 }
 """
 
+# What a process calls that wants one thread, until it wants more.
 SINGLE = """
+@others = internal global ptr null  ; what shares chunks among threads, from then on
 define i64 @adjoint_share(ptr %part, ptr %args, ptr %own, i64 %count, i64 %bytes, i64 %whole) #0 {
-  %code = call i64 @alone(ptr %part, ptr %args, ptr %own, i64 %count, i64 %whole)
+entry:
+  %others = load atomic ptr, ptr @others seq_cst, align 8
+  %none = icmp eq ptr %others, null
+  br i1 %none, label %alone, label %share
+alone:
+  %by_one = call i64 @alone(ptr %part, ptr %args, ptr %own, i64 %count, i64 %whole)
+  ret i64 %by_one
+share:
+  %code = call i64 %others(ptr %part, ptr %args, ptr %own, i64 %count, i64 %bytes, i64 %whole)
   ret i64 %code
+}
+define i64 @adjoint_others(i64 %address) #0 {
+  %others = inttoptr i64 %address to ptr
+  store atomic ptr %others, ptr @others seq_cst, align 8
+  ret i64 0
 }
 """
 
@@ -268,7 +283,9 @@ PAUSE = {"x86_64": ("llvm.x86.sse2.pause()", "llvm.x86.sse2.pause()"),
 
 
 def text(processor: str, attributes: str, *, several: bool) -> str:
-    """The module for a processor, ``x86_64`` or ``aarch64``; for one thread only if not several.
+    """The module for a processor, ``x86_64`` or ``aarch64``.
+
+    If not ``several``, it is that for one thread, which can be told of another module's `SHARE`.
 
     >>> from adjoint.compiler.sharing_ir import text
     >>> "pthread" in text("x86_64", "", several=False)

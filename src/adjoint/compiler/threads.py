@@ -56,9 +56,10 @@ def set_threads(n: int) -> None:
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentError(f"{n!r} is no number of threads; give an integer of at least 1, such "
                             "as ad.set_threads(1) for the calling thread alone")
-    state.wanted = n
-    if state.runtime is not None:
-        state.runtime.limit(n)
+    with state.lock:
+        state.wanted = n
+        if state.runtime is not None:
+            state.runtime.limit(n)
 
 
 def get_threads() -> int:
@@ -96,22 +97,29 @@ def possible() -> bool:
 
 
 class Runtime:
-    """The compiled runtime: one for the process."""
+    """The compiled runtime: one for the process.
 
-    def __init__(self, processor: str, *, several: bool) -> None:
-        target = native.host()
-        module = text(processor, target.attributes(), several=several)
+    Programs keep the address of `SHARE`. A process that wants one thread is spared what makes and
+    calls workers, 10 times as much to compile, until it wants a second.
+
+    Args:
+        several: whether more than one thread is wanted already.
+    """
+
+    def __init__(self, *, several: bool) -> None:
         self.several = several
-        self.library = native.Library(module, FUNCTIONS if several else (), target, SPEED)
+        self.entry = self.library = library(several=several)
 
     def call(self, name: str, n: int = 0) -> int:
         """Call a function of the runtime; where there are no threads there is nothing to do."""
-        if not self.several:
-            return 0
-        return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self.library.address(name))(n)
+        return called(self.library, name, n) if self.several else 0
 
     def limit(self, n: int) -> None:
         """Set how many threads take part in a call."""
+        if n > 1 and not self.several and possible():
+            with suppress(UnsupportedError):  # a C library without a function that it needs
+                self.library, self.several = library(several=True), True
+                called(self.entry, "adjoint_others", self.library.address(SHARE))
         self.call("adjoint_limit", min(n, MOST + 1))
 
     def workers(self) -> int:
@@ -130,28 +138,39 @@ class Runtime:
 state = State()
 
 
+def library(*, several: bool) -> native.Library:
+    """The code of the runtime. UnsupportedError if it calls what the C library does not have."""
+    target = native.host()
+    module = text(platform.machine(), target.attributes(), several=several)
+    return native.Library(module, FUNCTIONS if several else (), target, SPEED)
+
+
+def called(where: native.Library, name: str, n: int) -> int:
+    """Call one of its functions of a number."""
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(where.address(name))(n)
+
+
 def runtime() -> Runtime:
     """The runtime, which is made when it is first asked for."""
     with state.lock:
         if state.runtime is None:
-            state.runtime = made()
+            state.runtime = made(get_threads())
             state.runtime.limit(get_threads())
             atexit.register(state.runtime.stop)
         return state.runtime
 
 
-def made() -> Runtime:
-    """A runtime with workers where that can be, else one without."""
-    processor = platform.machine()
-    if possible():
-        with suppress(UnsupportedError):  # a C library without a function that it needs
-            return Runtime(processor, several=True)
-    return Runtime(processor, several=False)
+def made(n: int) -> Runtime:
+    """A runtime for so many threads where that can be, else for one."""
+    if n > 1 and possible():
+        with suppress(UnsupportedError):
+            return Runtime(several=True)
+    return Runtime(several=False)
 
 
 def provide() -> None:
     """Say where the function is that compiled kernels share their chunks by."""
-    native.places[SHARE] = runtime().library.address(SHARE)
+    native.places[SHARE] = runtime().entry.address(SHARE)
 
 
 def after_fork() -> None:
