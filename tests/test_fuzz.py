@@ -133,6 +133,16 @@ def test_a_singular_point_is_no_reference():
     assert sum(found.rejects.values())
 
 
+@pytest.mark.parametrize("claimed, missed, rejected", [(1.0, 0, 1), (1.1, 0, 0), (1.2, 1, 0)])
+def test_differences_that_contradict_are_confirmed_by_finer_ones(claimed, missed, rejected):
+    """Coarse steps may agree with one another by luck; the slope here is 1, and 1.1 for them."""
+    e = examine.Examination(one_step("sin", 0.3))
+    one = np.ones(1)
+    e.compare(claimed * one, lambda scale: lambda h: h * (1.0 if abs(h) < 1e-4 else 1.1) * one, one,
+              1e-3 * one, "first")
+    assert (len(e.out.mismatches), sum(e.out.rejects.values())) == (missed, rejected)
+
+
 def test_nothing_but_differences_sees_a_rule_that_is_wrong_in_both_modes():
     """The two modes agree with each other; the differences do not."""
     program = one_step("tanh", [0.3])
