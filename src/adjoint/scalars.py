@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adjoint.core.box import Box
-from adjoint.core.node import MODES, aval_of, ndarray
-from adjoint.core.symbol import Graph, Symbol
+from adjoint.core.node import MODES, aval_of, constant, ndarray
+from adjoint.core.symbol import Graph, Symbol, symbol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,6 +114,18 @@ def viewed(x: Any) -> Any:
     """The array, if it is still there, of which NumPy would have the array ``x`` as a view."""
     known = COPIES.get(id(x))
     return None if known is None else known[1]()
+
+
+def written_beside(x: Any, number: Any) -> Any:
+    """``number``, written down where ``x`` is, if that is a Symbol at its bottom.
+
+    A trace that has the number itself computes with it, and keeps an array of whatever size.
+    """
+    while isinstance(x, Box):
+        if isinstance(x, Symbol):
+            return symbol(x.graph, constant(number), x.__class__)
+        x = x.value
+    return number
 
 
 def gives_array(row: Primitive, known: Sequence[Any], params: dict[str, Any],

@@ -309,7 +309,7 @@ class Tensor(Tracked):
                 raise GraphError(
                     f"backward() of a result of shape {self.shape} needs the cotangent to contract "
                     f"it with: write y.sum().backward(), or y.backward(np.ones({self.shape}))")
-            return np.ones(self.shape, self.dtype)[()]
+            return scalars.written_beside(self, np.ones(self.shape, self.dtype)[()])
         if not isinstance(gradient, Box):
             gradient = as_value(gradient, None)
         elif not (recorded and is_tracked(gradient)):

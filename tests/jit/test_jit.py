@@ -11,6 +11,8 @@ import pytest
 
 import adjoint as ad
 from adjoint import errors
+from adjoint.core.node import aval_of
+from adjoint.core.symbol import trace
 
 X = np.linspace(0.1, 1.3, 6).reshape(2, 3)
 
@@ -704,3 +706,13 @@ def test_log_of_sigmoid_is_stable_when_compiled():
     assert ad.jit(f)(-1000.0) == -1000.0
     assert ad.jit(ad.grad(f))(-1000.0) == 1.0
     assert np.isnan(ad.grad(f)(-1000.0))
+
+
+@pytest.mark.parametrize("gradient", [
+    ad.grad(lambda x: (np.sin(x) * 2.0).sum()), ad.grad(lambda x: (x - x.mean()).std()),
+    ad.value_and_grad(lambda x: np.cos(x).mean())], ids=["sum", "std", "value_and_grad"])
+def test_a_gradient_is_traced_without_arrays_of_ones(gradient):
+    """The cotangent 1 that it begins with is written down: computed with, it had the size of x."""
+    graph, _ = trace(gradient, aval_of(np.ones(50)))
+    kept = [i.value for n in graph.nodes for i in n.inputs if isinstance(i.value, np.ndarray)]
+    assert all(np.size(a) < 50 for a in kept)

@@ -16,6 +16,7 @@ from adjoint.core.reverse import order, tracked
 from adjoint.errors import ArgumentError, DTypeError, RuleError, ShapeError, UnusedInputError
 from adjoint.modes import sweep, tape
 from adjoint.ops.arithmetic import astype
+from adjoint.scalars import written_beside
 from adjoint.tensors import Tensor, arrived, conjugate
 
 from .trees import (
@@ -161,7 +162,8 @@ def scalar_seed(run: Recorded, name: str) -> Any:
     if known.dtype.kind == "c":
         raise DTypeError(f"{name} needs a real result; of a complex one take .real, .imag or abs "
                          "first")
-    return np.ones((), known.dtype if known.inexact else float)[()]
+    one = np.ones((), known.dtype if known.inexact else float)[()]
+    return written_beside(run.results[0], one)
 
 
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False,
