@@ -12,6 +12,7 @@ says that the processor has one.
 from __future__ import annotations
 
 import struct
+from functools import cache as memo
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -187,10 +188,17 @@ class Block:
         (whole, size), (wide, _) = register(kind), register(index.kind)
         full = f"llvm.x86.avx512.vpermi2var.{PACKED[kind]}.512"
         self.declarations[f"declare {whole} @{full}({whole}, {wide}, {whole})"] = None
-        low, high = [f"{whole} <{', '.join(f'{LETTERS[kind]} {literal(kind, x)}' for x in part)}>"
+        low, high = [f"{whole} <{listed(kind, struct.pack(f'{len(part)}d', *part))}>"
                      for part in (table[:size], table[size:])]
         return self.joined(kind, [self.put(f"call {whole} @{full}({low}, {wide} {i}, {high})")
                                   for i in self.registers(index)])
+
+
+@memo
+def listed(kind: str, numbers: bytes) -> str:
+    """Doubles, told by their bytes, as the elements of a vector: tables are written often."""
+    return ", ".join(f"{LETTERS[kind]} {literal(kind, x)}"
+                     for x in struct.unpack(f"{len(numbers) // 8}d", numbers))
 
 
 def register(kind: str) -> tuple[str, int]:
