@@ -573,6 +573,8 @@ def test_an_attribute_whose_property_raises_goes_to_the_slow_path():
 VALUES = {"int": (3, 3.0), "float": (0.5, 1), "text": ("train", "eval"), "bytes": (b"a", "a"),
           "bool": (True, 1), "tuple": ((1, "a", (2,)), (1, "a", (3,))), "None": (None, False),
           "dtype": (np.dtype(float), np.dtype(np.float32)), "big": (10**30, 10**30 + 1),
+          "zero": (0.0, -0.0), "imaginary": (complex(-1.0, 0.0), complex(-1.0, -0.0)),
+          "nan": (float("nan"), 0.0), "truth": (0.0, False),
           "slice": (slice(1, 2), slice(1, 3))}
 
 
@@ -585,6 +587,24 @@ def test_guards_of_equality(value, other):
     assert not is_slow(f(MATRIX))
     names["mode"] = other
     assert is_slow(f(MATRIX))
+
+
+def test_guards_of_types_keys_and_arrays():
+    names, array = {"a": 1.0, "b": 2.0}, np.ones((2, 3)).T
+    f = function(double, MATRIX, guards=[
+        Guard(Item(names, "a"), float, "type"), Guard(Held(names), ("a", "b"), "keys"),
+        Guard(Argument(0), aval_of(MATRIX), "array")])
+    assert not is_slow(f(MATRIX))
+    names["a"] = 1
+    assert is_slow(f(MATRIX))
+    names["a"] = names.pop("a") * 1.0
+    assert is_slow(f(MATRIX))
+    names["b"] = names.pop("b")
+    assert not is_slow(f(MATRIX))
+    g = entry(built(double, MATRIX), [Input(Argument(0))], [ARRAY], slow, arguments=2,
+              guards=[Guard(Argument(1), aval_of(array), "array")])
+    assert not is_slow(g(MATRIX, array))
+    assert is_slow(g(MATRIX, array.T)) and is_slow(g(MATRIX, array.astype(np.float32)))
 
 
 def test_a_comparison_that_raises_goes_to_the_slow_path():

@@ -34,7 +34,8 @@ C_ORDER, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 BINARY_VERSION = 0x02000000  # of NumPy's C interface: all of NumPy 2
 NEW_FROM_DESCR = 94  # its place in NumPy's table of functions, which never changes
 
-PYTHON = ("PyContextVar_Get", "PyDict_GetItemWithError", "PyDict_New", "PyDict_SetItem",
+PYTHON = ("PyContextVar_Get", "PyDict_GetItemWithError", "PyDict_New", "PyDict_Next",
+          "PyDict_SetItem",
           "PyErr_Clear", "PyEval_RestoreThread", "PyEval_SaveThread", "PyFloat_FromDouble",
           "PyList_New", "PyLong_AsLongLongAndOverflow", "PyLong_FromLongLong",
           "PyObject_CallNoArgs", "PyObject_CallOneArg", "PyObject_GetAttr",

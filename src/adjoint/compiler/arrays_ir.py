@@ -26,7 +26,7 @@ from .abi import (
 )
 from .abi import WRITEABLE as WRITEABLE_FLAG
 
-SHARED = ("array", "alone", "recycled", "admit", "floats")  # functions of `HELPERS` for others
+SHARED = ("array", "alone", "recycled", "admit", "floats", "keys")  # functions of `HELPERS`
 FIXED = ("meth_name", "meth", "meth_flags", "meth_doc", "busy", "slow", "failed", "segment",
          "table", "work", "ndarray", "float", "Memory", "None", "PyArray_NewFromDescr", *PYTHON,
          *SHARED)
@@ -125,6 +125,37 @@ ours:
   %base.alone = icmp eq i32 %base.count, 1
   %both = and i1 %class.fits, %base.alone
   ret i1 %both
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}}
+
+; whether a dict has these keys, in that order: their number, and each
+define i1 @keys(ptr %record, ptr %dict, ptr %wanted) #0 {{
+entry:
+  %position = alloca i64
+  %key = alloca ptr
+  %next.at = getelementptr i8, ptr %record, i64 {8 * FIXED.index("PyDict_Next")}
+  %next = load ptr, ptr %next.at
+  %count = load i64, ptr %wanted
+  store i64 0, ptr %position
+  br label %one
+one:
+  %k = phi i64 [0, %entry], [%following, %compare]
+  %done = icmp eq i64 %k, %count
+  br i1 %done, label %yes, label %look
+look:
+  %found = call i32 %next(ptr %dict, ptr %position, ptr %key, ptr null)
+  %there = icmp ne i32 %found, 0
+  br i1 %there, label %compare, label %no
+compare:
+  %given = load ptr, ptr %key
+  %following = add i64 %k, 1
+  %at = getelementptr i64, ptr %wanted, i64 %following
+  %expected = load ptr, ptr %at
+  %same = icmp eq ptr %given, %expected
+  br i1 %same, label %one, label %no
 yes:
   ret i1 true
 no:

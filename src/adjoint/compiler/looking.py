@@ -281,6 +281,14 @@ class Looking:
             type_, length = value
             size = self.load(self.typed(source, type_), LENGTH, "i64")
             self.demand(self.put(f"icmp eq i64 {size}, {length}"))
+        elif how == "type":
+            self.of_class(self.object(source), id(value))
+        elif how == "keys":
+            wanted = self.record.point(struct.pack(f"<{1 + len(value)}Q", len(value),
+                                                   *map(id, value)))
+            dictionary = self.typed(source, dict)
+            self.demand(self.called(
+                "keys", f"ptr %record, ptr {dictionary}, ptr {self.word(wanted)}", "i1"))
         elif how == "held":
             count = self.load(self.object(source), 0, "i32")
             self.demand(self.put(f"icmp ule i32 {count}, {value}"))
@@ -296,8 +304,15 @@ class Looking:
         self.do(f"br i1 {same}, label %{then}, label %{other}")
         self.mark(other)
         self.of_class(pointer, id(type(value)))
-        code = self.called("PyObject_RichCompareBool",
-                           f"ptr {pointer}, ptr {wanted}, i32 {EQUAL}", "i32")
-        self.demand(self.put(f"icmp eq i32 {code}, 1"), otherwise)
+        if type(value) in (float, complex):  # bit by bit: -0.0 == 0.0, and NaN is not itself
+            for k, bits in enumerate(struct.unpack("<2Q", struct.pack(
+                    "<2d", value.real, value.imag))[:1 if type(value) is float else 2]):
+                known = self.load("%record", self.record.add(bits), "i64")
+                found = self.load(pointer, CONTENTS + 8 * k, "i64")
+                self.demand(self.put(f"icmp eq i64 {found}, {known}"), otherwise)
+        else:
+            code = self.called("PyObject_RichCompareBool",
+                               f"ptr {pointer}, ptr {wanted}, i32 {EQUAL}", "i32")
+            self.demand(self.put(f"icmp eq i32 {code}, 1"), otherwise)
         self.do(f"br label %{then}")
         self.mark(then)

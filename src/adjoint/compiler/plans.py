@@ -21,9 +21,9 @@ from adjoint.hooks import handle
 from adjoint.tensors import Tensor, untracked
 from adjoint.transforms.trees import flatten, unflatten
 
-from .fast_calls import native_guards
+from .guards import native_guards
 from .jit_row import JitGraph, called, parts
-from .reachable import Attribute, Passing
+from .reachable import Attribute, Passing, tells
 from .traced import Number
 from .tracing import Frozen, check_after
 
@@ -68,9 +68,9 @@ class Plan:
         self.calls = 0
         self.rebound = rebound(tracing)
         self.text = text = Text(self.rebound)
-        self.fits: Callable[[], bool] = text.check(tracing, self.sources)
+        self.fits: Callable[[], bool] = text.check(tracing)
         self.fetch: Callable[[], tuple[Any, ...]] = text.fetch(self.sources, self.recorded)
-        self.native_guards = native_guards(tracing, self.rebound)
+        self.native_guards = native_guards(tracing, self.rebound, used)
         self.finishers = [finisher(c, leaves, s) for c, leaves, s in self.stores]
         self.gives_state = any(not x.tensor for c, leaves, _ in self.stores for x in leaves
                                if c.what not in {"value", "grad"})
@@ -179,7 +179,8 @@ class Plan:
 
 def nothing(known: Any) -> Any:
     """What nobody reads, instead of an argument that nothing depends on."""
-    return np.broadcast_to(np.zeros((), known.dtype), known.shape)
+    zero = np.zeros((), known.dtype)
+    return zero.item() if known.weak else np.broadcast_to(zero, known.shape)
 
 
 def untracked_value(x: Any) -> Any:
@@ -202,8 +203,11 @@ class Leaf:
             return self.constant
         value = self.value(outs)
         if self.tensor:
-            return value if isinstance(value, Tensor) and self.tracked else untracked(
-                value.value if isinstance(value, Tensor) else value)
+            if isinstance(value, Tensor) and value.level == 0 and not self.tracked:
+                value = value.value
+            # What a transformation around the call works with is itself what an operation gives.
+            return value if isinstance(value, Box) and not isinstance(value, Symbol) else (
+                untracked(value))
         value = value.value if isinstance(value, Tensor) and value.level == 0 else value
         return value.item() if self.number and not isinstance(value, Box) else kind(value)
 
@@ -370,10 +374,13 @@ class Text:
                 return self.told(test)
         return ""
 
-    def check(self, tracing: Tracing, sources: Sequence[tuple[Node, Source]]) -> Any:
-        """The function that says whether everything is as it was when the function was traced."""
+    def check(self, tracing: Tracing) -> Any:
+        """The function that says whether everything is as it was when the function was traced.
+
+        Also of inputs that no operation reads: Python may have looked at their shape.
+        """
         tests = [*self.guards(tracing), *self.held(tracing)]
-        for n, s in sources:
+        for n, s in tracing.capture.sources.items():
             if s.what == "place":
                 tests.append(self.fitting(self.place(s.owner), s.owner.get(), n))
             elif s.what == "array":
@@ -403,6 +410,7 @@ class Text:
                 tests.append(f"{self.place(place)}.__class__ is {self.name(type(place.get()))} and "
                              f"len({self.place(place)}) == {n}")
         tests += [f"len({self.name(c)}) == {len(c)}" for c in found.containers]
+        tests += [f"(*{self.name(c)},) == {self.name(keys)}" for c, keys in found.orders]
         for p in tracing.capture.placed:
             value = tracing.capture.relied.get(p.start)
             if value is not None:
@@ -423,7 +431,10 @@ class Text:
                     f"and {text}.tobytes() == {self.name(value.tobytes())}")
         if value is None or value is True or value is False or value is Ellipsis:
             return f"{text} is {self.name(value)}"
-        return f"{text}.__class__ is {self.name(type(value))} and {text} == {self.name(value)}"
+        kind = f"{text}.__class__ is {self.name(type(value))}"
+        if not tells(value):
+            return f"{kind} and repr({text}) == {repr(value)!r}"
+        return f"{kind} and {text} == {self.name(value)}"
 
     def held(self, tracing: Tracing) -> list[str]:
         """Tests of the tensors: what is known of them, whether gradients are wanted and there."""

@@ -96,6 +96,7 @@ class Reached:
         self.equal: list[tuple[Place, Any]] = []  # must be of the same type, and equal
         self.lengths: list[tuple[Place, int]] = []  # tuples
         self.containers: list[Any] = []  # dicts and lists, whose changes are looked for
+        self.orders: list[tuple[Any, tuple[Any, ...]]] = []  # dicts, and their keys in order
         self.generators: list[Any] = []
         self.stuck: dict[int, Any] = {}  # arrays at places that cannot be assigned to
         self.names: set[str] = set()  # that the code looks up, of globals and of attributes
@@ -166,6 +167,8 @@ def inside(value: Any, found: Reached) -> Iterator[Place]:
     """The places inside a container, a function or an object."""
     if isinstance(value, dict):
         found.containers.append(value)
+        if len(value) > 1:
+            found.orders.append((value, (*value,)))
         yield from (Place(value, k) for k in value)
         yield from (Place(Passing([k]), 0) for k in value if isinstance(k, Tensor))
     elif isinstance(value, list):
@@ -254,6 +257,19 @@ def is_generator(value: Any) -> bool:
     """
     module = sys.modules.get("numpy.random")
     return module is not None and isinstance(value, module.Generator)
+
+
+def tells(value: Any) -> bool:
+    """Whether ``==`` tells a value from every other of its type: not -0.0 from 0.0, nor NaN.
+
+    >>> from adjoint.compiler.reachable import tells
+    >>> tells(0.5), tells(-0.0), tells(float("nan")), tells(1j), tells("mode")
+    (True, False, False, False, True)
+    """
+    if not isinstance(value, (float, complex, np.inexact)):
+        return True
+    several = isinstance(value, (complex, np.complexfloating))
+    return all(x and x == x for x in ((value.real, value.imag) if several else (value,)))
 
 
 def root(value: Any) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["array", "number", "float", "scalar", "int", "bool"]
 Result = Literal["array", "scalar", "float", "into"]
-Question = Literal["is", "is not", "==", "len", "held"]
+Question = Literal["is", "is not", "==", "type", "array", "len", "keys", "held"]
 
 
 class Argument(NamedTuple):
@@ -81,7 +81,9 @@ class Guard(NamedTuple):
     """What must hold of an object for a call to fit.
 
     ``is`` and ``is not``: it is that very object, or another. ``==``: it is of the same type and
-    equal. ``len``: the value is a type (list, dict or a tuple's) and the length that it must have.
+    equal, with the sign of a zero. ``type``: it is of this very type. ``array``: it is an array of
+    this Aval, in any order. ``len``: the value is a type (list, dict or a tuple's) and the length
+    that it must have. ``keys``: a dict that begins with these very keys, in that order.
     ``held``: the object has at most so many references.
     """
 

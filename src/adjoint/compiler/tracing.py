@@ -425,7 +425,8 @@ def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]]) 
             changes.append(Change("item", place.holder, place.key, place.get()))
     for place, value in found.equal:
         if id(place.holder) not in inside and not place.inner and (
-                type(now := place.get()) is not type(value) or now != value):
+                now := place.get()) is not value and (
+                type(now) is not type(value) or now != value):
             changes.append(Change("item", place.holder, place.key, now))
     return changes
 

@@ -22,7 +22,7 @@ from .looking import Looking
 from .sources import Constant, New
 
 if TYPE_CHECKING:
-    from .sources import Source, Tree
+    from .sources import Guard, Source, Tree
 
 
 class Trampoline(Looking):
@@ -44,6 +44,13 @@ class Trampoline(Looking):
         data = self.called("array", f"ptr {self.object(source)}, ptr {spec}")
         self.not_null(data)
         return data
+
+    def guard(self, guard: Guard) -> None:
+        """Go on only if a guard holds."""
+        if guard.how == "array":
+            self.array(guard.source, guard.value, 0)
+        else:
+            super().guard(guard)
 
     def alone(self, source: Source, holders: int) -> None:
         """Go on only if nobody else has an array, or part of its memory."""
