@@ -242,8 +242,9 @@ def through(e: Editor, n: int) -> tuple[str, tuple[int, ...]]:
         return e.function(n), s.inputs or (n,)
     index, shape = s.parameters
     inner = s.inputs[0]
-    inputs = tuple([e.view(i, index, shape) for i in e.statements[inner].inputs])
-    return e.function(inner), inputs or (n,)
+    if not e.function(inner):  # its operands are of other shapes, which the view is not of
+        return "", (n,)
+    return e.function(inner), tuple([e.view(i, index, shape) for i in e.statements[inner].inputs])
 
 
 def unsigned(e: Editor, n: int) -> int:

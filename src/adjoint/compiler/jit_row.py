@@ -13,6 +13,7 @@ from adjoint.core.node import aval_of, constant
 from adjoint.core.primitive import Label, Primitive, register
 from adjoint.core.symbol import Graph, Symbol, trace
 from adjoint.modes import DETERMINISTIC
+from adjoint.ops.loops import lowered_row
 from adjoint.ops.several import Parts, item
 from adjoint.tensors import conjugate
 from adjoint.transforms.batching import vmap
@@ -22,7 +23,7 @@ from .distribute import distributed
 from .editor import uncollected
 from .executing import Executable
 from .keys import text_of
-from .program import ProgramBuilder, lowered, lowered_row
+from .program import ProgramBuilder, lowered
 from .refine import refined
 from .reroll import rerolled
 from .simplify import simplified

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from adjoint.core.node import aval_of
+from adjoint.core.node import Aval, aval_of
 from adjoint.errors import RuleError
 
 from .maths import MATHS
@@ -105,10 +105,13 @@ class NumpyBuilder:
     # ---- sources
 
     def input(self, known: Any) -> Ref:
-        """The next argument, which must have the Aval ``known``."""
+        """The next argument, which must have the Aval ``known``.
+
+        A Python number may be held in an array, as between the turns of a loop.
+        """
         value = next(self.arguments)
         got = aval_of(value)
-        if got != known:
+        if got != known and got != Aval(known.shape, known.dtype):
             refuse("input", f"got {got} where {known} is expected")
         return Ref(value, getattr(known, "weak", False))
 

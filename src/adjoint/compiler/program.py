@@ -15,6 +15,7 @@ import numpy as np
 
 from adjoint.core.node import aval, aval_of
 from adjoint.ops.declare import dtype_of
+from adjoint.ops.loops import lowered_row
 
 from .maths import MATHS
 from .numpy_builder import NumpyBuilder, refuse
@@ -361,14 +362,6 @@ def agree(statement: str, xs: Sequence[Ref], *, dtypes: bool = True, shapes: boo
         refuse(statement, f"has operands of shapes {', '.join(str(x.shape) for x in xs)}")
     if dtypes and len({x.dtype for x in xs}) > 1:
         refuse(statement, f"has operands of dtypes {', '.join(str(x.dtype) for x in xs)}")
-
-
-def lowered_row(b: ProgramBuilder, n: Any, xs: Sequence[Any]) -> Any:
-    """A step as statements; a row without a lowering (a user's function) is a call of its impl."""
-    if n.prim.lower is not None:
-        return n.prim.lower(b, *xs, **n.params)
-    impl, params = n.prim.impl, n.params
-    return b.call(lambda *values: impl(*values, **params), xs, n.aval)
 
 
 def lowered(graph: Graph) -> Program:

@@ -103,6 +103,14 @@ class Builder(Protocol):
         """A C entry point or Python."""
 
 
+def lowered_row(b: Builder, n: Any, xs: Sequence[Ref]) -> Ref:
+    """A step as statements; a row without a lowering (a user's function) is a call of its impl."""
+    if n.prim.lower is not None:
+        return n.prim.lower(b, *xs, **n.params)
+    impl, params = n.prim.impl, n.params
+    return b.call(lambda *values: impl(*values, **params), xs, n.aval)
+
+
 def straight(n: int) -> Index:
     """The index of n axes, unchanged."""
     return tuple((0, ((d, 1),)) for d in range(n))

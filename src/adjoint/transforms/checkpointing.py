@@ -15,6 +15,7 @@ from adjoint.core.symbol import Graph
 from adjoint.errors import MutationError
 from adjoint.exits import bottom, is_concrete
 from adjoint.methods import rebind
+from adjoint.ops.loops import lowered_row
 from adjoint.ops.several import Parts, item
 from adjoint.tensors import Tensor, conjugate
 
@@ -86,7 +87,7 @@ def _lower(b: Any, *refs: Any, graph: Any) -> Any:
     env = dict(zip(graph.inputs, refs, strict=True))
     for n in graph.nodes:
         inputs = [env[i] if i in env else b.const(i.value) for i in n.inputs]
-        env[n] = n.prim.lower(b, *inputs, **n.params)
+        env[n] = lowered_row(b, n, inputs)
     return tuple(env[o] for o in graph.outputs)
 
 

@@ -1,0 +1,97 @@
+"""Compiled functions under transformations, and transformations of loops in compiled functions."""
+
+import numpy as np
+import pytest
+
+import adjoint as ad
+
+W = np.array([0.5, -1.5, 2.0])
+
+
+class Half(ad.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return np.sin(x) * 0.5
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, = ctx.saved_tensors
+        return dy * np.cos(x) * 0.5
+
+
+# ---- a transformation of some of the arguments, the others being tensors
+
+def scaled(x, s):
+    return x * x * s
+
+
+OF_ONE = {
+    "grad": lambda f: lambda x, s: ad.grad(lambda x: np.sum(f(x, s)))(x),
+    "jvp": lambda f: lambda x, s: ad.jvp(lambda x: f(x, s), (x,), (x,))[1],
+    "linearize": lambda f: lambda x, s: ad.linearize(lambda x: f(x, s), x)[1](x),
+    "vmap": lambda f: ad.vmap(f, in_axes=(0, None)),
+    "jacobian": lambda f: lambda x, s: ad.jacobian(lambda x: f(x, s))(x),
+    "hessian": lambda f: lambda x, s: ad.hessian(lambda x: np.sum(f(x, s)))(x)}
+
+
+def slope(y, s):
+    """What backward() of a result leaves in a tensor."""
+    s.grad = None
+    y.sum().backward(retain_graph=True)
+    return s.grad
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("name", OF_ONE)
+def test_other_arguments_are_tensors(name, requires_grad):
+    """The derivative was 0, silently: the result came out as a tensor that nobody recorded."""
+    x, s = ad.tensor(W), ad.tensor(2.0, requires_grad=requires_grad)
+    expected = OF_ONE[name](scaled)(x, s)
+    for f in (OF_ONE[name](ad.jit(scaled)), ad.jit(OF_ONE[name](ad.jit(scaled)))):
+        for _ in range(2):
+            found = f(x, s)
+            assert type(found) is ad.Tensor and found.level == expected.level == 0
+            np.testing.assert_allclose(found.detach(), expected.detach(), rtol=1e-14)
+            if requires_grad:
+                np.testing.assert_allclose(slope(found, s), slope(expected, s), rtol=1e-14)
+
+
+def test_a_tensor_of_an_outer_transformation_is_a_result():
+    f, x, s = ad.jit(lambda x, s: (x * s, s)), ad.tensor(W), ad.tensor(2.0)
+    found = ad.grad(lambda x: ad.grad(lambda s: (f(x, s)[0] * f(x, s)[1]).sum())(s))(x)
+    np.testing.assert_allclose(found.numpy(), np.full(3, 4.0))
+
+
+# ---- arguments that nothing depends on
+
+@pytest.mark.parametrize("unused", [1.0, 2, 1j, np.float64(1.0), np.ones(2)], ids=repr)
+def test_unused_numbers_inside_of_transformations(unused):
+    f = ad.jit(lambda unused, w: np.sin(w) * 2.0)
+    np.testing.assert_allclose(ad.grad(lambda w: f(unused, w).sum())(W), np.cos(W) * 2.0)
+    np.testing.assert_allclose(ad.vmap(lambda w: f(unused, w))(W), np.sin(W) * 2.0)
+
+
+# ---- what has no lowering, in what is lowered by others
+
+def test_a_function_of_the_users_in_a_checkpoint():
+    def f(w):
+        return np.sum(ad.checkpoint(lambda w: Half.apply(w) * w)(w))
+    for g in (f, ad.grad(f)):
+        np.testing.assert_allclose(ad.jit(g)(W), g(W), rtol=1e-14)
+
+
+# ---- without machine code
+
+LOOPS = {
+    "scan": lambda w, s: ad.scan(lambda c, _: (np.tanh(c * s), None), w, None, length=3)[0],
+    "while_loop": lambda w, s: ad.while_loop(
+        lambda c: np.sum(c * c) > s, lambda c: c * 0.5 * s, w),
+    "cond": lambda w, s: ad.cond(w[0] > s, lambda w: w * s, lambda w: w - s, w)}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_python_numbers_closed_over_by_bodies_that_numpy_runs(name, monkeypatch):
+    monkeypatch.setenv("ADJOINT_JIT", "off")
+    f = LOOPS[name]
+    np.testing.assert_allclose(ad.jit(f)(W, 0.7), f(W, 0.7), rtol=1e-14)
