@@ -9,6 +9,7 @@ from . import (
     counting,
     degenerate,
     determinant,
+    einsum,
     exponential,
     factor,
     hypotenuse,
@@ -38,7 +39,7 @@ from . import (
 
 __all__ = [
     "activation", "arithmetic", "arrange", "assemble", "complexes", "counting", "degenerate",
-    "determinant", "exponential", "factor", "hypotenuse", "index", "least_squares", "linalg",
-    "matrices", "matrix_functions", "network", "norms", "products", "random", "reduce", "scans",
-    "select", "series", "several", "shape", "solve", "sorting", "special", "spectral",
-    "statistics", "trigonometric", "write"]
+    "determinant", "einsum", "exponential", "factor", "hypotenuse", "index", "least_squares",
+    "linalg", "matrices", "matrix_functions", "network", "norms", "products", "random",
+    "reduce", "scans", "select", "series", "several", "shape", "solve", "sorting", "special",
+    "spectral", "statistics", "trigonometric", "write"]

@@ -1,4 +1,4 @@
-"""Products of matrices and tensors: matmul, einsum, and what is written with them."""
+"""Products of matrices and tensors: matmul, and what is written with it and einsum."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from adjoint.core.box import Box
 from adjoint.core.node import aval, ndarray
 from adjoint.core.primitive import Label
 from adjoint.errors import ArgumentError, ShapeError
-from adjoint.scalars import note_view
 
 from . import loops
 from .arithmetic import astype
@@ -19,15 +17,13 @@ from .cases import CONTRACTED, Case, Cases, array_cases, draw, pair_cases
 from .declare import (
     bilinear,
     composed,
-    function,
-    general,
     gives_arrays,
     promoted,
     shape_of,
-    total,
 )
+from .einsum import einsum
 from .reduce import _summed
-from .shape import axes_once, broadcast_to, expand_dims, moveaxis, reshape, swapaxes, unbroadcast
+from .shape import axes_once, expand_dims, moveaxis, reshape, swapaxes, unbroadcast
 
 NO_BROADCAST = {"0-d": "matmul takes no 0-d array"}
 
@@ -130,185 +126,6 @@ matmul = bilinear(
     >>> ad.matmul([[1.0, 2.0]], [[3.0], [4.0]])
     array([[11.]])
     """)
-
-
-# ---- einsum
-
-def parse_subscripts(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
-    """The letters of each operand and of the result, with ellipses spelled out."""
-    text = subscripts.replace(" ", "")
-    left, arrow, right = text.partition("->")
-    terms = left.split(",")
-    for t in (*terms, right):
-        rest = t.replace("...", "", 1)
-        if rest and not (rest.isascii() and rest.isalpha()):
-            raise ArgumentError(f"einsum: {t!r} in {subscripts!r} is made of letters, with at most "
-                                "one ellipsis ...; the form is 'ij,jk->ik'")
-    if len(terms) != len(ndims):
-        raise ArgumentError(f"einsum: {subscripts!r} names {len(terms)} operands, and {len(ndims)} "
-                            "were given")
-    hidden = [n - len(t.replace("...", "")) for t, n in zip(terms, ndims, strict=True)]
-    spare = [c for c in reversed(ascii_letters) if c not in text]
-    most = max([h for h, t in zip(hidden, terms, strict=True) if "..." in t], default=0)
-    for t, h in zip(terms, hidden, strict=True):
-        if h < 0 or (h and "..." not in t):
-            raise ShapeError(f"einsum: {t!r} in {subscripts!r} does not name the axes of an "
-                             f"operand with {len(t.replace('...', '')) + h} axes")
-    dots = "".join(spare[:most])
-    terms = [t.replace("...", dots[most - h:] if h else "")
-             for t, h in zip(terms, hidden, strict=True)]
-    if not arrow:
-        letters = sorted(set("".join(terms)) - set(dots))
-        right = "..." + "".join(c for c in letters if "".join(terms).count(c) == 1)
-    if dots and "..." not in right:
-        raise ArgumentError(f"einsum: {subscripts!r} has ... on the left; write it in the result "
-                            "too")
-    out = right.replace("...", dots)
-    if len(set(out)) != len(out) or set(out) - set("".join(terms)):
-        raise ArgumentError(f"einsum: the result {right!r} of {subscripts!r} repeats a letter or "
-                            "names one that no operand has")
-    return terms, out
-
-
-def _sizes(terms: list[str], xs: Any, text: str) -> dict[str, int]:
-    size: dict[str, int] = {}
-    for term, x in zip(terms, xs, strict=True):
-        own: dict[str, int] = {}
-        for letter, n in zip(term, x.shape, strict=True):
-            before = size.setdefault(letter, n)
-            if own.setdefault(letter, n) != n or (before != n and 1 not in (before, n)):
-                shapes = ", ".join(str(v.shape) for v in xs)
-                raise ShapeError(f"einsum: {letter!r} in {text!r} has size "
-                                 f"{own[letter] if own[letter] != n else before} and {n}; "
-                                 f"the shapes are {shapes}")
-            size[letter] = n if before == 1 else before
-    return size
-
-
-def _einsum_impl(*xs: Any, subscripts: str) -> Any:
-    y = np.einsum(subscripts, *xs)
-    return y.copy() if len(xs) == 1 and np.may_share_memory(y, xs[0]) else y  # "ij->ji" is a view
-
-
-def _einsum_known(*xs: Any, subscripts: str) -> Any:
-    left, out = subscripts.split("->")
-    size = _sizes(left.split(","), xs, subscripts)
-    return aval(tuple(size[c] for c in out), promoted(*xs))
-
-
-def _einsum_part(dy: Any, xs: Any, k: int, terms: list[str], out: str) -> Any:
-    """The transpose of an einsum in its operand k: the others with dy, back to the axes of k."""
-    term, shape = terms[k], xs[k].shape
-    unique = "".join(dict.fromkeys(term))
-    others = [(t, x) for j, (t, x) in enumerate(zip(terms, xs, strict=True)) if j != k]
-    have = out + "".join(t for t, _ in others)
-    found = "".join(c for c in unique if c in have)
-    text = ",".join([out, *[t for t, _ in others]]) + "->" + found
-    part = _einsum(dy, *[x for _, x in others], subscripts=text)
-    size = dict(zip(term, shape, strict=True))
-    # An axis of size 1 that met a longer one was broadcast: sum it again.
-    grown = dict(zip(found, shape_of(part), strict=True))
-    fitted = {c: min(n, size[c]) if 1 in (n, size[c]) else n for c, n in grown.items()}
-    part = unbroadcast(part, tuple(fitted[c] for c in found))
-    spread = reshape(part, tuple(fitted.get(c, 1) for c in unique))
-    part = broadcast_to(spread, tuple(size[c] for c in unique))
-    return part if unique == term else _embed(part, unique, term, shape)
-
-
-def _embed(part: Any, unique: str, term: str, shape: tuple[int, ...]) -> Any:
-    """Zeros of ``shape`` with ``part`` on the diagonals that repeated letters of ``term`` name."""
-    grids = np.meshgrid(*[np.arange(n) for n in shape_of(part)], indexing="ij")
-    where = dict(zip(unique, grids, strict=True))
-    from .write import setitem
-    return setitem(np.zeros(shape, part.dtype), tuple(where[c] for c in term), part)
-
-
-def _einsum_vjp(dy: Any, y: Any, *xs_needs: Any, subscripts: str) -> tuple[Any, ...]:
-    *xs, needs = xs_needs
-    left, out = subscripts.split("->")
-    terms = left.split(",")
-    return tuple([_einsum_part(dy, xs, k, terms, out) if need else None
-                  for k, need in enumerate(needs)])
-
-
-def _einsum_jvp(dxs: Any, y: Any, *xs: Any, subscripts: str) -> Any:
-    return total([None if dx is None else _einsum(*xs[:k], dx, *xs[k + 1:], subscripts=subscripts)
-                  for k, dx in enumerate(dxs)])
-
-
-def _batch_einsum(size: int, axes: Any, *xs: Any, subscripts: str) -> Any:
-    left, out = subscripts.split("->")
-    new = next(c for c in reversed(ascii_letters) if c not in subscripts)
-    terms = [new + t if a is not None else t for t, a in zip(left.split(","), axes, strict=True)]
-    return _einsum(*xs, subscripts=",".join(terms) + "->" + new + out), 0
-
-
-def _lower_einsum(b: loops.Builder, *xs: Any, subscripts: str) -> Any:
-    """Every operand seen in the space of all letters, multiplied, and summed over the lost ones."""
-    left, out = subscripts.split("->")
-    terms = left.split(",")
-    size = _sizes(terms, xs, subscripts)
-    letters = out + "".join(c for c in size if c not in out)
-    shape = tuple(size[c] for c in letters)
-    dtype = promoted(*xs)
-    y = None
-    for term, x in zip(terms, xs, strict=True):
-        index = tuple((0, ((letters.index(c), 1),)) if n == size[c] else (0, ())
-                      for c, n in zip(term, x.shape, strict=True))
-        part = b.view(loops.cast(b, x, dtype), index, shape)
-        y = part if y is None else b.elementwise("multiply", y, part)
-    return b.reduce("add", y, tuple(range(len(out), len(letters))))
-
-
-_EINSUMS = ("ij,jk->ik", "ij->ji", "ii->i", "ii->", "ij->j", "i,j->ij", "ij,ij->", "ijk,kl,l->ij",
-            "i,i,i->i", "ij,j->i", "->", ",i->i", "iij->j", "iijj->ij")
-
-
-def _einsum_cases(rng: np.random.Generator) -> Any:
-    size = dict(zip("ijkl", (3, 3, 2, 4), strict=True))
-    for text in _EINSUMS:
-        terms = text.split("->")[0].split(",")
-        shapes = [tuple(size[c] for c in t) for t in terms]
-        yield Case(tuple(np.asarray(draw(rng, s)) for s in shapes), {"subscripts": text})
-    yield Case((draw(rng, (3,)), draw(rng, (1,))), {"subscripts": "i,i->"})
-    x = draw(rng, (3, 3))
-    yield Case((np.asfortranarray(x), x[::-1]), {"subscripts": "ij,jk->ik"})
-    yield Case((x.astype(np.float32),), {"subscripts": "ij->i"})
-    yield Case((x, np.arange(3)), {"subscripts": "ij,j->i"})
-    yield Case((np.ones((1, 1)),), {"subscripts": "ii->"})
-    yield Case((np.ones((0, 3)), x), {"subscripts": "ij,jk->ik"})
-    yield Case((draw(rng, (1, 3)), draw(rng, (2, 3))), {"subscripts": "ij,ij->ij"})
-    yield Case((draw(rng, (2, 3)), draw(rng, (2, 1))), {"subscripts": "ij,ij->ij"})
-
-
-_einsum = general(
-    "einsum", _einsum_impl, aval=_einsum_known,
-    vjp=_einsum_vjp, jvp=_einsum_jvp, keeps=frozenset("x"), batch=_batch_einsum,
-    lower=_lower_einsum, products=True,
-    label=Label("einsum('{subscripts}', {0}, ...)",
-                r"\mathrm{{einsum}}_{{\mathtt{{{subscripts}}}}}({0}, \dots)",
-                (r"\mathrm{{einsum}}(\cdot, \dots)",), "product rule", "((",
-                (r"\mathrm{{einsum}}_{{\mathtt{{{back}}}}}({dy}{others})",)),
-    cases=Cases(_einsum_cases))
-
-
-@function(np.einsum)
-def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
-    """The sum of products that the letters of ``subscripts`` describe (Einstein's convention).
-
-        einsum("ij,jk->ik", X, Z)_ik = sum_j X_ij Z_jk
-
-    >>> ad.einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
-    array([3., 7.])
-    """
-    if not isinstance(subscripts, str):
-        raise ArgumentError("einsum: the first argument is a string, as in "
-                            "ad.einsum('ij,jk->ik', x, z)")
-    xs = [x if isinstance(x, (Box, ndarray)) else np.asarray(x) for x in operands]
-    terms, out = parse_subscripts(subscripts, [len(x.shape) for x in xs])
-    _sizes(terms, xs, subscripts)
-    y = _einsum(*xs, subscripts=",".join(terms) + "->" + out)
-    return note_view(y, xs[0]) if len(xs) == 1 and {*terms[0]} == {*out} else y
 
 
 # ---- written with them
