@@ -95,3 +95,55 @@ def test_python_numbers_closed_over_by_bodies_that_numpy_runs(name, monkeypatch)
     monkeypatch.setenv("ADJOINT_JIT", "off")
     f = LOOPS[name]
     np.testing.assert_allclose(ad.jit(f)(W, 0.7), f(W, 0.7), rtol=1e-14)
+
+
+# ---- results that are values of a transformation around the call, as they came
+
+def scanned(w):
+    return ad.scan(lambda c, _: ad.jit(lambda x: (x * 2.0, (c, w)))(c), w, None, length=2)
+
+
+AS_THEY_CAME = {
+    "grad": lambda w: ad.grad(lambda w: np.sum(ad.jit(lambda x: w)(w) * w))(w),
+    "jvp": lambda w: ad.jvp(lambda w: ad.jit(lambda x: (w, w * x))(2.0), (w,), (w,)),
+    "vmap": lambda w: ad.vmap(lambda w: ad.jit(lambda x: {"w": w, "x": x * 2.0})(w))(w),
+    "jit": lambda w: ad.jit(lambda x: (w, x))(np.ones(3)),
+    "scan": scanned,
+    "vmap of scan": lambda w: ad.vmap(scanned)(np.stack([w, w * 2.0])),
+    "grad of scan": lambda w: ad.grad(lambda w: np.sum(scanned(w)[1][1] * w))(w)}
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+@pytest.mark.parametrize("name", AS_THEY_CAME)
+def test_values_of_outer_transformations_are_results(name, tensor, monkeypatch):
+    f, w = AS_THEY_CAME[name], ad.tensor(W) if tensor else W
+    found = [f(w), ad.jit(f)(w)]
+    monkeypatch.setattr(ad, "jit", lambda f: f)
+    for y in found:
+        same(y, f(w))
+
+
+def same(found, expected):
+    assert type(found) is type(expected)
+    if isinstance(expected, (tuple, dict)):
+        assert len(found) == len(expected)
+        for key in expected if isinstance(expected, dict) else range(len(expected)):
+            same(found[key], expected[key])
+        return
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+def test_a_value_that_is_reached_and_given_back_is_read_at_each_call():
+    held = {"w": W}
+    f = ad.jit(lambda x: held["w"] * 1.0 if x is None else held["w"])
+
+    def g(w):
+        held["w"] = w
+        try:
+            return np.sum(f(2.0))
+        finally:
+            held["w"] = W
+    for k in range(3):
+        np.testing.assert_array_equal(ad.grad(g)(W * k), np.ones(3))
+        np.testing.assert_array_equal(ad.vmap(g)(W * k), W * k)
+        np.testing.assert_array_equal(f(2.0), W)

@@ -152,6 +152,10 @@ class Capture(Trace):
         self.sources[s.node] = Source("box", x)
         return s
 
+    def met(self, x: Any) -> Any:
+        """A value as one of this tracing: what is outside of it becomes an input."""
+        return self.close(x) if isinstance(x, Box) and not self.owns(x) else x
+
     def met_inner(self, x: Any) -> None:
         """Note a value of a function of tensors, which makes this one a function of tensors too."""
         self.graph.inner = self.graph.inner or (isinstance(x, Box) and of_tensors(x))
@@ -305,8 +309,8 @@ class Frozen:
 class Change(NamedTuple):
     """Something that the function assigned to, and what it holds afterwards.
 
-    ``what`` is "value" or "grad" of a tensor (``owner``), "item" of a place or a container
-    (``owner[key]``), "list" (all of it), or "removed".
+    ``what`` is "value", "grad" or "requires_grad" of a tensor (``owner``), "item" of a place or a
+    container (``owner[key]``), "list" (all of it), or "removed".
     """
 
     what: str
@@ -355,7 +359,7 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
                 shown = [(c, copied(c)) for c in found.containers]
                 args, kwargs = arguments(capture)
                 with Mode(lambda m: m._replace(trace=capture, site=m.site or site)):
-                    result = frozen(f(*args, **kwargs))
+                    result = frozen(f(*args, **kwargs), capture.met)
                 changes = [c._replace(after=frozen(c.after))
                            for c in changed(capture, found, shown)]
         finally:
@@ -389,12 +393,16 @@ def revert(container: Any, content: Any) -> None:
         container.update(content)
 
 
-def frozen(tree: Any) -> Any:
-    """A tree with its tensors replaced by what they hold now, which `restore` will undo."""
+def frozen(tree: Any, met: Callable[[Any], Any] = lambda x: x) -> Any:
+    """A tree with its tensors replaced by what they hold now, which `restore` will undo.
+
+    ``met`` says what a value is here that may belong to a transformation around the call.
+    """
     leaves, structure = flatten(tree)
+    held = [Frozen(met(x.value), x.node is not None) if isinstance(x, Tensor) and x.level == 0 else
+            met(x) for x in leaves]
     return unflatten(structure, [
-        Frozen(x.value, x.node is not None) if isinstance(x, Tensor) and x.level == 0 else
-        symbol(x.graph, x.node, type(x)) if isinstance(x, Symbol) else x for x in leaves])
+        symbol(x.graph, x.node, type(x)) if isinstance(x, Symbol) else x for x in held])
 
 
 def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]]) -> list[Change]:
@@ -434,13 +442,15 @@ def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]]) 
 def changed_tensors(capture: Capture) -> list[Change]:
     """The tensors that hold another value or another gradient than at the start."""
     changes: list[Change] = []
-    for t, value, _, grad, _, start in [*capture.held.values()]:
+    for t, value, n, grad, _, start in [*capture.held.values()]:
         after = t.grad
         if after is not grad or (after is not None and not unmoved(
                 after, capture.held[id(after)].start)):
             changes.append(Change("grad", t, None, after))
         if id(t) in capture.gradients:
             continue
+        if (t.node is None) is not (n is None):
+            changes.append(Change("requires_grad", t, t.requires_grad, ()))
         if start is None:
             if t.value is not value:
                 raise GraphError("ad.jit: the function assigns to a tensor of an outer "
