@@ -24,6 +24,13 @@ def test_avals_are_interned():
     assert aval_of(ad.tensor([1.0])) is aval_of(ad.tensor([2.0]) * 3.0)
 
 
+@pytest.mark.parametrize("spelled", [np.float32, "float32", "f4"])
+def test_asking_by_another_spelling_of_a_dtype_leaves_the_aval_that_others_hold(spelled):
+    held = aval((2, 9), np.dtype("f4"))
+    assert aval((2, 9), spelled) is held
+    assert aval_of(np.ones((2, 9), np.float32)) is held
+
+
 def test_interning_forgets_before_it_grows_without_limit(monkeypatch):
     monkeypatch.setattr(nodes, "KNOWN_LIMIT", 10)
     for n in range(50):

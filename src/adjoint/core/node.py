@@ -78,7 +78,7 @@ def aval(shape: tuple[int, ...], dtype: Any) -> Aval:
         dtype = np.dtype(dtype)
         if dtype.kind == "O":
             raise DTypeError(MIXED)
-        found = known[shape, dtype] = Aval(shape, dtype)
+        found = known.setdefault((shape, dtype), Aval(shape, dtype))  # it was asked as np.float32
     return found
 
 
