@@ -118,7 +118,8 @@ def shown(hook: Callable[[Any], Any], cls: type[Tracked]) -> Callable[[Any], Any
     """
     def call(dy: Any) -> Any:
         given = conjugate(dy)
-        seen = handle(given) if isinstance(given, Box) else tracked(cls, given, 0, None)
+        recorded = isinstance(given, Tracked) and given.level == 0
+        seen = handle(given) if recorded else tracked(cls, given, 0, None)
         before = seen.value
         answer = hook(seen)
         if answer is None:
@@ -128,10 +129,19 @@ def shown(hook: Callable[[Any], Any], cls: type[Tracked]) -> Callable[[Any], Any
         if np.shape(answer) != dy.shape:
             raise ArgumentError(f"a hook returns None or a gradient of shape {dy.shape}, "
                                 f"not {answer!r}")
-        if not isinstance(dy, Box):
-            answer = np.array(bottom(answer), dtype=dy.dtype)[()]
-        return conjugate(answer)
+        return conjugate(answer if recorded else plain(answer, dy))
     return call
+
+
+def plain(answer: Any, dy: Any) -> Any:
+    """What a hook answered, as the cotangent that it replaces: outside the graph, in its dtype."""
+    if not isinstance(dy, Box):
+        answer = bottom(answer)
+    elif isinstance(answer, Tracked) and answer.level == 0:  # of a value that does not exist yet
+        answer = answer.value
+    if not isinstance(answer, Box):
+        return np.array(answer, dtype=dy.dtype)[()]
+    return answer if answer.dtype == dy.dtype else PUBLIC["astype"](answer, dy.dtype)
 
 
 # ---- gradients that have arrived
@@ -177,7 +187,7 @@ def keep(tensor: Any, dy: Any) -> None:
     """`retain_grad`: add the gradient to that of its tensor, if it is still there."""
     if tensor is not None:
         dx = conjugate(dy)
-        recorded = isinstance(dx, Box)
+        recorded = isinstance(dx, Tracked) and dx.level == 0
         with ADDING:
             before = tensor.grad
             tensor._gradient = added(before, dx, recorded) if before is not None else copied(

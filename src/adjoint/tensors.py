@@ -148,7 +148,11 @@ class Tensor(Tracked):
     @data.setter
     def data(self, value: Any) -> None:
         self.writable("x.data = v")
-        value = value.concrete() if isinstance(value, Box) else as_value(value, None)
+        plain = value.value if isinstance(value, Tensor) and value.level == 0 else value
+        if (traced := methods.symbol_of(plain, None)) is not None:
+            value = traced
+        else:
+            value = value.concrete() if isinstance(value, Box) else as_value(value, None)
         if self.node is not None and value.shape != self.shape:
             raise ShapeError(f"x.data = v: v has shape {value.shape}, and a gradient of shape "
                              f"{self.shape} belongs to x; make a new tensor of the other shape")

@@ -283,6 +283,8 @@ def finisher(c: Change, leaves: Sequence[Leaf], structure: Any) -> Callable[[Seq
         return grad_finisher(owner, leaves)
     if c.what == "removed":
         return lambda outs: owner.pop(key, None)
+    if c.what == "requires_grad":
+        return lambda outs: setattr(owner, "requires_grad", key)
     before = None if c.what == "list" else standing(owner, key)
 
     def whole(outs: Sequence[Any]) -> Any:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from adjoint.core.box import Box
+from adjoint.core.node import Leaf
 from adjoint.errors import ArgumentError
+from adjoint.hooks import of
 from adjoint.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -138,6 +140,8 @@ def entered(place: Place, value: Any, found: Reached) -> Iterator[Place]:
     fast = isinstance(place.holder, Passing) or (  # it cannot be assigned to: a partial's arguments
         isinstance(place.key, Attribute) and place.key.name == "args")
     if isinstance(value, Tensor):
+        if id(value) not in found.tensors:
+            yield from (Place(Passing([hook]), 0) for hook in hooks_of(value))
         found.tensors[id(value)] = value
         found.same.append((place, value))
     elif kind in FLOATS and not fast:
@@ -161,6 +165,11 @@ def entered(place: Place, value: Any, found: Reached) -> Iterator[Place]:
         elif not isinstance(value, (Box, *OPAQUE)) and id(value) not in found.seen:
             found.seen[id(value)] = value
             yield from inside(value, found)
+
+
+def hooks_of(t: Tensor) -> list[Any]:
+    """The functions that backward() calls when the gradient of a leaf is complete."""
+    return of(t.node) if isinstance(t.node, Leaf) else []
 
 
 def inside(value: Any, found: Reached) -> Iterator[Place]:

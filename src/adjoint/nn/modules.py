@@ -8,7 +8,7 @@ in lists, tuples and dicts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -36,6 +36,12 @@ class Module:
 
     training = True
 
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """A module with its record of parameters: to ask for them changes no attribute."""
+        module = super().__new__(cls)
+        vars(module)["_trained_names"] = set()
+        return module
+
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         trained = self._trained()
@@ -45,7 +51,7 @@ class Module:
 
     def _trained(self) -> set[str]:
         """The names of the tensors here that have been parameters: a frozen one is one still."""
-        return vars(self).setdefault("_trained_names", set())
+        return vars(self)["_trained_names"]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The result of the module; to be written by the subclass."""
