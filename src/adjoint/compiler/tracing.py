@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dis
 import os
+import sys
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,21 +21,22 @@ import numpy as np
 from adjoint.core.box import Box
 from adjoint.core.node import Leaf, Mode, Node, aval_of, constant, leaf
 from adjoint.core.symbol import Symbol, Trace, symbol
-from adjoint.errors import AdjointError, ArgumentError, EscapeError, GraphError
+from adjoint.errors import ArgumentError, EscapeError, GraphError
 from adjoint.modes import site
 from adjoint.scalars import ScalarGraph, is_changeable, of_tensors
 from adjoint.tensors import Tensor
 from adjoint.transforms.trees import flatten, unflatten
 
 from . import shadows
-from .reachable import Attribute, reach
+from .places import Attribute, content, refill, snapshot
+from .reachable import reach
 from .streams import drawn
-from .traced import NUMBERS, Number, Traced, active
+from .traced import NUMBERS, Number, Once, Traced, active
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .reachable import Place, Reached
+    from .places import Place, Reached
 
 COMPARED = 1 << 20  # elements of arrays that are compared before each call
 
@@ -121,6 +123,7 @@ class Capture(Trace):
         self.relied: dict[Node, Any] = {}  # those that Python code has looked at
         self.placed: list[Put] = []
         self.fixed: list[tuple[Place, Any]] = []  # numbers and arrays that are guards
+        self.iterators: list[tuple[Place, Any]] = []
         self.noted: set[str] = set()  # settings of the library that were read
         self.born: dict[int, Any] = {}  # tensors made while tracing: constants
         self.foreign: list[Tensor] = []  # results of operations recorded outside
@@ -151,10 +154,6 @@ class Capture(Trace):
         self.met_inner(x)
         self.sources[s.node] = Source("box", x)
         return s
-
-    def met(self, x: Any) -> Any:
-        """A value as one of this tracing: what is outside of it becomes an input."""
-        return self.close(x) if isinstance(x, Box) and not self.owns(x) else x
 
     def met_inner(self, x: Any) -> None:
         """Note a value of a function of tensors, which makes this one a function of tensors too."""
@@ -200,6 +199,9 @@ class Capture(Trace):
         for t in found.tensors.values():
             if t.level == 0:  # others belong to an outer transformation, and are closed over
                 self.adopt(t)
+        for place in found.iterators:
+            self.iterators.append((place, place.get()))
+            place.put(Once(place.get()))
         if fixed:
             self.fixed = [(p, p.get().copy() if isinstance(p.get(), np.ndarray) else p.get())
                           for p in (*found.numbers, *found.arrays)]
@@ -242,6 +244,8 @@ class Capture(Trace):
                 n.value = kept
         for put in reversed(self.placed):
             put.place.put(put.before)
+        for place, iterator in self.iterators:
+            place.put(iterator)
 
     # ---- what operations of the body meet
 
@@ -251,7 +255,7 @@ class Capture(Trace):
         return [a if a.__class__ is Traced and a.graph is graph else self.met(a) for a in args]
 
     def met(self, a: Any) -> Any:
-        """One argument of an operation."""
+        """One argument of an operation, or a result."""
         if isinstance(a, Box):
             if self.owns(a):
                 return a
@@ -336,12 +340,16 @@ def trace(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]]
     raises then, with every tensor and container as it was before.
     """
     try:
-        return traced(f, arguments, fixed=False)
-    except AdjointError:
+        tracing = traced(f, arguments, fixed=False)
+    except Exception:  # code that knows numbers only does not say so by one class of errors
         found = reach(f)
         size = sum(np.size(p.get()) for p in found.arrays)
         if not (found.numbers or found.arrays) or size > COMPARED:
             raise
+    else:
+        if any(name in sys.modules for name in tracing.found.modules):
+            return trace(f, arguments)  # what the function has imported is reached now
+        return tracing
     return traced(f, arguments, fixed=True)
 
 
@@ -351,20 +359,20 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
     with LOCK:
         capture, found = Capture(), reach(f)
         states = drawn(found)
-        original = [(c, copied(c)) for c in found.containers]
+        original = [(c, content(c)) for c in found.containers]
         active.append(capture)
         try:
             with shadows.Tracing():
                 capture.prepare(found, fixed)
-                shown = [(c, copied(c)) for c in found.containers]
+                shown = [(c, content(c)) for c in found.containers]
                 args, kwargs = arguments(capture)
                 with Mode(lambda m: m._replace(trace=capture, site=m.site or site)):
                     result = frozen(f(*args, **kwargs), capture.met)
                 changes = [c._replace(after=frozen(c.after))
                            for c in changed(capture, found, shown)]
         finally:
-            for container, content in original:
-                revert(container, content)
+            for container, before in original:
+                revert(container, before)
             capture.restore()
             active.remove(capture)
     if drawn(found) != states:
@@ -374,23 +382,12 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
     return Tracing(capture, found, result, changes)
 
 
-def copied(container: Any) -> Any:
-    """A shallow copy."""
-    return dict(container) if isinstance(container, dict) else list(container)
-
-
-def revert(container: Any, content: Any) -> None:
-    """Give a dict or a list back its content, if that has changed."""
-    if isinstance(container, list):
-        if len(container) != len(content) or any(
-                a is not b for a, b in zip(container, content, strict=True)):
-            container[:] = content
-    elif container.keys() != content.keys() or any(
-            container[k] is not v for k, v in content.items()):
-        for k in [*container]:
-            if k not in content:
-                del container[k]
-        container.update(content)
+def revert(container: Any, before: Any) -> None:
+    """Give a container back its content, if that has changed."""
+    now = content(container)
+    if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)) or (
+            isinstance(now, dict) and any(now[k] is not v for k, v in before.items())):
+        refill(container, before)
 
 
 def frozen(tree: Any, met: Callable[[Any], Any] = lambda x: x) -> Any:
@@ -416,21 +413,25 @@ def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]]) 
         return all(starts.get(id(x), getattr(x, "node", None)) is getattr(x, "node", None)
                    for x in leaves if isinstance(x, Symbol))
     changes = changed_tensors(capture)
-    for container, content in shown:
-        if isinstance(container, list):
-            if len(container) != len(content) or not all(map(same, container, content)):
+    for container, before in shown:
+        if not isinstance(container, dict):
+            if len(container) != len(before) or not all(map(same, container, before)):
                 changes.append(Change("list", container, None, list(container)))
             continue
-        changes += [Change("item", container, k, v) for k, v in container.items()
-                    if k not in content or not same(v, content[k])]
-        changes += [Change("removed", container, k, None) for k in content if k not in container]
+        told = [k for k in {**before, **container} if not found.is_quiet(container, k)]
+        changes += [Change("item", container, k, container[k]) for k in told if k in container and (
+            k not in before or not same(container[k], before[k]))]
+        changes += [Change("removed", container, k, None) for k in told if k not in container]
     inside = {id(c) for c in found.containers}
     loose = [p for p in capture.placed if id(p.place.holder) not in inside and not p.place.inner]
     changes += [Change("item", p.place.holder, p.place.key, p.place.get()) for p in loose
                 if not same(p.place.get(), p.symbol)]
     for place, value in found.same:
-        if id(place.holder) not in inside and not place.inner and place.get() is not value:
-            changes.append(Change("item", place.holder, place.key, place.get()))
+        if id(place.holder) not in inside and not place.inner and (
+                now := place.get()) is not value and getattr(now, "iterator", now) is not value:
+            changes.append(Change("item", place.holder, place.key, now))
+    changes += [Change("item", place.holder, place.key, value)
+                for place, value, before in found.contents if snapshot(value) != before]
     for place, value in found.equal:
         if id(place.holder) not in inside and not place.inner and (
                 now := place.get()) is not value and (
