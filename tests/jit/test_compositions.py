@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 import adjoint as ad
+from adjoint.compiler.compiled import Compiled
+from adjoint.compiler.program import ProgramBuilder
+from adjoint.core.node import aval_of
 
 W = np.array([0.5, -1.5, 2.0])
 
@@ -147,3 +150,36 @@ def test_a_value_that_is_reached_and_given_back_is_read_at_each_call():
         np.testing.assert_array_equal(ad.grad(g)(W * k), np.ones(3))
         np.testing.assert_array_equal(ad.vmap(g)(W * k), W * k)
         np.testing.assert_array_equal(f(2.0), W)
+
+
+# ---- results of Python's that are what it was given
+
+def test_no_turns_give_back_the_cotangents_they_got():
+    """The call gave back memory of the workspace, which others were written over."""
+    def f(x):
+        return np.sum(ad.while_loop(lambda c: c[1] < 0, lambda c: (np.sin(c[0]), c[1] + 1),
+                                    (np.cos(x) * x, 0))[0] ** 2)
+
+    def g(x):
+        return ad.grad(lambda x: np.sum(ad.grad(f)(x) ** 2))(x)
+    x = np.linspace(0.0, 1.0, 5)
+    for _ in range(2):
+        np.testing.assert_allclose(ad.jit(g)(x), g(x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("view", [np.asarray, np.transpose, lambda x: (x, x[::-1])])
+def test_a_call_that_gives_its_operand_or_a_view_of_it(view):
+    b = ProgramBuilder()
+    known = aval_of(np.ones(64))
+    x = b.input(known)
+    several = isinstance(view(np.ones(2)), tuple)
+    y = b.call(view, [b.elementwise("exp", x)], (known, known) if several else known)
+    z = b.elementwise("add", b.item(y, 0), b.item(y, 1)) if several else y
+    total = b.reduce("add", b.elementwise("sin", b.scan("add", x, 0)), (0,))
+    total = b.reduce("add", b.scan("add", b.elementwise(
+        "multiply", x, b.view(total, (), (64,))), 0), (0,))
+    b.program.outputs = [b.elementwise("multiply", z, b.view(total, (), (64,))).number]
+    value = np.linspace(0.0, 1.0, 64)
+    code = Compiled(b.program)
+    for _ in range(2):
+        np.testing.assert_allclose(code(value)[0], b.program(value)[0], rtol=1e-13)

@@ -173,7 +173,16 @@ class Run:
     def call(self, n: int) -> None:
         """Run a statement by its meaning."""
         found = {i: self.operand(i) for i in self.program.statements[n].inputs}
-        self.hold(n, self.program.run(self.builder, n, found).value)
+        y = self.program.run(self.builder, n, found).value
+        self.hold(n, tuple(map(self.apart, y)) if isinstance(y, tuple) else self.apart(y))
+
+    def apart(self, y: Any) -> Any:
+        """A result of Python's, which may be an operand or a view of one: not in the workspace.
+
+        What lies there is written over once nobody reads the operand.
+        """
+        shared = isinstance(y, np.ndarray) and np.may_share_memory(y, self.work)
+        return y.copy() if shared else y
 
     def operand(self, n: int) -> Value:
         """What Python reads: a view where its operand lies, as `Roots.operands` says."""
