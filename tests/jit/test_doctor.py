@@ -1,6 +1,6 @@
 """The doctor lets compiled functions run, and has what is not finite made again, eagerly."""
 
-import itertools
+import io
 import sys
 import warnings
 
@@ -18,12 +18,12 @@ def line_here():
 
 def counted(f):
     """The function compiled, and a counter of how often Python runs it."""
-    counter = itertools.count()
+    counter = io.StringIO()  # an int or an iterator that counts is an error
 
     def body(*args):
-        next(counter)
+        counter.write(".")
         return f(*args)
-    return ad.jit(body), lambda: counter.__reduce__()[1][0]
+    return ad.jit(body), lambda: len(counter.getvalue())
 
 
 START = line_here()

@@ -15,14 +15,14 @@ from adjoint.core.node import Leaf as LeafNode
 from adjoint.core.node import aval_of
 from adjoint.tensors import Tensor
 
-from .reachable import Attribute, Passing, tells
+from .places import Attribute, Passing, tells
 from .sources import Attribute as Named
 from .sources import Cell, Element, Guard, Held, Item, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from .reachable import Place
+    from .places import Place
     from .tracing import Source as From
     from .tracing import Tracing
 
@@ -84,7 +84,8 @@ def native_guards(tracing: Tracing, rebound: dict[int, Place],
     asked: list[tuple[Any, Any, Any]] = [(p, v, "is") for p, v in found.same
                                          if rebound.get(id(v)) != p]
     asked += [(p, v, "is" if v is None or isinstance(v, bool) else "==") for p, v in found.equal]
-    if any(isinstance(v, np.ndarray) for _, v in tracing.capture.fixed):
+    if any(isinstance(v, np.ndarray) for _, v in tracing.capture.fixed) or any(
+            not isinstance(p.holder, Passing) for p in found.missing):
         return None
     asked += [(p, v, "==") for p, v in tracing.capture.fixed]
     asked += [(p, (type(p.get()), n), "len") for p, n in found.lengths]
@@ -92,6 +93,10 @@ def native_guards(tracing: Tracing, rebound: dict[int, Place],
               if s.what == "place" and n not in used]
     asked += [(p.place, tracing.capture.relied[p.start], "==") for p in tracing.capture.placed
               if tracing.capture.relied.get(p.start) is not None]
+    for place, value, _ in found.contents:
+        if not of_texts(value):
+            return None
+        asked.append((place, value.copy(), "=="))
     for place, value, how in asked:
         if isinstance(place.holder, Passing):
             continue
@@ -99,7 +104,11 @@ def native_guards(tracing: Tracing, rebound: dict[int, Place],
         if source is None or (how == "==" and isinstance(value, np.inexact) and not tells(value)):
             return None
         guards.append(Guard(source, value, how))
+    guards += [Guard(Held(x), c, "type") for x, c in found.classes]
+    guards += [Guard(Held(d), (dict, n), "len") for d, n in found.sizes]
     for c in found.containers:
+        if isinstance(c, set) and of_texts(c):
+            continue
         if type(c) not in (list, dict):
             return None
         guards.append(Guard(Held(c), (type(c), len(c)), "len"))
@@ -110,6 +119,11 @@ def native_guards(tracing: Tracing, rebound: dict[int, Place],
             return None
         guards += more
     return guards
+
+
+def of_texts(value: Any) -> bool:
+    """Whether it is a set of texts, which two sets hold alike if they are equal."""
+    return type(value) in (set, frozenset) and all(type(x) is str for x in value)
 
 
 def unread(n: Any, place: Place) -> tuple[Place, Any, Any]:

@@ -11,13 +11,14 @@ import struct
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from .abi import CLASS, CONTENTS, LENGTH, LIST_ITEMS, defaults_offset, slot_offset
+from .abi import CLASS, CONTENTS, LENGTH, LIST_ITEMS, function_offset, slot_offset
 from .arrays_ir import FIXED, SHARED
 from .sources import Argument, Attribute, Cell, Context, Element, Held, Item, Slot
 
 if TYPE_CHECKING:
     from .sources import Guard, Source
 
+FIELDS = ("__code__", "__defaults__", "__kwdefaults__")
 EQUAL = 2  # the number of == for PyObject_RichCompareBool
 SIMPLE = {int, float, complex, bool, str, bytes}  # their comparison runs no Python
 
@@ -36,10 +37,10 @@ def key_of(source: Source) -> tuple[Any, ...]:
 
 
 def is_field(source: Source) -> bool:
-    """Whether an attribute is read where it is kept: the default values of a function."""
+    """Whether an attribute is read where it is kept: the code and the defaults of a function."""
     return isinstance(source, Attribute) and isinstance(source.of, Held) and (
-        source.name == "__defaults__" and type(source.of.value) is FunctionType
-        and source.of.value.__defaults__ is not None and defaults_offset() > 0)
+        source.name in FIELDS and type(source.of.value) is FunctionType
+        and getattr(source.of.value, source.name) is not None and function_offset(source.name) > 0)
 
 
 class Record:
@@ -232,8 +233,8 @@ class Looking:
                 return self.word(self.record.add(id(value)))
             case Cell(cell):
                 found = self.load(self.word(self.record.add(id(cell))), CONTENTS)
-            case Attribute(Held(value), _):  # a field: others are looked up before
-                found = self.load(self.word(self.record.add(id(value) + defaults_offset())))
+            case Attribute(Held(value), name):  # a field: others are looked up before
+                found = self.load(self.word(self.record.add(id(value) + function_offset(name))))
             case Slot(Held(value), type_, name):
                 place = self.word(self.record.add(id(value) + slot_offset(type_, name)))
                 found = self.load(place)

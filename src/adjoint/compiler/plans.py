@@ -23,14 +23,14 @@ from adjoint.transforms.trees import flatten, unflatten
 
 from .guards import native_guards
 from .jit_row import JitGraph, called, parts
-from .reachable import Attribute, Passing, tells
+from .places import UNREAD, Attribute, Called, Passing, refill, snapshot, tells
 from .traced import Number
 from .tracing import Frozen, check_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .reachable import Place
+    from .places import Place
     from .tracing import Change, Source, Tracing
 
 
@@ -290,7 +290,7 @@ def finisher(c: Change, leaves: Sequence[Leaf], structure: Any) -> Callable[[Seq
     def whole(outs: Sequence[Any]) -> Any:
         return unflatten(structure, [x.stored(outs, before) for x in leaves])
     if c.what == "list":
-        return lambda outs: owner.__setitem__(slice(None), whole(outs))
+        return lambda outs: refill(owner, whole(outs))
     if isinstance(key, Attribute):
         return lambda outs: setattr(owner, key.name, whole(outs))
     return lambda outs: owner.__setitem__(key, whole(outs))
@@ -333,6 +333,8 @@ class Text:
         inner = "".join(f"[{i}]" for i in p.inner)
         if isinstance(p.key, Attribute):
             return f"{self.name(p.holder)}.{p.key.name}{inner}"
+        if isinstance(p.key, Called):
+            return f"{self.name(p.holder)}.{p.key.method}(){inner}"
         return f"{self.name(p.holder)}[{self.key(p.key)}]{inner}"
 
     def key(self, key: Any) -> str:
@@ -370,7 +372,7 @@ class Text:
         for test in self.tests:
             try:
                 holds = eval(test, self.names)  # noqa: S307 - written here
-            except (KeyError, IndexError, AttributeError):
+            except UNREAD:
                 holds = False
             if not holds:
                 return self.told(test)
@@ -391,7 +393,7 @@ class Text:
         lines = [f"        if not ({t}): return False" for t in self.tests]
         return self.made("fits", "\n".join([
             "    try:", *lines, "        return True",
-            "    except (KeyError, IndexError, AttributeError): return False"]))
+            f"    except {self.name(UNREAD)}: return False"]))
 
     def told(self, test: str) -> str:
         """A test for a user: the name or key that it is about."""
@@ -411,6 +413,12 @@ class Text:
             if not is_temporary(place):
                 tests.append(f"{self.place(place)}.__class__ is {self.name(type(place.get()))} and "
                              f"len({self.place(place)}) == {n}")
+        for place, value, held in found.contents:
+            text = self.name(value) if is_temporary(place) else self.place(place)
+            tests.append(f"{self.name(snapshot)}({text}) == {self.name(held)}")
+        tests += [f"{self.name(p)}.is_missing()" for p in found.missing if not is_temporary(p)]
+        tests += [f"{self.name(x)}.__class__ is {self.name(c)}" for x, c in found.classes]
+        tests += [f"len({self.name(d)}) == {n}" for d, n in found.sizes]
         tests += [f"len({self.name(c)}) == {len(c)}" for c in found.containers]
         tests += [f"(*{self.name(c)},) == {self.name(keys)}" for c, keys in found.orders]
         for p in tracing.capture.placed:

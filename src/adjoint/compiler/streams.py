@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .reachable import is_library, root
+from .inside import codes_of, is_library, root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .reachable import Reached
+    from .places import Reached
 
 NAME = "random"
 MISSING = object()
@@ -28,11 +26,17 @@ MISSING = object()
 
 def drawn(found: Reached) -> Any:
     """How far the streams are that the function can draw from."""
-    states = repr([g.bit_generator.state for g in found.generators])
+    states = repr([g.bit_generator.state if hasattr(g, "bit_generator") else (
+        g.getstate() if isinstance(g, random.Random) else state_of(g)) for g in found.generators])
     if not draws(found):
         return states
-    name, words, *rest = np.random.get_state()  # noqa: NPY002 - of users
-    return states, name, np.asarray(words).tobytes(), rest, random.getstate()
+    return states, state_of(np.random), random.getstate()
+
+
+def state_of(stream: Any) -> Any:
+    """How far NumPy's older kind of stream is, all of its words."""
+    name, words, *rest = stream.get_state()
+    return name, np.asarray(words).tobytes(), rest
 
 
 def draws(found: Reached) -> bool:
@@ -41,17 +45,10 @@ def draws(found: Reached) -> bool:
     owners = (random.Random, *((numpy.RandomState,) if numpy else ()))
     functions = [f for f in found.seen.values()
                  if isinstance(f, types.FunctionType) and not is_library(f)]
-    return any(isinstance(getattr(v, "__self__", None), owners) for place, v in found.same
+    methods = (types.MethodType, types.BuiltinFunctionType)
+    return any(isinstance(v, methods) and isinstance(v.__self__, owners) for place, v in found.same
                if place.holder is not vars(random)) or any(
-        named(code, variables(f)) for f in functions for code in codes(f.__code__))
-
-
-def codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """A code object, and those of the functions inside it."""
-    yield code
-    for c in code.co_consts:
-        if isinstance(c, types.CodeType):
-            yield from codes(c)
+        named(code, variables(f)) for f in functions for code in codes_of(f.__code__))
 
 
 def variables(f: types.FunctionType) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from adjoint.core.box import Box, bind
 from adjoint.core.node import MODES, aval_of
 from adjoint.core.primitive import PUBLIC
 from adjoint.core.symbol import symbol
-from adjoint.errors import EscapeError
-from adjoint.ops.protocol import BINARY, UNARY
+from adjoint.errors import EscapeError, GraphError
+from adjoint.ops.protocol import BINARY, COMPARE, UNARY
 from adjoint.scalars import ScalarSymbol
 
 from . import shadows
@@ -68,6 +68,15 @@ class Traced(ScalarSymbol):
             return capture.settled(self.node)
         raise self.lost()
 
+    def number(self) -> Any:
+        """``x.item()``: what will be a Python number at each call; one now, if it is known."""
+        capture = MODES.get().trace
+        if get_ident() != shadows.tracer.thread or capture not in active or (
+                capture.graph is not self.graph):
+            return self.concrete().item()
+        y = PUBLIC["astype"](PUBLIC["reshape"](self, ()), type(self.dtype.type().item()))
+        return symbol(y.graph, y.node, Number)
+
     def outside(self) -> Any:
         """What stands here for threads that do not trace: the number or array that was reached."""
         for capture in active:
@@ -100,6 +109,33 @@ class Traced(ScalarSymbol):
         return plain, (self.outside(),)
 
 
+class Once:
+    """An iterator of the user's while a function is traced, whose steps would be taken once."""
+
+    def __init__(self, iterator: Any) -> None:
+        self.iterator = iterator
+
+    def __iter__(self) -> Once:
+        return self
+
+    def __next__(self) -> Any:
+        """The next value, for other threads."""
+        self.check()
+        return next(self.iterator)
+
+    def __getattr__(self, name: str) -> Any:
+        self.check()
+        return getattr(self.iterator, name)
+
+    def check(self) -> None:
+        """An error for the thread that traces."""
+        if get_ident() == shadows.tracer.thread:
+            raise GraphError(
+                f"ad.jit: the function takes from an iterator ({type(self.iterator).__name__}) "
+                "that was made outside. That would happen once, when it is traced, and never "
+                "again. Call next() outside, and pass the value as an argument")
+
+
 class Number(Traced):
     """A Symbol where Python has a number, which adopts the dtype of the arrays that it meets.
 
@@ -122,8 +158,13 @@ def of_numbers(operator: str) -> Callable[..., Any]:
         if not all(isinstance(z, (Number, *NUMBERS)) for z in others):
             return method(x, *others)
         y = method(x, *others) if logical else method(counted(x), *map(counted, others))
-        return symbol(y.graph, y.node, Number) if isinstance(y, Traced) else y
+        return tuple(map(as_number, y)) if isinstance(y, tuple) else as_number(y)
     return apply
+
+
+def as_number(y: Any) -> Any:
+    """A result of numbers, which is one."""
+    return symbol(y.graph, y.node, Number) if isinstance(y, Traced) else y
 
 
 def counted(x: Any) -> Any:
@@ -133,7 +174,7 @@ def counted(x: Any) -> Any:
     return PUBLIC["astype"](x, int) if isinstance(x, Number) and x.dtype == bool else x
 
 
-for _name in (*UNARY, *BINARY, *[f"r{name}" for name in BINARY]):
+for _name in (*UNARY, *COMPARE, *(two := (*BINARY, "divmod")), *[f"r{name}" for name in two]):
     setattr(Number, f"__{_name}__", of_numbers(f"__{_name}__"))
 
 

@@ -295,8 +295,8 @@ def unsettled(n: Node) -> EscapeError:
     return EscapeError(
         f"this value ({n.aval}) does not exist yet: the function is being traced by ad.jit, so "
         "Python cannot branch on it, convert it or print it. Use ad.where(condition, x, y) to "
-        "choose by element, or ad.cond for a choice of branches; an argument that is a setting "
-        "rather than data is named in static_argnums.")
+        "choose by element, or ad.cond for a choice of branches, and return a value to print it; "
+        "an argument that is a setting rather than data is named in static_argnums.")
 
 
 # ---- what the function changed
