@@ -23,7 +23,7 @@ from adjoint.ops import shape as shapes
 
 from .exits import handed, is_concrete, is_tracked, refuse
 from .hooks import follow, handle
-from .scalars import as_changeable, is_scalar, viewed
+from .scalars import ScalarSymbol, as_changeable, is_scalar, viewed
 from .updates import At
 
 if TYPE_CHECKING:
@@ -90,12 +90,15 @@ def number(x: Box) -> Any:
     if x.aval.size != 1:
         raise ShapeError(f"item() and number formats need one element; the shape is {x.shape}. "
                          "Use x.tolist(), or print x")
-    return np.asarray(x.concrete()).item()
+    value: Any = x
+    while isinstance(value, (Tracked, Dual)):
+        value = value.value
+    return value.number() if isinstance(value, ScalarSymbol) else np.asarray(x.concrete()).item()
 
 
 def shown(x: Box, spec: str) -> str:
     """``format(x, spec)``."""
-    return format(number(x), spec) if spec else repr(x)
+    return format(x.concrete() if isinstance(y := number(x), Box) else y, spec) if spec else repr(x)
 
 
 def named(x: Box) -> str:

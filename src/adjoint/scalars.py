@@ -184,6 +184,10 @@ class ScalarSymbol(Symbol):
         """Whether the function that is being written down was given tensors."""
         return self.graph.tensors
 
+    def number(self) -> Any:
+        """``x.item()``: a Python number, or what will be one."""
+        return np.asarray(self.concrete()).item()
+
     def copied_from(self, base: Any) -> None:
         """Note that NumPy has a view of ``base`` here."""
         if self.aval.shape and base is not self:

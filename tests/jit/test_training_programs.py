@@ -159,3 +159,40 @@ def test_the_gradient_of_a_result_is_a_tensor():
             return h.grad
         return step, net
     same_compiled(program)
+
+
+def test_item_is_the_number_of_each_call():
+    def program():
+        net, history, told = net_of(), {"loss": []}, {"total": 0.0, "rate": ad.tensor(2)}
+        opt = ad.optim.SGD(net.parameters(), lr=0.1)
+
+        def step(x, y):
+            opt.zero_grad()
+            out = net(x)
+            loss = F.cross_entropy(out, y)
+            (loss * (1.0 / (1.0 + loss.item()))).backward()  # a constant, as eagerly
+            norm = sum((p.grad ** 2).sum().item() for p in net.parameters()) ** 0.5
+            for p in net.parameters():
+                p.grad *= told["rate"].item() / (norm + 1e-6)
+            opt.step()
+            told["total"] += loss.item() * len(x)
+            history["loss"].append(loss.item())
+            hits = (out.argmax(1) == y).sum().item()
+            return loss.item(), hits, divmod(hits, 2), hits > 2, (out > 0.0).any().item()
+        return step, [net, history, told]
+    same_compiled(program)
+
+
+def test_item_is_no_value_to_branch_on_or_to_print():
+    loss = ad.tensor(2.0)
+    for f in (lambda x: (x * loss).sum().item() > 3.0 or x, lambda x: f"{x.sum().item():.3f}",
+              lambda x: float(loss.item()), lambda x: int(x.sum().item())):
+        with pytest.raises(ad.errors.EscapeError, match="does not exist yet"):
+            ad.jit(f)(np.ones(2))
+
+
+def test_item_in_float32_does_not_widen_what_it_meets():
+    x = ad.tensor(np.float32([0.1, 0.2]))
+    y, n = ad.jit(lambda x: (x * x.sum().item(), x.sum().item()))(x)
+    assert y.dtype == np.float32 and type(n) is float
+    assert n == x.sum().item()

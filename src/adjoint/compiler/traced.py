@@ -73,7 +73,7 @@ class Traced(ScalarSymbol):
         capture = MODES.get().trace
         if get_ident() != shadows.tracer.thread or capture not in active or (
                 capture.graph is not self.graph):
-            return self.concrete().item()
+            return np.asarray(self.concrete()).item()
         y = PUBLIC["astype"](PUBLIC["reshape"](self, ()), type(self.dtype.type().item()))
         return symbol(y.graph, y.node, Number)
 
