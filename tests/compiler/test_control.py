@@ -234,6 +234,33 @@ def test_statements_for_all_turns(statement):
     near(Compiled(simplified(after))(rows), outer.program(rows))
 
 
+def vectors(A, x):
+    for _ in range(10):
+        x = np.tanh(A @ x)
+    return x.sum()
+
+
+def pairs(x, y):
+    """Each turn makes a matrix of two vectors, which is read afterwards."""
+    made = []
+    for k in range(8):
+        x = np.sin(x) + k
+        made.append(x[:, None] * y[None, :])
+    return np.stack(made) + 1.0
+
+
+@pytest.mark.parametrize("f, shapes", [
+    (ad.grad(vectors), ((30, 30), (30,))), (pairs, ((30,), (40,)))],
+    ids=["matrix-vector", "pairs"])
+def test_turns_stack_vectors_and_no_matrices_made_of_them(f, shapes):
+    """Ten turns of a matrix times a vector stacked ten matrices of repeated vectors."""
+    before, after = taken(f, *[Q.standard_normal(s) / 4 for s in shapes])
+    for program, most in ((before, 3), (after, 2)):
+        known = [k for s in loops(program) for k in (
+            *s.known[s.parameters[2]:], *[program.statements[i].known for i in s.inputs])]
+        assert max(len(k.shape) for k in known) == most
+
+
 @pytest.mark.parametrize("seed", range(0, 36, 3))
 def test_random_loops(seed):
     f, args = random_loop(seed)

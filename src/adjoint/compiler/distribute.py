@@ -16,7 +16,10 @@ Terms are added in another order than turn by turn, within the bounds of sums. S
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from adjoint.core.node import aval
 
 from .editor import Writer, compacted, retold, rewritten, uncollected
 from .facts import never_minus_zero
@@ -27,6 +30,10 @@ from .seeds import judge
 from .turns import Turns, enlarged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from adjoint.ops.loops import Index, Shape
+
     from .program import Program
 
 SMALL = 1 << 18   # bytes that one turn makes, up to which a loop without carries is taken apart
@@ -35,6 +42,8 @@ FEW = 4           # rows of a product up to which it is made for all turns at on
 SCALARS = 16      # elements up to which a long formula is evaluated for all turns at once
 THICK = 12        # the sum over k of a product from which on each turn adds its own
 WIDE = 256        # elements of a sum that is made for all turns at once
+SLIM = 4          # times the bytes of what a result is made of, from which on that is stacked
+POINTWISE = {"elementwise", "cast", "select"}
 FREE = {"view", "const", "iota", "input"}
 
 
@@ -240,10 +249,14 @@ class Distribution:
         early = self.early(same)
         outside = {k for k in self.last if self.body.outputs[k] not in self.moving}
         core = [k for k in range(self.carries) if k not in held and k not in outside]
-        stacks = [m for m in self.body.outputs[self.carries:] if m in self.moving]
+        ends = [self.body.outputs[k] for k in core]
+        wanted = [m for m in self.body.outputs[self.carries:] if m in self.moving]
+        stacks = self.slim(wanted, self.used(ends, early))
+        thinner = stacks != [*dict.fromkeys(wanted)]
         stacks = [*dict.fromkeys([*stacks, *[m for found in held.values() for m in found]])]
-        used = self.used([*[self.body.outputs[k] for k in core], *stacks], early)
-        if not (held or early & used):
+        used = self.used([*ends, *stacks], early)
+        if not (held or early & used or thinner or any(
+                narrow(self.w, n) for n in self.given[self.carries:self.whole])):
             return None
         turns = self.turns()
         made = Remainder(self, turns, core, stacks, used, early & used, same).write()
@@ -253,6 +266,35 @@ class Distribution:
         out |= {k: turns.at(self.body.outputs[k], self.count - 1) for k in outside}
         return [*[out[k] for k in range(self.carries)],
                 *[turns.each(m) for m in self.body.outputs[self.carries:]]]
+
+    def slim(self, wanted: list[int], core: set[int]) -> list[int]:
+        """What is stacked for results: instead of one that is far larger what it is made of."""
+        found: dict[int, None] = {}
+        for m in wanted:
+            some = self.origins([m], core)
+            slim = SLIM * self.bytes_of(some) <= self.bytes_of([m])
+            found.update(dict.fromkeys(some if slim else [m]))
+        return [*found]
+
+    def origins(self, waiting: list[int], core: set[int]) -> list[int]:
+        """What statements are made of, element by element, besides what no turn changes.
+
+        What the turns need themselves (``core``) is not made again behind the loop, but for views.
+        """
+        found: dict[int, None] = {}
+        waiting = [*waiting]
+        while waiting:
+            m = waiting.pop()
+            s = self.statements[m]
+            if s.name == "view" or (s.name in POINTWISE and m not in core):
+                waiting += self.moving.intersection(s.inputs)
+            else:
+                found[m] = None
+        return [*found]
+
+    def bytes_of(self, some: Iterable[int]) -> int:
+        """The bytes of some statements in one turn."""
+        return sum(nbytes(self.statements[m].known) for m in some)
 
     def used(self, outputs: list[int], early: set[int]) -> set[int]:
         """What outputs are made of, down to inputs and to what is made before the loop."""
@@ -290,10 +332,14 @@ class Distribution:
         """The sums that are made behind the loop, and what must be stacked for each."""
         found: dict[int, list[int]] = {}
         room, stacked = ROOM // self.count, {*self.body.outputs[self.carries:]} & self.moving
+        core = self.used([self.body.outputs[k] for k in range(self.carries)
+                          if k not in self.chains and k not in self.last], set())
         for k, chain in self.chains.items():
             terms = [self.term(self.body.inputs[k], chain, j) for j in range(len(chain))]
-            some = self.frontier([*terms], stacked)
-            needed = sum(nbytes(self.statements[m].known) for m in {*some} - stacked)
+            some = min(self.frontier([*terms], stacked),
+                       self.origins([*self.moving.intersection(terms)], core),
+                       key=lambda some: self.bytes_of({*some} - stacked))
+            needed = self.bytes_of({*some} - stacked)
             if needed <= room and not any(map(self.is_thick, terms)):
                 room -= needed
                 stacked.update(some)
@@ -350,19 +396,27 @@ class Remainder:
     def write(self) -> list[int]:
         """The loop in the Program around it: its items."""
         w, whole, count = self.turns.w, self.whole, self.whole.count
-        body, shared = self.written(), len(self.shared)
-        xs = [*[whole.given[k] for k in self.core], *map(self.turns, self.rows + self.shared)]
+        rows = [self.turns(m) for m in self.rows]
+        narrower = [narrow(w, n) for n in rows]
+        rows = [found.array if found else n for found, n in zip(narrower, rows, strict=True)]
+        body, shared = self.written(narrower), len(self.shared)
+        xs = [*[whole.given[k] for k in self.core], *rows, *map(self.turns, self.shared)]
         outs, carries = body.results(), len(self.core)
         known = (*outs[:carries], *[enlarged(o, count) for o in outs[carries:]])
         extra = (shared,) if shared else ()
         n = w.made("loop", tuple(xs), (body, count, carries, *extra), known)
         return [w.made("item", (n,), (k,), a) for k, a in enumerate(known)]
 
-    def written(self) -> Program:
-        """The new body."""
+    def written(self, narrower: list[Narrow | None]) -> Program:
+        """The new body, with the rows that are given without repeated axes."""
         b, statements = Writer(), self.body.statements
-        carried = [self.body.inputs[k] for k in self.core]
-        new = {m: b.input(statements[m].known) for m in [*carried, *self.rows, *self.shared]}
+        new = {self.body.inputs[k]: b.input(statements[self.body.inputs[k]].known)
+               for k in self.core}
+        for m, found in zip(self.rows, narrower, strict=True):
+            known = statements[m].known
+            new[m] = b.input(known) if found is None else b.view(
+                b.input(aval(found.shape, known.dtype)), found.place, known.shape)
+        new.update({m: b.input(statements[m].known) for m in self.shared})
         for m in self.whole.live:
             if m in self.used and m not in new:
                 new[m] = rewritten(b, self.body, m, new)
@@ -370,3 +424,29 @@ class Remainder:
         b.program.outputs = [new[self.body.outputs[k]] for k in self.core]
         b.program.outputs += [new[m] for m in self.stacks]
         return b.program
+
+
+class Narrow(NamedTuple):
+    """The rows of a view without the axes along which they only repeat."""
+
+    array: int  # of all turns, in the Program around the loop
+    shape: Shape  # of a row
+    place: Index  # of the repeated row, as a view of it
+
+
+def narrow(w: Writer, n: int) -> Narrow | None:
+    """What a stacked view repeats in each turn; None if it repeats nothing."""
+    s = w.statements[n]
+    if s.name != "view" or n in w.numbers:
+        return None
+    index, shape = s.parameters
+    moved = {d for _, terms in index for d, _ in terms}
+    kept = [d for d in range(1, len(shape)) if d in moved]
+    repeated = prod([k for d, k in enumerate(shape) if d and d not in moved])
+    if 0 not in moved or repeated < 2:
+        return None
+    where = {0: 0} | {d: k for k, d in enumerate(kept, start=1)}
+    thin = tuple([(o, tuple([(where[d], k) for d, k in terms])) for o, terms in index])
+    row = tuple([shape[d] for d in kept])
+    return Narrow(w.view(s.inputs[0], thin, (shape[0], *row)), row,
+                  tuple([(0, ((d - 1, 1),)) for d in kept]))

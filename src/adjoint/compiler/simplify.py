@@ -23,6 +23,7 @@ return %3
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def remade(e: Editor, program: Program, s: Statement, inputs: tuple[int, ...]) -
 
 
 def varied(program: Program, live: list[int]) -> set[Any]:
-    """Functions that are applied with many numbers, each equally often: a number for each turn.
+    """Functions applied with many numbers, all but one equally often: a number for each turn.
 
     Python's loop over t writes ``x / (t + 1)`` with a number for each turn. If ``x / 1`` and
     ``x / 2`` became something else, the turns would not be alike, and no loop again.
@@ -112,8 +113,8 @@ def varied(program: Program, live: list[int]) -> set[Any]:
                 if value is not None:
                     found = counts.setdefault((s.parameters[0], s.known), {})
                     found[value] = found.get(value, 0) + 1
-    return {key for key, found in counts.items()
-            if len(found) >= MANY and len({*found.values()}) == 1}
+    return {key for key, found in counts.items() if len(found) >= MANY and len(found) - max(
+        Counter(found.values()).values()) <= 1}  # but for the 1 that a gradient begins with
 
 
 def gathered(program: Program, live: list[int]) -> set[int]:
