@@ -390,6 +390,16 @@ def test_what_a_library_keeps_for_itself_is_no_change():
         agrees(compiled(X), 2.0 * X)
 
 
+def test_a_tensor_of_another_shape_in_a_compiled_function_inside():
+    o = types.SimpleNamespace(w=ad.tensor(np.ones(3)))
+    inner = ad.jit(lambda x: x * o.w.shape[0])
+    outer = ad.jit(lambda x: inner(x) * 1.0)
+    for n in (3, 4, 7):
+        o.w.replace(np.ones(n))
+        for _ in range(3):
+            agrees(outer(X), X * n)
+
+
 def test_a_masked_array_that_is_reached_is_an_error():
     held = np.ma.masked_array(X, [0, 1, 0])
     with pytest.raises(errors.UnsupportedError, match="MaskedArray"):

@@ -136,8 +136,10 @@ def unread(n: Any, place: Place) -> tuple[Place, Any, Any]:
 def tensor_guards(tracing: Tracing, kept: Any, rebound: dict[int, Place]) -> list[Any] | None:
     """What must be as it was of one tensor: what is known of it, whether gradients are there."""
     t, value, n, grad, _, _ = kept
-    if id(t) in tracing.capture.gradients or isinstance(value, Box):
+    if id(t) in tracing.capture.gradients:
         return []
+    if isinstance(value, Box):
+        return None
     place = rebound.get(id(t))
     owner = Held(t) if place is None else place_source(place)
     if owner is None or t.__class__ is not Tensor:

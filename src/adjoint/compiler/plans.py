@@ -19,7 +19,7 @@ from adjoint.core.symbol import Symbol
 from adjoint.errors import GraphError, MutationError
 from adjoint.hooks import handle
 from adjoint.tensors import Tensor, untracked
-from adjoint.transforms.trees import flatten, unflatten
+from adjoint.transforms.trees import flatten, number, unflatten
 
 from .guards import native_guards
 from .jit_row import JitGraph, called, parts
@@ -209,7 +209,7 @@ class Leaf:
             return value if isinstance(value, Box) and not isinstance(value, Symbol) else (
                 untracked(value))
         value = value.value if isinstance(value, Tensor) and value.level == 0 else value
-        return value.item() if self.number and not isinstance(value, Box) else kind(value)
+        return (number if self.number else kind)(value)
 
     def value(self, outs: Sequence[Any]) -> Any:
         """The array, on memory of its own."""
@@ -268,7 +268,7 @@ def rebound(tracing: Tracing) -> dict[int, Place]:
         if isinstance(value, Tensor):
             places.setdefault(id(value), []).append(place)
     return {t: p[0] for t, p in places.items()
-            if len(p) == 1 and not p[0].inner and (id(p[0].holder), p[0].key) in assigned}
+            if len(p) == 1 and (id(p[0].holder), p[0].key) in assigned}
 
 
 # ---- what is assigned
@@ -451,7 +451,10 @@ class Text:
         tests: list[str] = []
         grads = tracing.capture.gradients
         for t, value, n, grad, _, _ in tracing.capture.held.values():
-            if id(t) in grads or isinstance(value, Box):
+            if id(t) in grads:
+                continue
+            if isinstance(value, Box):  # of a tracing outside, where this version may fit again
+                tests.append(f"{self.tensor(t)}.aval is {self.name(aval_of(value))}")
                 continue
             name, known = self.tensor(t), self.name(aval_of(value))
             leaf = "is None" if n is None else "is not None"
