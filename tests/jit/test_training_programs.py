@@ -22,6 +22,8 @@ def held(x):
         return held([*x.state_dict().values(), *x.parameters()])
     if isinstance(x, ad.optim.Optimizer):
         return held([x.state.get(p, {}) for p in x.parameters()])
+    if callable(x):
+        return held(x())
     if isinstance(x, dict):
         return [(k, held(v)) for k, v in x.items()]
     if isinstance(x, (list, tuple)):
@@ -196,3 +198,87 @@ def test_item_in_float32_does_not_widen_what_it_meets():
     y, n = ad.jit(lambda x: (x * x.sum().item(), x.sum().item()))(x)
     assert y.dtype == np.float32 and type(n) is float
     assert n == x.sum().item()
+
+
+class Slotted:
+    __slots__ = ("h",)
+
+
+SHARED = None
+
+
+@pytest.mark.parametrize("kind", ["nonlocal", "global", "slot", "tuple", "in a dict", "at first"])
+def test_a_state_that_is_carried_by_assignment(kind):
+    """The hidden state of truncated backpropagation through time, wherever it stands."""
+    def program():
+        global SHARED  # noqa: PLW0603 - what is tested
+        SHARED = ad.tensor(np.zeros(3))
+        net, h, pair, none = net_of(7), ad.tensor(np.zeros(3)), (ad.tensor(np.zeros(3)), 1.0), None
+        held_by, slotted, fast = {"pair": (h, ad.tensor(np.zeros(3)))}, Slotted(), True
+        slotted.h = h
+        opt = ad.optim.SGD(net.parameters(), lr=0.1)
+
+        def step(x, y):
+            nonlocal h, pair, none, fast
+            global SHARED  # noqa: PLW0603
+            before = {"nonlocal": h, "global": SHARED, "slot": slotted.h, "tuple": pair[0],
+                      "in a dict": held_by["pair"][0],
+                      "at first": ad.zeros_like(h) if none is None else none}[kind]
+            after = net(ad.concatenate([x, before.detach() + 0.0 * x[:, :3]], 1))
+            loss = F.cross_entropy(after, y)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            new = after.detach().mean(0)
+            if kind == "nonlocal":
+                h, fast = new, not fast
+            elif kind == "global":
+                SHARED = new
+            elif kind == "slot":
+                slotted.h = new
+            elif kind == "tuple":
+                pair = new, pair[1] + 1.0
+            elif kind == "in a dict":
+                held_by["pair"] = new, 2.0 * new
+            else:
+                none = new
+            return loss.detach()
+        return step, (lambda: [net, h, pair, none, held_by, slotted.h, SHARED, fast])
+    step = same_compiled(program, steps=6)
+    assert sum(map(len, step.plans.values())) <= 3
+
+
+def test_a_step_switches_to_training_and_to_evaluation():
+    def program():
+        net = net_of()
+        parts = [*net.children(), ad.nn.Dropout(0.5, ad.random.Generator(1))]
+        net = ad.nn.Sequential(*parts)
+        opt = ad.optim.SGD(net.parameters(), lr=0.1)
+
+        def step(x, y):
+            net.train()
+            opt.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            opt.step()
+            net.eval()
+            with ad.no_grad():
+                return loss.detach(), F.cross_entropy(net(x), y)
+        return step, [net, lambda: [m.training for m in net.modules()]]
+    same_compiled(program)
+
+
+def test_a_step_copies_weights_by_load_state_dict():
+    def program():
+        net, target = net_of(), net_of()
+        opt = ad.optim.SGD(net.parameters(), lr=0.1)
+
+        def step(x, y):
+            opt.zero_grad()
+            loss = ((net(x) - target(x).detach() - 1.0) ** 2).mean()
+            loss.backward()
+            opt.step()
+            target.load_state_dict(net.state_dict())
+            return loss.detach()
+        return step, [net, target]
+    same_compiled(program)

@@ -51,6 +51,13 @@ class Place(NamedTuple):
         return getattr(self.holder, self.key.name) if isinstance(self.key, Attribute) else (
             self.holder[self.key])
 
+    def now(self) -> Any:
+        """What stands there; the place itself if nothing does."""
+        try:
+            return self.get()
+        except UNREAD:
+            return self
+
     def put(self, value: Any) -> None:
         """Put something else there, whatever a class does about it; tuples are made anew."""
         if self.inner:
@@ -108,6 +115,18 @@ class Reached:
         self.spaces: list[Any] = []  # the user's modules and classes: what the code names there
         self.modules: set[str] = set()  # that the code imports, and nobody has imported yet
         self.seen: dict[int, Any] = {}  # keeps what it holds alive, so that ids stay their own
+
+    def loose(self) -> list[Place]:
+        """The places that can be assigned to in no container: variables, and attributes in slots.
+
+        Tuples stand there whole.
+        """
+        inside = {id(c) for c in self.containers}
+        places = [*self.numbers, *self.arrays, *[p for p, _ in (
+            *self.same, *self.equal, *self.lengths)], *[p for p, *_ in self.contents]]
+        return [*{(id(p.holder), p.key): Place(p.holder, p.key) for p in places if not (
+            isinstance(p.holder, Passing) or isinstance(p.key, Called)
+            or id(p.holder) in inside)}.values()]
 
     def is_quiet(self, container: Any, key: Any) -> bool:
         """Whether a change of an item is a library's own affair."""

@@ -28,7 +28,7 @@ from adjoint.tensors import Tensor
 from adjoint.transforms.trees import flatten, unflatten
 
 from . import shadows
-from .places import Attribute, content, refill, snapshot
+from .places import Attribute, content, refill, snapshot, tells
 from .reachable import reach
 from .streams import drawn
 from .traced import NUMBERS, Number, Once, Traced, active
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from .places import Place, Reached
 
+CONSTANTS = (bool, int, float, complex, str, bytes)
 COMPARED = 1 << 20  # elements of arrays that are compared before each call
 
 
@@ -243,7 +244,8 @@ class Capture(Trace):
             if n is not None:
                 n.value = kept
         for put in reversed(self.placed):
-            put.place.put(put.before)
+            if not put.place.inner:  # tuples are given back whole
+                put.place.put(put.before)
         for place, iterator in self.iterators:
             place.put(iterator)
 
@@ -360,20 +362,25 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
         capture, found = Capture(), reach(f)
         states = drawn(found)
         original = [(c, content(c)) for c in found.containers]
+        loose = [(p, p.now()) for p in found.loose()]
         active.append(capture)
         try:
             with shadows.Tracing():
                 capture.prepare(found, fixed)
                 shown = [(c, content(c)) for c in found.containers]
+                stood = [(p, p.now()) for p, _ in loose]
                 args, kwargs = arguments(capture)
                 with Mode(lambda m: m._replace(trace=capture, site=m.site or site)):
                     result = frozen(f(*args, **kwargs), capture.met)
                 changes = [c._replace(after=frozen(c.after))
-                           for c in changed(capture, found, shown)]
+                           for c in changed(capture, found, shown, stood)]
         finally:
             for container, before in original:
                 revert(container, before)
             capture.restore()
+            for place, value in loose:
+                if place.now() is not value:
+                    place.put(value)
             active.remove(capture)
     if drawn(found) != states:
         raise GraphError("ad.jit: the function drew random numbers of NumPy or Python while it was "
@@ -402,7 +409,8 @@ def frozen(tree: Any, met: Callable[[Any], Any] = lambda x: x) -> Any:
         symbol(x.graph, x.node, type(x)) if isinstance(x, Symbol) else x for x in held])
 
 
-def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]]) -> list[Change]:
+def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]],
+            stood: Sequence[tuple[Place, Any]]) -> list[Change]:
     """Everything that holds something else than when the function began."""
     starts = {id(p.symbol): p.start for p in capture.placed}
 
@@ -422,22 +430,16 @@ def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]]) 
         changes += [Change("item", container, k, container[k]) for k in told if k in container and (
             k not in before or not same(container[k], before[k]))]
         changes += [Change("removed", container, k, None) for k in told if k not in container]
-    inside = {id(c) for c in found.containers}
-    loose = [p for p in capture.placed if id(p.place.holder) not in inside and not p.place.inner]
-    changes += [Change("item", p.place.holder, p.place.key, p.place.get()) for p in loose
-                if not same(p.place.get(), p.symbol)]
-    for place, value in found.same:
-        if id(place.holder) not in inside and not place.inner and (
-                now := place.get()) is not value and getattr(now, "iterator", now) is not value:
-            changes.append(Change("item", place.holder, place.key, now))
+    changes += [Change("item", place.holder, place.key, now) for place, before in stood
+                if not (same(now := place.now(), before) or alike(now, before))]
     changes += [Change("item", place.holder, place.key, value)
                 for place, value, before in found.contents if snapshot(value) != before]
-    for place, value in found.equal:
-        if id(place.holder) not in inside and not place.inner and (
-                now := place.get()) is not value and (
-                type(now) is not type(value) or now != value):
-            changes.append(Change("item", place.holder, place.key, now))
     return changes
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether a value was assigned where an equal one stood, that of which there is but one."""
+    return type(a) is type(b) and isinstance(a, CONSTANTS) and a == b and tells(a)
 
 
 def changed_tensors(capture: Capture) -> list[Change]:
@@ -467,9 +469,12 @@ def unmoved(t: Tensor, start: Node | None) -> bool:
 
 
 def check_after(c: Change, found: Reached) -> None:
-    """An error for something that no compiled function can assign: it is not made of tensors."""
+    """An error for something that no compiled function can assign: it is not made of tensors.
+
+    A flag may be: what it was is compared before each call.
+    """
     for x in flatten(c.after)[0]:
-        if not isinstance(x, (Frozen, Symbol, np.ndarray, np.floating, float)):
+        if not isinstance(x, (Frozen, Symbol, np.ndarray, np.floating, float, bool)):
             name = c.key.name if isinstance(c.key, Attribute) else c.key
             where = assigned(name, found) if isinstance(name, str) else ""
             raise ArgumentError(

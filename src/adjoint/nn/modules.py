@@ -14,6 +14,7 @@ import numpy as np
 
 from adjoint.creation import zeros_like
 from adjoint.errors import ArgumentError, ShapeError
+from adjoint.exits import is_concrete
 from adjoint.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -145,8 +146,7 @@ class Module:
                 ("missing", missing), ("not in this module", unknown)) if names]
             raise ArgumentError(f"load_state_dict of {type(self).__name__}: {'; '.join(told)}. The "
                                 "names must be the same; strict=False takes those that are")
-        values = {n: np.asarray(state[n].detach() if isinstance(state[n], Tensor) else state[n])
-                  for n in own if n in state}
+        values = {n: loaded(state[n]) for n in own if n in state}
         wrong = [f"{n} is {own[n].shape} here and {v.shape} there" for n, v in values.items()
                  if v.shape != own[n].shape]
         if wrong:
@@ -183,6 +183,12 @@ class Module:
         if not inner:
             return f"{type(self).__name__}({', '.join(body)})"
         return "\n".join([f"{type(self).__name__}({', '.join(body)}", *inner, ")"])
+
+
+def loaded(value: Any) -> Any:
+    """A value to be taken over, outside the graph: an array, or in a compiled function a tensor."""
+    value = value.detach() if isinstance(value, Tensor) else value
+    return value if isinstance(value, Tensor) and not is_concrete(value) else np.asarray(value)
 
 
 def _found(name: str, value: Any) -> Iterator[tuple[str, Any]]:
