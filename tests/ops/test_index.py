@@ -160,3 +160,21 @@ def test_a_tracked_mask_or_bound():
         x[: x[0]]
     with pytest.raises(EscapeError, match=r"ad\.where"):
         ad.vmap(lambda z: z[z > 0])(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("value", [np.arange(1.0, 4.0), np.arange(1.0, 4.0)[::-1],
+                                   np.arange(1.0, 7.0)[::-2]], ids=["ahead", "backward", "steps"])
+@pytest.mark.parametrize("places", [
+    np.zeros(3, int), np.broadcast_to(0, 3), np.zeros(3, int)[::-1]],
+    ids=["zeros", "no strides", "backward"])
+def test_of_several_values_for_one_place_the_last_stays(places, value, compiled):
+    """NumPy's own order is backward where no operand's strides are positive."""
+    def f(x, v):
+        return ad.setitem(x, (places, places), v).sum()
+    run = ad.jit if compiled else lambda f: f
+    x = np.zeros((2, 2))
+    assert run(f)(x, value) == value[-1]
+    dx, dv = run(ad.grad(f, (0, 1)))(x, value)
+    assert dx.tolist() == [[0.0, 1.0], [1.0, 1.0]]
+    assert dv.tolist() == [0.0, 0.0, 1.0]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from adjoint.core.box import Box, bind
-from adjoint.core.node import aval, aval_of
+from adjoint.core.node import aval, aval_of, ndarray
 from adjoint.core.primitive import REGISTRY, Label
 from adjoint.errors import DTypeError, IndexingError, ShapeError
 
@@ -33,6 +33,9 @@ from .shape import broadcast_to, reshape, unbroadcast
 def _write_impl(x: Any, v: Any, *indices: Any, key: Template) -> Any:
     x = np.asarray(x)
     y = np.array(x, dtype=x.dtype if x.dtype.kind in "fc" else np.result_type(x, v))
+    if indices:  # NumPy goes backward where no operand's strides are positive: the first would stay
+        v, *indices = [a if a.__class__ is not ndarray or a.flags.c_contiguous else a.copy()
+                       for a in (v, *indices)]
     try:
         y[filled(key, indices)] = v
     except IndexError as e:
