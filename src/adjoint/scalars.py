@@ -193,6 +193,10 @@ class ScalarSymbol(Symbol):
         if self.aval.shape and base is not self:
             self.graph.views.add(self.node)
 
+    def noted_as_number(self) -> Symbol:
+        """This Symbol, as one that stands for a number of Python's; in a body there is none."""
+        return self
+
     def noted_as_array(self) -> Symbol:
         """This Symbol, noted as an array without axes."""
         self.graph.arrays.add(self.node)

@@ -1,6 +1,7 @@
 """Compiled, a result has the kind that it has eagerly: an array, a tensor or a number."""
 
 import numpy as np
+import optree
 import pytest
 
 import adjoint as ad
@@ -116,3 +117,72 @@ def test_the_method_round_takes_decimals():
     for found in (ad.tensor(x).round(1).numpy(), ad.jit(lambda x: x.round(1))(x)):
         np.testing.assert_array_equal(found, x.round(1))
     np.testing.assert_array_equal(ad.tensor(x).round().numpy(), x.round())
+
+
+# ---- numbers that transformations and control flow give for numbers
+
+def squares(y):
+    return lambda s: (s * s * y).sum()
+
+
+Y = np.array([1.0, 2.0, 3.0], np.float32)
+NUMBERS = {
+    "grad": lambda s, y: ad.grad(squares(y))(s), "vjp": lambda s, y: ad.vjp(squares(y), s)[1](1.0),
+    "value_and_grad": lambda s, y: ad.value_and_grad(squares(y))(s),
+    "jvp": lambda s, y: ad.jvp(squares(y), (s,), (1.0,)),
+    "linearize": lambda s, y: ad.linearize(squares(y), s)[1](1.0),
+    "jacobian": lambda s, y: ad.jacobian(squares(y))(s),
+    "hessian": lambda s, y: ad.hessian(squares(y))(s),
+    "hvp": lambda s, y: ad.hvp(squares(y), (s,), (s,)),
+    "jit": lambda s, y: ad.jit(lambda s: s * 2.0)(s),
+    "checkpoint": lambda s, y: ad.checkpoint(lambda s: s * 2.0)(s),
+    "scan": lambda s, y: ad.scan(lambda c, x: (c + x, None), s, y)[0],
+    "scan, integers": lambda s, y: ad.scan(lambda c, _: (c + 1, None), 1, y)[0],
+    "an integer that adopts a dtype": lambda s, y: ad.scan(lambda c, x: (c + x, None), 1, y)[0],
+    "cond": lambda s, y: ad.cond(y[0] > 0, lambda s: s * 2.0, lambda s: s, s),
+    "one branch gives a number": lambda s, y: ad.cond(y[0] > 0, lambda: s, lambda: y[0] * 2) * 1,
+    "while_loop": lambda s, y: ad.while_loop(lambda c: c < y[0] * 3, lambda c: c * 2.0, s),
+    "fori_loop": lambda s, y: ad.fori_loop(0, (y[0] > 0) + np.int64(2), lambda i, c: c * 2.0, s)}
+
+
+INTEGERS = {"jit", "checkpoint", "scan", "one branch gives a number"}
+
+
+@pytest.mark.parametrize("given", ["argument", "constant", "integer"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_stay_numbers(name, given):
+    """As NumPy's float64 they made float64 of the float32 that they met."""
+    f = NUMBERS[name]
+    if given == "integer" and name not in INTEGERS:
+        return
+
+    def g(s, y):
+        found = f(s if given != "constant" else 1.5, y)
+        leaves = found if isinstance(found, tuple) else (found,)
+        return [leaf for x in leaves for leaf in (x, x * y)]
+    s = 2 if given == "integer" else 1.5
+    compiled, expected = ad.jit(g), g(s, Y)
+    for _ in range(3):
+        for x, z in zip(compiled(s, Y), expected, strict=True):
+            assert type(x) is type(z) and np.asarray(x).dtype == np.asarray(z).dtype
+            np.testing.assert_allclose(x, z, rtol=1e-6)
+
+
+BODIES = {
+    "map": lambda s, y: ad.map(lambda x: (x, s), y),
+    "scan": lambda s, y: ad.scan(lambda c, x: (c * x, s), s, y),
+    "cond": lambda s, y: ad.cond(y[0] > 0, lambda: s, lambda: 2.0),
+    "while_loop": lambda s, y: ad.while_loop(lambda c: c[0] < y[0] * 3.0,
+                                             lambda c: (c[0] + s, s), (0.0, 1.0))}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_number_from_outside_is_what_a_body_gives(name):
+    f, y = BODIES[name], np.array([1.0, 2.0, 3.0])
+    for g in (f, lambda s, y: ad.jvp(lambda y: f(s, y * y), (y,), (y,)),
+              lambda s, y: ad.jvp(lambda s: f(s, y), (s,), (1.0,)),
+              lambda s, y: ad.vmap(lambda y: f(s, y))(np.stack([y, y]))):
+        found, expected = ad.jit(g)(1.5, y), g(1.5, y)
+        for a, b in zip(optree.tree_leaves(found), optree.tree_leaves(expected), strict=True):
+            assert np.asarray(a).dtype == np.asarray(b).dtype
+            np.testing.assert_allclose(a, b)

@@ -18,6 +18,7 @@ from adjoint.core.primitive import LEAF
 from adjoint.core.symbol import Symbol
 from adjoint.errors import ArgumentError, DTypeError, MutationError, ShapeError
 from adjoint.exits import bottom, is_concrete
+from adjoint.ops.arithmetic import astype
 from adjoint.ops.select import stop_gradient
 from adjoint.ops.several import item
 from adjoint.scalars import is_changeable, kind_given, stand_ins
@@ -36,6 +37,7 @@ from .trees import (
     check_function,
     distinct,
     flatten,
+    is_number,
     kind_of_all,
     lift,
     result,
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Function = Any
-NUMBERS = (bool, int, float, complex)
 
 
 # ---- writing the functions down
@@ -128,8 +129,18 @@ class Written:
         """Give Python numbers among the leaves the dtype that is expected of them."""
         for k, a in enumerate(known, first):
             y = self.leaves[k]
-            if type(y) in NUMBERS and np.result_type(y, a.dtype) == a.dtype:
-                self.leaves[k] = np.asarray(y, a.dtype)[()]
+            if is_number(y) and adopted_dtype(y, a.dtype) == a.dtype:
+                self.leaves[k] = in_dtype(y, a.dtype)
+
+
+def adopted_dtype(y: Any, dtype: Any) -> Any:
+    """The dtype of a number of Python's where it meets one."""
+    return np.result_type(aval_of(y).dtype.type(0).item(), dtype)
+
+
+def in_dtype(y: Any, dtype: Any) -> Any:
+    """A number in a dtype."""
+    return astype(y, dtype) if isinstance(y, Box) else np.asarray(y, dtype)[()]
 
 
 def path_of(name: str, path: tuple[Any, ...]) -> str:
@@ -189,10 +200,10 @@ class Carry:
             if got == known:
                 continue
             dtype = np.result_type(got.dtype, known.dtype)
-            weak = type(self.given[k]) in NUMBERS and not got.shape and dtype != known.dtype
+            weak = is_number(self.given[k]) and not got.shape and dtype != known.dtype
             if not weak:
                 raise self.changed(k, known, got)
-            self.values[k], again = np.asarray(self.values[k], dtype)[()], True
+            self.values[k], again = in_dtype(self.values[k], dtype), True
             self.known[k] = aval_of(self.values[k])
         return again
 
@@ -374,7 +385,8 @@ def fori_loop(lower: Any, upper: Any, body_fun: Function, init: Any) -> Any:
     if first is None or end is None:
         out = while_loop(lambda s: s[0] < upper, lambda s: (s[0] + 1, body_fun(*s)),
                          (lift(lower) + np.int64(0), init))
-        return out[1]
+        (leaves, structure), kind = flatten(out[1]), kind_of_all(flatten(init)[0])
+        return unflatten(structure, [kind(x) for x in leaves])  # whatever the index is
     carry, numbers = Carry(where, init), np.arange(first, max(first, end))
     w = carry.written(lambda c, i: body_fun(i, c), [elements(flatten(0)[1], [numbers])])
     return unflatten(w.structure, scanned(w, [*carry.values, numbers], 1, len(carry.known),

@@ -226,7 +226,10 @@ class Tracing(Trace):
             y = y.value
         if not isinstance(y, Symbol):
             return constant(np.asarray(y)[()])
-        return (bind(CAST, (y,), {"dtype": y.dtype}) if y.aval.weak else y).node
+        if not y.aval.weak:
+            return y.node
+        with self.open():  # what is written down around this one has no part in it
+            return bind(CAST, (y,), {"dtype": y.dtype}).node
 
     def ended(self, outputs: Iterable[Any]) -> Body:
         """The finished Body, which computes ``outputs``, without the steps that they do not need.

@@ -16,7 +16,7 @@ from adjoint.core.node import aval_of, private
 from adjoint.core.symbol import Symbol
 from adjoint.errors import ArgumentError, DTypeError, ShapeError
 from adjoint.hooks import copied, handle
-from adjoint.scalars import TENSORS, of_tensors
+from adjoint.scalars import TENSORS, ScalarSymbol, of_tensors
 from adjoint.tensors import Tensor, is_tracked, untracked
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Tree = Any
 NAMESPACE = "adjoint"
+NUMBERS = (bool, int, float, complex)
 
 
 def flatten(tree: Tree) -> tuple[list[Any], Any]:
@@ -131,11 +132,24 @@ def kind_like(x: Any) -> Callable[[Any], Any]:
     """The function that gives a value the kind of ``x``; what is still tracked stays a Box."""
     if isinstance(x, Tensor):
         return lambda y: y if isinstance(y, Box) and not isinstance(y, Symbol) else untracked(y)
-    if type(x) in (float, complex, int, bool):
-        return lambda y: y if isinstance(y := plain(y), Box) or np.ndim(y) else np.asarray(y).item()
+    if is_number(x):
+        return number
     if isinstance(x, np.ndarray):
         return lambda y: y if isinstance(y := plain(y), Box) else np.asarray(y)
     return scalar
+
+
+def is_number(x: Any) -> bool:
+    """Whether Python has a number here, or will have one when what is traced runs."""
+    return type(x) in NUMBERS or getattr(x, "stands_for_number", False)
+
+
+def number(y: Any) -> Any:
+    """A Python number, where it has no axes; of a Symbol, one that stands for a number."""
+    y = plain(y)
+    if isinstance(y, Box):
+        return y.noted_as_number() if isinstance(y, ScalarSymbol) and not y.aval.shape else y
+    return y if np.ndim(y) else np.asarray(y).item()
 
 
 def plain(y: Any) -> Any:
@@ -158,7 +172,7 @@ def kind_of_all(leaves: Sequence[Any]) -> Callable[[Any], Any]:
     for x in leaves:
         if isinstance(x, Tensor):
             return kind_like(x)
-    if leaves and all(type(x) in (float, complex, int, bool) for x in leaves):
+    if leaves and all(map(is_number, leaves)):
         return kind_like(0.0)
     return plain
 
