@@ -144,3 +144,29 @@ def test_an_open_block_goes_the_general_way():
     g = ad.grad(lambda v: j(v).sum())
     np.testing.assert_allclose(g(x), np.cos(x) * 2)
     np.testing.assert_allclose(j(ad.tensor(x, requires_grad=True)).value, np.sin(x) * 2)
+
+
+# ---- truth values, which NumPy tells apart by identity
+
+def test_truths_of_compiled_functions_are_true():
+    """A NumPy bool that is neither np.True_ nor np.False_ counts as false, whatever it holds."""
+    below = ad.jit(lambda x: x[0] < 5.0)
+    both = ad.jit(lambda x: (x[0] < 5.0, {"above": x[0] > 1.0, "x": x * 2.0}))
+    for _ in range(5):
+        for x in (np.array([0.5, 2.0]), np.array([7.0, 2.0])):
+            assert below(x) is (np.True_ if x[0] < 5.0 else np.False_)
+            first, rest = both(x)
+            assert first is np.bool_(x[0] < 5.0) and rest["above"] is np.bool_(x[0] > 1.0)
+    tensor = ad.tensor([0.5, 2.0])
+    for _ in range(5):
+        assert bool(below(tensor))
+
+
+def test_python_branches_on_what_compiled_functions_give():
+    below = ad.jit(lambda x: np.sum(x) < 40.0)
+    turns, x = 0, np.ones(3)
+    while below(x):
+        turns, x = turns + 1, x * 1.5
+    assert turns == 7
+    assert ad.while_loop(lambda c: below(c[0]), lambda c: (c[0] * 1.5, c[1] + 1),
+                         (np.ones(3), 0))[1] == 7

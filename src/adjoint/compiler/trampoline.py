@@ -147,7 +147,13 @@ class Trampoline(Looking):
         return value if dtype.itemsize == 8 else self.put(f"fpext float {value} to double")
 
     def new_scalar(self, place: str, dtype: Any, allocate: int) -> str:
-        """A NumPy scalar."""
+        """A NumPy scalar; of truth values there are two, which NumPy tells apart by identity."""
+        if dtype.kind == "b":
+            yes, no = (self.word(self.record.add(id(np.bool_(x)))) for x in (True, False))
+            holds = self.put(f"icmp ne i8 {self.load(place, 0, 'i8')}, 0")
+            made = self.put(f"select i1 {holds}, ptr {yes}, ptr {no}")
+            self.run("Py_IncRef", f"ptr {made}")
+            return made
         class_ = self.word(self.record.add(id(dtype.type)))
         function = self.word(self.record.add(allocate))
         made = self.put(f"call ptr {function}(ptr {class_}, i64 0)")
