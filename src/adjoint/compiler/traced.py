@@ -47,6 +47,10 @@ class Traced(ScalarSymbol):
         """Whether the function was given values of a function of tensors, which are no Tensors."""
         return self.graph.inner
 
+    def noted_as_number(self) -> Any:
+        """This Symbol, where a transformation gives a number for numbers."""
+        return as_number(self)
+
     def interpret(self, row: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """Write ``row`` down; its parameters are settings, so numbers among them are guards."""
         if get_ident() != shadows.tracer.thread:
@@ -143,6 +147,7 @@ class Number(Traced):
     """
 
     __slots__ = ()
+    stands_for_number = True
 
     @property
     def stands_for_tensor(self) -> bool:
