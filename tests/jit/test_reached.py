@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import logging
 import math
+import numbers
 import random
 import sys
 import threading
@@ -339,6 +340,51 @@ def numbers_that_only_python_reads():
     yield lambda x: x * table[o["s"]] * float(Fraction(o["s"])) * (2 if o["s"].is_integer() else 3)
     o["s"] = 3.5
     yield
+
+
+@case
+def a_cell_that_is_emptied():
+    rate = 2.0
+
+    def f(x):
+        return x * rate if x.ndim else x * unfilled
+    yield f
+    del rate
+    yield
+    rate = 3.0
+    yield
+    unfilled = rate
+    yield
+
+
+@case
+def the_kind_of_a_number_and_of_an_array():
+    o = {"s": 2.0, "a": np.ones(3)}
+
+    def f(x):
+        match o["s"]:
+            case float():
+                y = x * 5
+            case _:
+                y = x * 7
+        arrays = isinstance(x, np.ndarray) + isinstance(o["a"], np.ndarray) * 2
+        scalar = isinstance(x.sum(), float) + np.isscalar(o["s"]) * 2
+        return y * arrays + scalar * (o["s"] in {2.0, 3.0}) + len(f"{o['s']}") + isinstance(
+            o["s"], numbers.Real)
+    yield f
+    for o["s"] in (3.25, 3, 3.0, np.float32(2.0)):
+        yield
+    for o["a"] in (2.0, np.ones(2)):
+        yield
+
+
+@pytest.mark.parametrize("x", [2.0, 2, True, 1j, np.float64(2.0), np.float32(2.0), np.array(2.0)])
+def test_the_kind_of_an_argument(x):
+    kinds = (bool, int, float, complex, np.ndarray, np.float64, np.floating, numbers.Number)
+
+    def f(x):
+        return sum(2.0 ** k * isinstance(x, c) for k, c in enumerate(kinds)) + 0 * x
+    assert ad.jit(f)(x) == f(x)
 
 
 # ---- what would happen once is an error, and leaves things as they were

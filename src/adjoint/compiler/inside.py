@@ -12,6 +12,7 @@ import types
 import weakref
 from collections import deque
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adjoint.tensors import Tensor
@@ -27,6 +28,7 @@ DESCRIPTORS = (property, staticmethod, classmethod, functools.cached_property)
 LIBRARIES = {"numpy", "scipy", "optree", "math", "functools", "itertools", "builtins",
              "collections", "typing", "weakref", "contextvars", "threading", "_thread"}
 CLOSED = {*LIBRARIES, *sys.stdlib_module_names, "adjoint"}  # their code reads nothing of the user's
+INSTALLED = {"site-packages", "dist-packages"}  # folders
 SILENT = {"typing", "threading", "logging", "warnings", "concurrent", "asyncio", "multiprocessing",
           "unittest", "io", "_io"}  # what their objects hold decides no value
 CODE = (types.CodeType, types.FrameType, types.TracebackType)
@@ -39,7 +41,7 @@ IMPORT = dis.opmap["IMPORT_NAME"]
 def inside(value: Any, found: Reached) -> Iterator[Place]:
     """The places inside a container, a function or an object."""
     if isinstance(value, types.ModuleType):
-        if value.__name__.partition(".")[0] not in CLOSED:
+        if not is_closed(value.__name__.partition(".")[0]):
             found.spaces.append(value)
     elif isinstance(value, type):
         yield from of_class(value, found)
@@ -96,7 +98,7 @@ def of_function(f: types.FunctionType, found: Reached) -> Iterator[Place]:
     """
     ours = is_library(f)
     yield from (Place(Passing([cell.cell_contents]), 0) if ours else Place(cell, CONTENT)
-                for cell in f.__closure__ or () if filled(cell))
+                for cell in f.__closure__ or () if not ours or filled(cell))
     if not ours:
         names, looked_up = f.__globals__, names_of(f.__code__)
         found.texts |= texts_of(f.__code__)
@@ -120,7 +122,7 @@ def import_named(f: types.FunctionType, found: Reached) -> None:
         if IMPORT not in code.co_code[::2]:
             continue
         for i in dis.get_instructions(code):
-            if i.opcode != IMPORT or i.argval.partition(".")[0] in CLOSED:
+            if i.opcode != IMPORT or is_closed(i.argval.partition(".")[0]):
                 continue
             package = str(f.__globals__.get("__package__") or "")
             names = [i.argval, i.argval.partition(".")[0]]
@@ -145,7 +147,7 @@ def of_object(value: Any, found: Reached) -> Iterator[Place]:
     elif attributes is not None:
         found.containers.append(attributes)
         found.attributes.append(attributes)
-        if root(cls) in CLOSED:
+        if is_closed(root(cls)):
             own_affairs(value, attributes, found)
         yield from (Place(attributes, k) for k in attributes)
     if root(cls) not in LIBRARIES:
@@ -156,7 +158,7 @@ def of_object(value: Any, found: Reached) -> Iterator[Place]:
         for name in (slots,) if isinstance(slots, str) else slots:
             place = Place(value, Attribute(mangled(name, c)))
             if name not in {"__dict__", "__weakref__"} and root(c) != "adjoint" and (
-                    root(c) not in CLOSED or not place.is_missing()):  # a library's caches
+                    not is_closed(root(c)) or not place.is_missing()):  # a library's caches
                 yield place
 
 
@@ -187,10 +189,10 @@ def mangled(name: str, cls: type) -> str:
 
 def of_class(cls: type, found: Reached) -> Iterator[Place]:
     """The functions of a user's class and its bases; attributes are found by name, at the end."""
-    if root(type(cls)) not in CLOSED:
+    if not is_closed(root(type(cls))):
         yield from passing(type(cls))
     for c in cls.__mro__:
-        if root(c) in CLOSED:
+        if is_closed(root(c)):
             continue
         if c is not cls:
             yield from passing(c)
@@ -245,12 +247,30 @@ def root(value: Any) -> str:
 
 def is_library(f: types.FunctionType) -> bool:
     """Whether a function is written in a library; `functools.wraps` gives it the user's module."""
-    return str(f.__globals__.get("__name__", "")).partition(".")[0] in CLOSED
+    return is_closed(str(f.__globals__.get("__name__", "")).partition(".")[0])
+
+
+@functools.cache
+def is_closed(package: str) -> bool:
+    """Whether the code of a package reads nothing of the user's: the standard library, NumPy, ...
+
+    Also what is installed and has nothing of adjoint in its modules: jax or pandas would be ten
+    thousands of places, looked at before each call.
+    """
+    module = sys.modules.get(package)
+    if package in CLOSED or module is None:
+        return package in CLOSED
+    paths = [*getattr(module, "__path__", ()), str(getattr(module, "__file__", None) or "")]
+    if not any(INSTALLED.intersection(Path(p).parts) for p in paths):
+        return False
+    own = [m for name, m in [*sys.modules.items()] if name.partition(".")[0] == package]
+    return not any(root(v) == "adjoint" or (isinstance(v, types.ModuleType) and (
+        v.__name__.partition(".")[0] == "adjoint")) for m in own for v in [*vars(m).values()])
 
 
 def filled(cell: Any) -> bool:
     """Whether a cell has a content yet."""
-    return hasattr(cell, "cell_contents")
+    return cell != types.CellType()
 
 
 def codes_of(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .inside import codes_of, is_library, root
+from .inside import codes_of, filled, is_library, root
 
 if TYPE_CHECKING:
     from .places import Reached
@@ -54,7 +54,8 @@ def draws(found: Reached) -> bool:
 def variables(f: types.FunctionType) -> dict[str, Any]:
     """What names mean in a function, but for its own."""
     cells = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
-    return f.__globals__ | {name: getattr(cell, "cell_contents", MISSING) for name, cell in cells}
+    return f.__globals__ | {name: cell.cell_contents if filled(cell) else MISSING
+                            for name, cell in cells}
 
 
 def named(code: types.CodeType, known: dict[str, Any]) -> bool:

@@ -7,6 +7,8 @@ follows from numbers and arrays that were reached.
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +32,34 @@ if TYPE_CHECKING:
     from .tracing import Capture
 
 NUMBERS = (bool, int, float, complex)
+KINDS: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+LIBRARIES = {"adjoint", "numpy", "scipy", "optree"}  # which see a Symbol as what it is
+OURS: dict[Any, bool] = {None: True}  # whether a module is of those
 LOGICAL = {"and", "or", "xor", "invert"}
 active: list[Capture] = []  # the tracings that have not ended: one inside the other
 
 
-class Traced(ScalarSymbol):
+def told_class(x: Any) -> type:
+    """The ``__class__`` of a Symbol: what stands there eagerly, so that `isinstance` says the same.
+
+    This library and those below it see what it is.
+    """
+    ours = OURS.get(sys._getframe(1).f_globals.get("__name__"))
+    return type(x) if ours else x.stands_for() if asked_by_user() else type(x)
+
+
+def asked_by_user() -> bool:
+    """Whether the code that has asked for a method is the user's, or of the standard library."""
+    name = sys._getframe(2).f_globals.get("__name__")
+    if name not in OURS:
+        OURS[name] = str(name).partition(".")[0] in LIBRARIES
+    return not OURS[name]
+
+
+Telling: Any = type("Telling", (), {"__slots__": (), "__class__": property(told_class)})
+
+
+class Traced(Telling, ScalarSymbol):
     """A Symbol that may turn out to be a value after all: one that Python code looks at.
 
     It can where it follows from numbers and arrays that were reached; they become guards then.
@@ -61,7 +86,14 @@ class Traced(ScalarSymbol):
         if row.elementwise and any(isinstance(a, Number) for a in args):
             args = adopted_dtypes(args)
         y = super().interpret(row, args, params)
-        return y if y.__class__ is Traced else symbol(y.graph, y.node, Traced)
+        return y if type(y) is Traced else symbol(y.graph, y.node, Traced)
+
+    def stands_for(self) -> type:
+        """The class of what stands here eagerly."""
+        if self.stands_for_tensor:
+            return type(self)
+        array = self.shape or self.node in self.graph.arrays
+        return np.ndarray if array else self.dtype.type
 
     def concrete(self) -> Any:
         """The number, if it follows from Python numbers that were reached; else an error."""
@@ -94,6 +126,23 @@ class Traced(ScalarSymbol):
             f"this value ({self.aval}) was made while ad.jit traced a function, and has escaped "
             "from it: no call computes it. Return it from the function, or assign it to an "
             "attribute that exists before the call")
+
+    def __hash__(self) -> int:
+        known = asked_by_user() and not self.shape
+        return hash(self.concrete()) if known else object.__hash__(self)
+
+    def __str__(self) -> str:
+        return self.text(known=asked_by_user())
+
+    def __format__(self, spec: str) -> str:
+        known = asked_by_user()
+        return super().__format__(spec) if spec else self.text(known=known)
+
+    def text(self, *, known: bool) -> str:
+        """The text of the number that stands here; of an argument, that it is one."""
+        with suppress(EscapeError):
+            return repr(self) if self.shape or not known else str(self.concrete())
+        return repr(self)
 
     def __float__(self) -> float:
         return float(self.concrete())
@@ -153,6 +202,11 @@ class Number(Traced):
     def stands_for_tensor(self) -> bool:
         """Never."""
         return False
+
+    def stands_for(self) -> type:
+        """The class of the number."""
+        return KINDS[self.dtype.kind]
+
 
 
 def of_numbers(operator: str) -> Callable[..., Any]:
