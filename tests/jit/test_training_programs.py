@@ -282,3 +282,68 @@ def test_a_step_copies_weights_by_load_state_dict():
             return loss.detach()
         return step, [net, target]
     same_compiled(program)
+
+
+class Lazy(ad.nn.Module):
+    """A parameter that is made at the first call, and is known by another name too."""
+
+    def __init__(self):
+        self.weight = self.same = self.unused = None
+
+    def forward(self, x):
+        if self.weight is None:
+            self.unused = ad.tensor(np.ones(2), requires_grad=True)
+            self.weight = ad.tensor(np.linspace(0.0, 1.0, 12).reshape(4, 3), requires_grad=True)
+        self.same = self.weight
+        return x @ self.weight
+
+
+def test_a_parameter_that_a_compiled_function_makes_is_one():
+    def program():
+        net = Lazy()
+        optimizers = []
+        forward = ad.jit(net) if compiled else net
+        compiled.append(1)
+
+        def step(x, y):
+            optimizers[0].zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            optimizers[0].step()
+            return loss.detach()
+        forward(np.ones((2, 4)))
+        optimizers.append(ad.optim.SGD(net.parameters(), lr=0.1, momentum=0.9))
+        return step, [net, optimizers[0], lambda: net.same is net.weight]
+    compiled = []
+    same_compiled(program)
+
+
+def test_a_tensor_under_two_names_stays_one():
+    def program():
+        net = Lazy()
+        net(np.ones((1, 4)))
+        net.same = None
+        opt = ad.optim.SGD(net.parameters(), lr=0.1)
+        held_by = {"best": None}
+
+        def step(x, y):
+            opt.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            opt.step()
+            held_by["best"] = net.weight
+            return loss.detach()
+        return step, [net, lambda: (net.same is net.weight, held_by["best"] is net.weight)]
+    same_compiled(program)
+
+
+def test_a_gradient_that_would_be_lost_is_an_error():
+    kept = []
+
+    @ad.jit
+    def step(x):
+        kept.append(ad.tensor(np.ones(2), requires_grad=True))
+        (x * kept[0]).sum().backward()
+    with pytest.raises(ad.errors.GraphError, match="its gradient would be lost"):
+        step(np.ones(2))
+    assert kept == []

@@ -48,6 +48,8 @@ class Plan:
         for c in tracing.changes:
             check_after(c, tracing.found)
         self.outputs: list[Node] = []
+        self.rebound = rebound(tracing)
+        self.firsts: dict[int, Leaf] = {}  # where a tensor is assigned first
         self.results, self.structure = self.placed(tracing.result)
         self.stores = [(c, *self.placed(c.after)) for c in tracing.changes]
         check_effects(tracing)
@@ -66,7 +68,6 @@ class Plan:
         self.graph.cached["into"] = self.overwritten()
         self.noted = self.capture.noted
         self.calls = 0
-        self.rebound = rebound(tracing)
         self.text = text = Text(self.rebound)
         self.fits: Callable[[], bool] = text.check(tracing)
         self.fetch: Callable[[], tuple[Any, ...]] = text.fetch(self.sources, self.recorded)
@@ -74,7 +75,7 @@ class Plan:
         self.finishers = [finisher(c, leaves, s) for c, leaves, s in self.stores]
         self.gives_state = any(not x.tensor for c, leaves, _ in self.stores for x in leaves
                                if c.what not in {"value", "grad"})
-        del self.tracing, self.capture
+        del self.tracing, self.capture, self.firsts
 
     # ---- what comes out
 
@@ -85,10 +86,22 @@ class Plan:
 
     def leaf(self, x: Any) -> Leaf:
         """What a leaf becomes at each call."""
-        tensor = isinstance(x, Frozen)
-        value = x.value if isinstance(x, Frozen) else x
+        if not isinstance(x, Frozen):
+            return self.made(x, tensor=False, tracked=False)
+        if x.owner is not None and id(x.owner) not in self.rebound:
+            return Leaf(-1, x.owner, tensor=False, tracked=False)
+        leaf = self.made(x.value, tensor=True, tracked=x.tracked)
+        if x.itself is not None:
+            leaf.variable = x.variable
+            first = self.firsts.setdefault(id(x.itself), leaf)
+            if first is not leaf:
+                first.shared = leaf.first = first.shared or [None]
+        return leaf
+
+    def made(self, value: Any, tensor: bool, tracked: bool) -> Leaf:
+        """A leaf that is an output or a constant."""
         if isinstance(value, Symbol):
-            leaf = Leaf(self.output(value.node), None, tensor, tensor and x.tracked)
+            leaf = Leaf(self.output(value.node), None, tensor, tensor and tracked)
             leaf.number = isinstance(value, Number)
             return leaf
         if isinstance(value, Box):
@@ -191,11 +204,15 @@ def untracked_value(x: Any) -> Any:
 class Leaf:
     """One leaf of a result: an output or a constant, a tensor or in the arguments' kind."""
 
-    __slots__ = ("constant", "copied", "index", "number", "tensor", "tracked")
+    __slots__ = ("constant", "copied", "first", "index", "number", "shared", "tensor", "tracked",
+                 "variable")
 
     def __init__(self, index: int, constant: Any, tensor: bool, tracked: bool) -> None:
         self.index, self.tensor, self.tracked = index, tensor, tracked
         self.constant, self.copied, self.number = constant, False, False
+        self.variable = False
+        self.shared: Any = None  # the tensor, for other leaves that are the same one
+        self.first: Any = None  # what the first of those has shared
 
     def result(self, outs: Sequence[Any], kind: Callable[[Any], Any]) -> Any:
         """The leaf of a result."""
@@ -222,9 +239,16 @@ class Leaf:
 
     def stored(self, outs: Sequence[Any], before: Any) -> Any:
         """What is written to a place of the user's: a number where a number stood."""
+        if self.first is not None:
+            return self.first[0]
         value = self.value(outs)
         if self.tensor:
-            return untracked(value)
+            y = untracked(value).requires_grad_(self.variable)
+            if self.shared is not None:
+                self.shared[0] = y
+            return y
+        if isinstance(self.constant, Tensor):
+            return self.constant
         number = type(before) is float or (self.number and not isinstance(value, Box))
         return np.asarray(value).item() if number else value
 

@@ -304,12 +304,19 @@ def unsettled(n: Node) -> EscapeError:
 # ---- what the function changed
 
 class Frozen:
-    """What a tensor held when tracing ended, and whether it was tracked. A leaf of pytrees."""
+    """What a tensor held when tracing ended, and whether it was tracked. A leaf of pytrees.
 
-    __slots__ = ("tracked", "value")
+    ``itself`` is the tensor where it is assigned, ``owner`` too if it was reached, ``variable``
+    whether it is a leaf that requires a gradient.
+    """
+
+    __slots__ = ("itself", "owner", "tracked", "value", "variable")
 
     def __init__(self, value: Any, tracked: bool) -> None:
         self.value, self.tracked = value, tracked
+        self.itself: Any = None
+        self.owner: Any = None
+        self.variable = False
 
 
 class Change(NamedTuple):
@@ -372,7 +379,7 @@ def traced(f: Callable[..., Any], arguments: Callable[[Capture], tuple[Any, Any]
                 args, kwargs = arguments(capture)
                 with Mode(lambda m: m._replace(trace=capture, site=m.site or site)):
                     result = frozen(f(*args, **kwargs), capture.met)
-                changes = [c._replace(after=frozen(c.after))
+                changes = [c._replace(after=assigned(c, capture, found))
                            for c in changed(capture, found, shown, stood)]
         finally:
             for container, before in original:
@@ -407,6 +414,23 @@ def frozen(tree: Any, met: Callable[[Any], Any] = lambda x: x) -> Any:
             met(x) for x in leaves]
     return unflatten(structure, [
         symbol(x.graph, x.node, type(x)) if isinstance(x, Symbol) else x for x in held])
+
+
+def assigned(c: Change, capture: Capture, found: Reached) -> Any:
+    """What is assigned, frozen: a tensor that was reached is itself, as are no gradients."""
+    after = frozen(c.after)
+    if c.what in {"item", "list"}:
+        for x, y in zip(flatten(c.after)[0], flatten(after)[0], strict=True):
+            if isinstance(x, Tensor) and isinstance(y, Frozen):
+                y.itself = x
+                y.owner = x if id(x) in found.tensors and id(x) not in capture.gradients else None
+                y.variable = isinstance(x.node, Leaf)
+                if y.variable and y.owner is None and x.grad is not None:
+                    raise GraphError(
+                        f"ad.jit: the function makes a tensor of shape {x.shape} that requires a "
+                        "gradient, keeps it, and calls backward(): its gradient would be lost. "
+                        "Make the tensor before, outside of the compiled function")
+    return after
 
 
 def changed(capture: Capture, found: Reached, shown: Sequence[tuple[Any, Any]],
@@ -476,7 +500,7 @@ def check_after(c: Change, found: Reached) -> None:
     for x in flatten(c.after)[0]:
         if not isinstance(x, (Frozen, Symbol, np.ndarray, np.floating, float, bool)):
             name = c.key.name if isinstance(c.key, Attribute) else c.key
-            where = assigned(name, found) if isinstance(name, str) else ""
+            where = assigned_where(name, found) if isinstance(name, str) else ""
             raise ArgumentError(
                 f"ad.jit: the function assigns {x!r} ({type(x).__name__}) to {told(name)}{where}. "
                 "It would happen once, when the function is traced, and never again. Assign "
@@ -489,7 +513,7 @@ def told(key: Any) -> str:
     return f"{key!r}" if isinstance(key, (str, int)) else f"an entry ({type(key).__name__})"
 
 
-def assigned(name: str, found: Reached) -> str:
+def assigned_where(name: str, found: Reached) -> str:
     """Where the code that was reached assigns to an attribute or variable of this name."""
     codes: list[Any] = [c for f in found.seen.values() if (c := getattr(f, "__code__", None))]
     for code in codes:

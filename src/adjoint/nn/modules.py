@@ -40,18 +40,22 @@ class Module:
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """A module with its record of parameters: to ask for them changes no attribute."""
         module = super().__new__(cls)
-        vars(module)["_trained_names"] = set()
+        vars(module)["_trained_names"] = {}
         return module
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         trained = self._trained()
-        trained -= {n for n in trained if n == name or n.startswith(f"{name}.")}
-        trained |= {n for n, v in _found(name, value)
+        for n in [n for n in trained if n == name or n.startswith(f"{name}.")]:
+            del trained[n]
+        trained |= {n: None for n, v in _found(name, value)
                     if isinstance(v, Tensor) and v.is_leaf and v.requires_grad}
 
-    def _trained(self) -> set[str]:
-        """The names of the tensors here that have been parameters: a frozen one is one still."""
+    def _trained(self) -> dict[str, None]:
+        """The names of the tensors here that have been parameters: a frozen one is one still.
+
+        A dict, of which a compiled function may change the keys.
+        """
         return vars(self)["_trained_names"]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -99,7 +103,7 @@ class Module:
             for n, value in module._parts():
                 if isinstance(value, Tensor) and value.is_leaf:
                     if value.requires_grad:
-                        trained.add(n)
+                        trained[n] = None
                     yield prefix + n, value, n in trained
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
