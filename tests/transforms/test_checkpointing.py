@@ -3,6 +3,7 @@
 import tracemalloc
 
 import numpy as np
+import optree
 import pytest
 
 import adjoint as ad
@@ -154,3 +155,15 @@ def test_results_without_a_derivative_have_the_kind_of_the_others():
         if kind is np.ndarray:
             copy[0] = 9.0
             assert x.tolist() == [1.0, 2.0]
+
+
+def test_gradients_of_arrays_inside_are_arrays():
+    """What nothing depends on came out as a tensor of zeros, where nobody had given a tensor."""
+    w = np.array([0.5, -1.0])
+    f = ad.checkpoint(lambda w: (ad.grad(lambda x: np.sum(w))(w), ad.jvp(
+        lambda x: np.ones(2), (w,), (w,)), ad.vjp(lambda x: w, w)[1](w)))
+    for leaf in optree.tree_leaves(f(w)):
+        assert type(leaf) is np.ndarray
+    for leaf in optree.tree_leaves(f(ad.tensor(w))):
+        assert type(leaf) is ad.Tensor
+    assert type(ad.checkpoint(lambda w: ad.tensor([1.0]))(w)) is ad.Tensor

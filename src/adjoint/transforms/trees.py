@@ -130,13 +130,18 @@ def single(y: Any) -> Any:
 
 def kind_like(x: Any) -> Callable[[Any], Any]:
     """The function that gives a value the kind of ``x``; what is still tracked stays a Box."""
-    if isinstance(x, Tensor):
+    if is_tensor(x):
         return lambda y: y if isinstance(y, Box) and not isinstance(y, Symbol) else untracked(y)
     if is_number(x):
         return number
     if isinstance(x, np.ndarray):
         return lambda y: y if isinstance(y := plain(y), Box) else np.asarray(y)
-    return scalar
+    return plain if isinstance(x, Box) and x.aval.shape else scalar
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether it is the user's tensor, or stands for one: arrays are Tensors while recorded."""
+    return isinstance(x, Tensor) and (x.level == 0 or of_tensors(x))
 
 
 def is_number(x: Any) -> bool:
@@ -170,7 +175,7 @@ def scalar(y: Any) -> Any:
 def kind_of_all(leaves: Sequence[Any]) -> Callable[[Any], Any]:
     """The kind of a result: Tensor if an argument is one, float if all are, else NumPy's."""
     for x in leaves:
-        if isinstance(x, Tensor):
+        if is_tensor(x):
             return kind_like(x)
     if leaves and all(map(is_number, leaves)):
         return kind_like(0.0)
