@@ -10,6 +10,7 @@ import pytest
 
 import adjoint as ad
 from adjoint import errors
+from adjoint.compiler.jitted import Jitted
 
 X = np.linspace(0.1, 1.3, 6).reshape(2, 3)
 NATIVE = type(len)
@@ -238,3 +239,70 @@ def test_deterministic_products_are_the_librarys_own(monkeypatch):
     (plan,) = [p for plans in f.plans.values() for p in plans]
     assert plan.graph.cached["deterministic"] is not plan.graph.cached["executable"]
     assert all(limit == blas.NEVER for limit in asked[before:])
+
+
+class Holder:
+    """An object with an attribute."""
+
+
+def in_dict():
+    state = {"b": np.zeros(3)}
+
+    def f(x):
+        state["b"] = state["b"] * 0.5 + x
+    return f, lambda: state["b"]
+
+
+def in_attribute():
+    holder = Holder()
+    holder.b = np.zeros(3)
+
+    def f(x):
+        holder.b = holder.b * 0.5 + x
+    return f, lambda: holder.b
+
+
+def in_optimizer():
+    p = ad.tensor(np.ones(3), requires_grad=True)
+    opt = ad.optim.SGD([p], lr=0.1, momentum=0.5)
+
+    def f(x):
+        opt.zero_grad()
+        (p * x).sum().backward()
+        opt.step()
+    return f, lambda: opt.state[p]["momentum_buffer"]
+
+
+@pytest.mark.parametrize("made", [in_dict, in_attribute, in_optimizer])
+def test_an_array_that_is_assigned_is_written_over_if_nobody_else_has_it(made, monkeypatch):
+    """One more reference is the call's own, to what it looks up: each call went the slow way."""
+    if not isinstance(warmed_builtin(), NATIVE):
+        pytest.skip("there is no builtin on this machine")
+    slow, general = [], Jitted.general
+    monkeypatch.setattr(Jitted, "general", lambda self, *args, **kwargs: (
+        slow.append(args), general(self, *args, **kwargs))[1])
+    (f, state), (plain, expected) = made(), made()
+    compiled, x = ad.jit(f), np.arange(3.0)
+    for _ in range(4):
+        compiled(x), plain(x)
+    slow.clear()
+    for _ in range(5):
+        compiled(x), plain(x)
+    assert not slow
+    np.testing.assert_allclose(state(), expected(), rtol=1e-14)
+    held, before = state(), state().copy()
+    compiled(x), plain(x)
+    assert len(slow) == 1
+    np.testing.assert_array_equal(held, before)
+    np.testing.assert_allclose(state(), expected(), rtol=1e-14)
+    part, before = state()[1:], state()[1:].copy()
+    compiled(x), plain(x)
+    np.testing.assert_array_equal(part, before)
+    np.testing.assert_allclose(state(), expected(), rtol=1e-14)
+
+
+def warmed_builtin():
+    """What a compiled function calls from the third call on."""
+    f = ad.jit(lambda x: x + 1.0)
+    warmed(f, X)
+    return f.ways[-1] if f.ways else None

@@ -164,7 +164,7 @@ class Looking:
         self.made += 1
 
     def own(self, pointer: str) -> None:
-        """Release this object when the call ends: a reference to it is ours."""
+        """Release this object when the call ends: one of the references to it is ours."""
         self.keep(pointer)
         self.looked_up.append(pointer)
 
@@ -291,8 +291,9 @@ class Looking:
             self.demand(self.called(
                 "keys", f"ptr %record, ptr {dictionary}, ptr {self.word(wanted)}", "i1"))
         elif how == "held":
-            count = self.load(self.object(source), 0, "i32")
-            self.demand(self.put(f"icmp ule i32 {count}, {value}"))
+            found = self.object(source)
+            count = self.load(found, 0, "i32")
+            self.demand(self.put(f"icmp ule i32 {count}, {value + (found in self.looked_up)}"))
         else:
             wanted = self.word(self.record.add(id(value)))
             relation = "eq" if how == "is" else "ne"

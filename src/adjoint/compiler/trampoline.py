@@ -54,8 +54,9 @@ class Trampoline(Looking):
 
     def alone(self, source: Source, holders: int) -> None:
         """Go on only if nobody else has an array, or part of its memory."""
-        self.demand(self.called("alone", f"ptr %record, ptr {self.object(source)}, i32 {holders}",
-                                "i1"))
+        found = self.object(source)
+        self.demand(self.called(
+            "alone", f"ptr %record, ptr {found}, i32 {holders + (found in self.looked_up)}", "i1"))
 
     def read_number(self, source: Source, dtype: Any, kind: str = "number") -> str:
         """A place on the stack with the number that an object is."""
