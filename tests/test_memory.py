@@ -493,7 +493,7 @@ def test_steps_leave_no_bytes_behind(kind):
     sizes = []
     tracemalloc.start()
     try:
-        for _ in range(4):
+        for _ in range(8):
             for _ in range(30):
                 step()
             gc.collect()
