@@ -30,12 +30,16 @@ from .index import (
 from .shape import broadcast_to, reshape, unbroadcast
 
 
+def forward(a: Any) -> Any:
+    """An array in the order of its memory."""
+    return a if a.__class__ is not ndarray or a.flags.c_contiguous else a.copy()
+
+
 def _write_impl(x: Any, v: Any, *indices: Any, key: Template) -> Any:
     x = np.asarray(x)
     y = np.array(x, dtype=x.dtype if x.dtype.kind in "fc" else np.result_type(x, v))
     if indices:  # NumPy goes backward where no operand's strides are positive: the first would stay
-        v, *indices = [a if a.__class__ is not ndarray or a.flags.c_contiguous else a.copy()
-                       for a in (v, *indices)]
+        v, indices = forward(v), tuple(map(forward, indices))
     try:
         y[filled(key, indices)] = v
     except IndexError as e:
